@@ -1,0 +1,1 @@
+"""The command `lef`: parse, call the library, print what it returns."""

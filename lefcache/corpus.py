@@ -1,0 +1,347 @@
+"""Texts and labels in named splits, read from a folder of tsv, csv, jsonl or parquet files."""
+
+import csv
+import hashlib
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lefcache.errors import CorpusError
+from lefcache.feature import NAME
+
+# How files and people spell the three splits; in this order everywhere.
+SPLITS = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+TEXT_COLUMNS = ("text", "sentence")
+LABEL_COLUMNS = ("label", "labels", "class", "category", "target")
+RESERVED = ("labels", "rows", "results", "ledger")
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Split:
+    """The texts of one split and, where it has them, (N,) int32 labels; -1 is a row without one."""
+
+    texts: Sequence[str]
+    labels: NDArray[np.int32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) != len(self.texts):
+            raise CorpusError(f"{len(self.texts)} texts but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """(N,) one hash per text, which is what identifies a row in a cache."""
+        return np.fromiter(map(hash_text, self.texts), np.uint64, len(self.texts))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A named text-classification data set.
+
+    `classes` belong to the whole corpus, whichever rows are used; `source` is what finds the
+    texts again, with `options` as flags; `notes` are what a reader should know beforehand.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: dict[str, Split]
+    source: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or self.name in RESERVED:
+            raise CorpusError(
+                f"'{self.name}' cannot name a corpus (lower-case letters, digits, '.', '_', '-'; "
+                f"not {', '.join(RESERVED)}): name it yourself with --data NAME=FOLDER"
+            )
+        for split, content in self.splits.items():
+            if not len(content):
+                raise CorpusError(f"{self.source}: the split {split} has no rows")
+
+    def describe(self) -> list[str]:
+        """What is odd about the texts and labels, one line each; nothing is ever dropped."""
+        lines = list(self.notes)
+        for name, split in self.splits.items():
+            empty = sum(not text.strip() for text in split.texts)
+            repeated = len(split) - len(np.unique(split.hashes))
+            counts = [f"{repeated:,} duplicate texts"] * bool(repeated)
+            counts += [f"{empty:,} empty texts"] * bool(empty)
+            if split.labels is not None and (missing := int((split.labels == UNLABELLED).sum())):
+                counts.append(f"{missing:,} rows without a label")
+            if counts:
+                lines.append(f"{name}: {', '.join(counts)} (kept)")
+        return lines + self._unknown_labels()
+
+    def _unknown_labels(self) -> list[str]:
+        train = self.splits.get("train")
+        if train is None or train.labels is None:
+            return []
+        known = set(np.unique(train.labels))
+        lines = []
+        for name, split in self.splits.items():
+            if split.labels is not None:
+                strange = sorted(set(np.unique(split.labels)) - known - {UNLABELLED})
+                if strange:
+                    names = ", ".join(self.classes[label] for label in strange)
+                    lines.append(f"{name} has labels that train lacks: {names}")
+        return lines
+
+
+def hash_text(text: str) -> int:
+    """The 64-bit hash that identifies a text."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def read_corpus(
+    data: str | Path,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+) -> Corpus:
+    """Read `demo`, a folder with `train.tsv|csv|jsonl|parquet` and so on, or `NAME=FOLDER`.
+
+    Splits are train, validation (also dev, val, valid) and test; any of them may be missing, and
+    any may lack labels. One single file is a corpus with only a train split.
+
+    Raises CorpusError for a file that cannot be read or a column that is not there.
+    """
+    name, path = _locate(str(data))
+    files = {"train": path} if path.is_file() else _split_files(path)
+    columns = {split: _read_split(file, text_column, label_column) for split, file in files.items()}
+    classes = _classes(labels for _, labels, _ in columns.values() if labels is not None)
+    index = {label: number for number, label in enumerate(classes)}
+    splits = {
+        split: Split(texts, None if labels is None else _encode(labels, index))
+        for split, (texts, labels, _) in columns.items()
+    }
+    notes = [f"{split}: {note}" for split, (_, _, note) in columns.items() if note]
+    named = {"text-column": text_column, "label-column": label_column}
+    options = {flag: column for flag, column in named.items() if column}
+    return Corpus(name, classes, splits, _source(str(data), path), options, tuple(notes))
+
+
+def corpus_name(data: str) -> str:
+    """The name under which `--data` is kept in a cache: `folder/SST2` is `sst2`."""
+    name, equals, folder = data.partition("=")
+    return name if equals else re.sub(r"\s+", "-", _stem(Path(folder or name)).lower())
+
+
+def _stem(path: Path) -> str:
+    """A folder's own name, also for `.` and `..`; a file's name without its ending."""
+    resolved = path.expanduser().resolve() if path.name in ("", "..") else path
+    return resolved.stem if resolved.suffix.lower() in READERS else resolved.name
+
+
+def _source(data: str, path: Path) -> str:
+    """The `--data` that finds the texts again from any folder."""
+    if data == "demo":
+        return data
+    name, equals, _ = data.partition("=")
+    return (f"{name}=" if equals else "") + str(path.resolve())
+
+
+def _locate(data: str) -> tuple[str, Path]:
+    _, equals, folder = data.partition("=")
+    path = Path(folder if equals else data).expanduser()
+    if not path.exists() and data == "demo":
+        path = demo_folder()
+    if not path.exists():
+        raise CorpusError(
+            f"no data at '{path}': give a folder with train.tsv, .csv, .jsonl or .parquet (and "
+            "validation and test beside it), NAME=FOLDER, or the bundled 'demo'"
+        )
+    return corpus_name(data), path
+
+
+def demo_folder() -> Path:
+    """Where the bundled demo texts lie: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "data" / "demo"
+    return inside if inside.exists() else package.parent / "data" / "demo"
+
+
+def _split_files(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for split, spellings in SPLITS.items():
+        matches = [
+            file
+            for file in sorted(folder.iterdir())
+            if file.stem.lower() in spellings and file.suffix.lower() in READERS
+        ]
+        if len(matches) > 1:
+            names = " and ".join(file.name for file in matches)
+            raise CorpusError(f"{folder}: {names} are both the {split} split; keep one")
+        found |= dict.fromkeys([split] if matches else [], matches[0] if matches else folder)
+    if not found:
+        inside = ", ".join(sorted(file.name for file in folder.iterdir())[:8]) or "nothing"
+        endings = ", ".join(READERS)
+        raise CorpusError(
+            f"{folder} has no split: name the files train, validation and test "
+            f"({endings}); it holds {inside}"
+        )
+    return found
+
+
+def _read_split(
+    file: Path, text_column: str | None, label_column: str | None
+) -> tuple[list[str], list[str | None] | None, str]:
+    """The texts, the labels as strings (None: no label) and a note for the reader, or ''."""
+    header, rows = (
+        READERS[file.suffix.lower()](file) if file.suffix.lower() in READERS else ([], [])
+    )
+    if not header:
+        endings = ", ".join(READERS)
+        raise CorpusError(f"{file} is empty or not one of {endings}")
+    text = _column(header, text_column, TEXT_COLUMNS)
+    if text is None:
+        wanted = f"column '{text_column}'" if text_column else "column 'text' or 'sentence'"
+        raise CorpusError(
+            f"{file} has no {wanted}: it has {', '.join(header)}; name one with --text-column"
+        )
+    label = _column(header, label_column, LABEL_COLUMNS)
+    if label is None and label_column:
+        raise CorpusError(
+            f"{file} has no column '{label_column}': it has {', '.join(header)}; "
+            "name one with --label-column"
+        )
+    texts = [_text(row[text], file, number) for number, row in enumerate(rows)]
+    if label is None:
+        others = [column for number, column in enumerate(header) if number != text]
+        hint = f" (is it {' or '.join(others)}? name it with --label-column)" if others else ""
+        return texts, None, f"no labels{hint}; it can be extracted and predicted, not scored"
+    labels = [_label(row[label]) for row in rows]
+    return texts, None if all(each in (None, "-1") for each in labels) else labels, ""
+
+
+def _column(header: Sequence[str], wanted: str | None, spellings: Sequence[str]) -> int | None:
+    if wanted is not None:
+        return header.index(wanted) if wanted in header else None
+    lower = [column.strip().lower() for column in header]
+    return next((lower.index(spelling) for spelling in spellings if spelling in lower), None)
+
+
+def _text(value: Any, file: Path, number: int) -> str:
+    if not isinstance(value, str):
+        raise CorpusError(f"{file}: row {number} has {value!r} where a text should be")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(
+            f"{file}: row {number} holds half of a surrogate pair, which is no text; "
+            "write the file again as UTF-8"
+        ) from error
+    return value
+
+
+def _label(value: Any) -> str | None:
+    absent = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    return None if absent else str(value).strip()
+
+
+def _classes(columns: Iterable[Iterable[str | None]]) -> tuple[str, ...]:
+    """All labels of the corpus: numbers in numeric order, names in alphabetical order."""
+    names = {label for column in columns for label in column if label is not None}
+    numeric = all(re.fullmatch(r"-?\d+", name) for name in names)
+    return tuple(sorted(names, key=int)) if numeric else tuple(sorted(names))
+
+
+def _encode(labels: Iterable[str | None], index: dict[str, int]) -> NDArray[np.int32]:
+    codes = [UNLABELLED if label is None else index[label] for label in labels]
+    return np.array(codes, np.int32)
+
+
+def _read_text(file: Path) -> str:
+    raw = file.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise CorpusError(
+            f"{file}: line {line} is not UTF-8; convert it, for example with "
+            f"`iconv -f latin1 -t utf-8 {file.name}`"
+        ) from error
+
+
+def _read_tsv(file: Path) -> tuple[list[str], list[list[Any]]]:
+    """Tab-separated without quoting: quotation marks are text, and only a newline ends a row."""
+    lines = _read_text(file).split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    rows = [line.removesuffix("\r").split("\t") for line in lines]
+    return _header_and_rows(file, rows)
+
+
+def _read_csv(file: Path) -> tuple[list[str], list[list[Any]]]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts over 128 KiB
+    lines = _read_text(file).removesuffix("\n").split("\n")
+    try:
+        rows = list(csv.reader((line + "\n" for line in lines), strict=True))
+    except csv.Error as error:
+        raise CorpusError(f"{file} is not well-formed csv: {error}") from error
+    alone = len(rows[0]) == 1  # with one column, an empty line is an empty text
+    return _header_and_rows(file, [row or [""] for row in rows if row or alone])
+
+
+def _header_and_rows(file: Path, rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
+    header, body = (rows[0], rows[1:]) if rows else ([], [])
+    for number, row in enumerate(body):
+        if len(row) != len(header):
+            raise CorpusError(
+                f"{file}: row {number} has {len(row)} columns where the header has {len(header)}"
+            )
+    return header, body
+
+
+def _read_jsonl(file: Path) -> tuple[list[str], list[list[Any]]]:
+    records = []
+    for number, line in enumerate(_read_text(file).split("\n"), 1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise CorpusError(f"{file}: line {number} is not JSON: {error}") from error
+            if not isinstance(record, dict):
+                raise CorpusError(f"{file}: line {number} is no JSON object")
+            records.append(record)
+    header = list(dict.fromkeys(key for record in records for key in record))
+    return header, [[record.get(key) for key in header] for record in records]
+
+
+def _read_parquet(file: Path) -> tuple[list[str], list[list[Any]]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise CorpusError(
+            f"reading {file.name} needs pyarrow: pip install 'lefcache[hub]'"
+        ) from error
+    try:
+        table = parquet.read_table(file)
+    except (ArrowException, OSError) as error:
+        raise CorpusError(f"{file} is no readable parquet file: {error}") from error
+    columns = [column.to_pylist() for column in table.columns]
+    return table.column_names, [list(row) for row in zip(*columns, strict=True)]
+
+
+READERS: dict[str, Callable[[Path], tuple[list[str], list[list[Any]]]]] = {
+    ".tsv": _read_tsv,
+    ".csv": _read_csv,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,201 @@
+"""The notation `llama2:24@mean`: which layer of which model, pooled how.
+
+Layer 0 is the embedding output, layer k the raw output of block k, `last` the model's own final
+output. `-1` counts from the end, `20~24` and `4+8+12` are the mean of those layers, and
+`a..b`, `a..b/step` and `all` stand for several features.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from lefcache.errors import FeatureError
+
+POOLS = ("mean", "mean_nobos", "last", "first", "max", "own")
+ALIASES = {"cls": "first"}
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+Layer = int | str  # a number, "last", or a mean such as "20~24" and "4+8+12"
+
+_PART = r"(?:-?\d+|last)"
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:/(\d+))?")
+_SPAN = re.compile(r"(-?\d+)~(-?\d+)")
+_SUM = re.compile(rf"{_PART}(?:\+{_PART})+")
+_HOW = (
+    "write MODEL:LAYER[@POOL], for example llama2:24, nvembed:last or bert:3@first; "
+    "LAYER is a number, last, -1, 20~24 or 4+8+12"
+)
+
+
+class Depth(Protocol):
+    """What a list such as `all` needs to know of a model that is already extracted."""
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks n."""
+
+    def layers(self, pool: str) -> Sequence[Layer]:
+        """The layers stored with this pooling, in order."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One layer of one model, pooled one way.
+
+    `pool` is None only for the layer `last`, where it stands for the model's own pooled vector
+    if it has one and for `mean` otherwise; every other layer without a pool is `mean`.
+    """
+
+    model: str
+    layer: Layer
+    pool: str | None = "mean"
+
+    @classmethod
+    def parse(cls, text: str) -> "Feature":
+        """Read one feature; `Feature.parse(str(f)) == f`.
+
+        Raises FeatureError for anything that is not the notation of exactly one feature.
+        """
+        model, colon, rest = text.strip().partition(":")
+        layer, at, pool = rest.partition("@")
+        if not NAME.fullmatch(model) or not colon or not layer or (at and not pool):
+            raise FeatureError(f"'{text}' is no feature: {_HOW}")
+        if layer == "all" or _RANGE.fullmatch(layer):
+            raise FeatureError(f"'{text}' stands for several features; one is wanted here")
+        parsed = _parse_layer(layer, text)
+        return cls(model, parsed, _parse_pool(pool, text) if at else default_pool(parsed))
+
+    def __str__(self) -> str:
+        bare = self.pool == default_pool(self.layer)
+        return f"{self.model}:{self.layer}" + ("" if bare else f"@{self.pool}")
+
+    def resolve(self, depth: int) -> "Feature":
+        """The same feature with negative layers counted from a depth of n blocks."""
+        return replace(self, layer=_resolve(self.layer, depth))
+
+    @property
+    def parts(self) -> tuple[Layer, ...]:
+        """The stored layers that this feature is the mean of; most often just one."""
+        if isinstance(self.layer, int) or self.layer == "last":
+            return (self.layer,)
+        if span := _SPAN.fullmatch(self.layer):
+            return tuple(range(int(span[1]), int(span[2]) + 1))
+        return tuple(part if part == "last" else int(part) for part in self.layer.split("+"))
+
+
+def default_pool(layer: Layer) -> str | None:
+    """The pooling that a feature has when none is written."""
+    return None if layer == "last" else "mean"
+
+
+def parse_layers(text: str, depth: int, available: Iterable[Layer]) -> list[Layer]:
+    """Expand `16..32,last` or `all` to the layers of a model with n blocks, in the order written.
+
+    Raises FeatureError that lists `available` where the model has no such layer.
+    """
+    offered = list(available)
+    wanted: list[Layer] = []
+    for item in split_list(text):
+        for layer in _expand(item, depth, offered, text):
+            if layer not in offered:
+                raise FeatureError(
+                    f"no layer {layer} in this model: it has {describe_layers(offered)}"
+                )
+            wanted.append(layer)
+    return list(dict.fromkeys(wanted))
+
+
+def parse_features(text: str, model: Callable[[str], Depth]) -> list[Feature]:
+    """Expand a list such as `llama2:20..24,nvembed:last` or `mistral` (all layers).
+
+    `model` looks a model's name up; duplicates are kept once, the order stays as written.
+    """
+    features: list[Feature] = []
+    for item in split_list(text):
+        name, colon, rest = item.partition(":")
+        layer, at, pool = rest.partition("@")
+        if not colon and NAME.fullmatch(name):
+            layer = "all"
+        if layer == "all" or _RANGE.fullmatch(layer):
+            chosen = _parse_pool(pool, item) if at else "mean"
+            known = model(name)
+            for each in _expand(layer, known.depth, known.layers(chosen), item):
+                unwritten = default_pool(each) if not at else chosen
+                features.append(Feature(name, each, unwritten))
+        else:
+            feature = Feature.parse(item)
+            features.append(feature.resolve(model(feature.model).depth))
+    return list(dict.fromkeys(features))
+
+
+def split_list(text: str) -> list[str]:
+    """The items of a comma-separated list; an empty one is an error."""
+    items = [item.strip() for item in text.split(",")]
+    if not all(items):
+        raise FeatureError(f"'{text}' has an empty item between commas: {_HOW}")
+    return items
+
+
+def describe_layers(layers: Iterable[Layer]) -> str:
+    """`0..6, last` for the layers 0 to 6 and last: runs of numbers are shortened."""
+    numbers = sorted(layer for layer in layers if isinstance(layer, int))
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return ", ".join([*words, *(str(layer) for layer in layers if not isinstance(layer, int))])
+
+
+def _parse_layer(text: str, whole: str) -> Layer:
+    if text == "last":
+        return text
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if span := _SPAN.fullmatch(text):
+        first, last = int(span[1]), int(span[2])
+        if (first < 0) == (last < 0) and first >= last:
+            raise FeatureError(f"'{whole}': the mean {text} runs backwards or has one layer only")
+        return f"{first}~{last}"
+    if _SUM.fullmatch(text):
+        parts = [part if part == "last" else str(int(part)) for part in text.split("+")]
+        if len(set(parts)) < len(parts):
+            raise FeatureError(f"'{whole}': a layer stands twice in the mean {text}")
+        return "+".join(parts)
+    raise FeatureError(f"'{whole}' has no layer '{text}': {_HOW}")
+
+
+def _parse_pool(text: str, whole: str) -> str:
+    pool = ALIASES.get(text, text)
+    if pool not in POOLS:
+        raise FeatureError(f"'{whole}' has no pool '{text}': it is one of {', '.join(POOLS)}")
+    return pool
+
+
+def _resolve(layer: Layer, depth: int) -> Layer:
+    def count(number: int) -> int:
+        return number if number >= 0 else depth + 1 + number
+
+    if isinstance(layer, int):
+        return count(layer)
+    if span := _SPAN.fullmatch(layer):
+        return _parse_layer(f"{count(int(span[1]))}~{count(int(span[2]))}", layer)
+    parts = layer.split("+")
+    return "+".join(part if part == "last" else str(count(int(part))) for part in parts)
+
+
+def _expand(text: str, depth: int, offered: Sequence[Layer], whole: str) -> list[Layer]:
+    if text == "all":
+        return list(offered)
+    if match := _RANGE.fullmatch(text):
+        first, last = (_resolve(int(end), depth) for end in match.group(1, 2))
+        assert isinstance(first, int)
+        assert isinstance(last, int)
+        step = int(match[3] or 1)
+        if first > last or step == 0:
+            raise FeatureError(f"'{whole}': the range {text} is empty; write it low..high/step")
+        return list(range(first, last + 1, step))
+    return [_resolve(_parse_layer(text, whole), depth)]

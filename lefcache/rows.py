@@ -1,0 +1,192 @@
+"""A matrix that stays in its files: (N, D) rows over raw byte extents, mapped when indexed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from lefcache.feature import Feature
+from lefcache.spec import Spec
+
+# Each map holds a file descriptor, and a process commonly may open 1,024 files.
+MAPS_OPEN = 256
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where some consecutive rows lie as raw bytes: three words make every file format one."""
+
+    path: str
+    offset: int
+    rows: int
+
+
+@lru_cache(maxsize=MAPS_OPEN)
+def _map(extent: Extent, dtype: str, width: int) -> NDArray[Any]:
+    shape = (extent.rows, width)
+    return np.memmap(extent.path, dtype, mode="r", offset=extent.offset, shape=shape)
+
+
+def _empty_maps() -> None:
+    """Forget open maps: a file rewritten since would still be seen as it was."""
+    _map.cache_clear()
+
+
+class Matrix:
+    """What `Rows` and `MeanRows` share: (N, D) values that numpy can read whole or in part."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        """Always 2."""
+        return 2
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the whole matrix takes in memory."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """`rows[i]` is (D,); `rows[a:b]` and `rows[index_array]` are (M, D)."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return (
+                self._read(start, stop) if step == 1 else self._gather(np.arange(len(self))[index])
+            )
+        if isinstance(index, SupportsIndex):
+            row = index.__index__()
+            if not -len(self) <= row < len(self):
+                raise IndexError(f"row {row} of {len(self)}")
+            row %= len(self)
+            vector: NDArray[Any] = self._read(row, row + 1)[0]
+            return vector
+        chosen = np.asarray(index)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise IndexError(f"a mask of shape {chosen.shape} over {len(self)} rows")
+            chosen = np.flatnonzero(chosen)
+        chosen = (
+            chosen.astype(np.intp, casting="same_kind") if chosen.size else chosen.astype(np.intp)
+        )
+        if chosen.ndim != 1:
+            raise IndexError("rows are indexed by a number, a slice or a flat array")
+        if chosen.size and not (-len(self) <= chosen.min() and chosen.max() < len(self)):
+            raise IndexError(f"an index outside 0..{len(self) - 1}")
+        return self._gather(chosen % len(self) if chosen.size else chosen)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("these rows lie in files: an array of them is always a copy")
+        whole = self._read(0, len(self))
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        rows, width = self.shape
+        return f"<{type(self).__name__} {rows:,} x {width:,} {self.dtype}>"
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        raise NotImplementedError  # an abstract method, defined by both subclasses
+
+    def _gather(self, chosen: NDArray[np.intp]) -> NDArray[Any]:
+        raise NotImplementedError  # an abstract method, defined by both subclasses
+
+
+class Rows(Matrix):
+    """(N, D) rows over extents; nothing is read until it is indexed, and then only what is asked.
+
+    A slice inside one extent is a read-only view of the mapped file; everything else is a copy.
+    """
+
+    def __init__(self, extents: Sequence[Extent], dtype: DTypeLike, width: int) -> None:
+        self.extents = tuple(extents)
+        self.dtype = np.dtype(dtype)
+        self._starts = np.cumsum([0, *(extent.rows for extent in extents)])
+        self.shape = (int(self._starts[-1]), width)
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        pieces = [self._mapped(number)[low:high] for number, low, high in self._cut(start, stop)]
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate(pieces) if pieces else np.empty((0, self.shape[1]), self.dtype)
+
+    def _gather(self, chosen: NDArray[np.intp]) -> NDArray[Any]:
+        out = np.empty((len(chosen), self.shape[1]), self.dtype)
+        home = np.searchsorted(self._starts, chosen, side="right") - 1
+        for number in np.unique(home):
+            here = home == number
+            out[here] = self._mapped(int(number))[chosen[here] - self._starts[number]]
+        return out
+
+    def _cut(self, start: int, stop: int) -> list[tuple[int, int, int]]:
+        """The extents that hold rows start..stop, each with its own first and last row."""
+        cuts = []
+        for number in range(
+            int(np.searchsorted(self._starts, start, side="right")) - 1, len(self.extents)
+        ):
+            first = int(self._starts[number])
+            if first >= stop:
+                break
+            cuts.append(
+                (number, max(start - first, 0), min(stop - first, self.extents[number].rows))
+            )
+        return cuts
+
+    def _mapped(self, number: int) -> NDArray[Any]:
+        mapped: NDArray[Any] = _map(self.extents[number], self.dtype.str, self.shape[1])
+        return mapped
+
+
+class MeanRows(Matrix):
+    """The float32 mean of several layers, computed for the rows that are asked for."""
+
+    def __init__(self, layers: Sequence[Matrix]) -> None:
+        self.layers = tuple(layers)
+        self.dtype = np.dtype(np.float32)
+        self.shape = layers[0].shape
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        return self._mean(slice(start, stop))
+
+    def _gather(self, chosen: NDArray[np.intp]) -> NDArray[Any]:
+        return self._mean(chosen)
+
+    def _mean(self, index: slice | NDArray[np.intp]) -> NDArray[Any]:
+        total = self.layers[0][index].astype(np.float32)
+        for layer in self.layers[1:]:
+            total += layer[index]
+        total /= np.float32(len(self.layers))
+        return total
+
+
+@dataclass(frozen=True)
+class Table:
+    """K aligned features of one split, ready to train on.
+
+    `rows[k]` is (N, D_k); `labels` is (N,) int32 with -1 for none, or None for a split without
+    labels; `specs[k]` says what feature k was made from and is passed through untouched.
+    """
+
+    features: tuple[Feature, ...]
+    rows: tuple[Matrix, ...]
+    labels: NDArray[np.int32] | None
+    classes: tuple[str, ...]
+    specs: tuple[Spec, ...]
+    texts: NDArray[np.uint64]
+    corpus: str
+    split: str
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """D_k of each feature."""
+        return tuple(rows.shape[1] for rows in self.rows)

@@ -1,0 +1,9 @@
+"""Settings are dataclass fields that know their own help, so that flags are made from them."""
+
+from dataclasses import field
+from typing import Any
+
+
+def setting(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field that is also a command-line flag, with this help and these choices."""
+    return field(default=default, metadata={"help": help, "choices": choices})
