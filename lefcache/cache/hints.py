@@ -1,0 +1,48 @@
+"""The commands that a message tells the user to type, built from what the cache itself knows."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lefcache.feature import Layer
+from lefcache.spec import Spec
+
+DEFAULT_CACHE = "lef-cache"
+
+
+def extract_command(
+    cache: Path,
+    data: str,
+    model: str,
+    layers: Iterable[Layer] = (),
+    pools: Iterable[str] = (),
+    more: Iterable[str] = (),
+) -> str:
+    """`lef extract ...` with the flags that are not defaults, quoted for a shell."""
+    words = ["lef", "extract"]
+    if str(cache) != DEFAULT_CACHE:
+        words += ["--cache", str(cache)]
+    words += ["--data", data, "--model", model]
+    if written := ",".join(str(layer) for layer in layers):
+        words += ["--layers", written]
+    for pool in pools:
+        words += ["--pool", pool]
+    return shlex.join([*words, *more])
+
+
+def spec_flags(spec: Spec) -> list[str]:
+    """The flags that give this Spec again, defaults left out."""
+    words = []
+    for each in fields(spec):
+        value = getattr(spec, each.name)
+        if each.metadata and value != each.default:
+            words += [f"--{each.name.replace('_', '-')}", str(value)]
+    return words
+
+
+def corpus_flags(attrs: Mapping[str, Any]) -> list[str]:
+    """The flags that read this corpus again, beside its source."""
+    options = attrs.get("options", {})
+    return [word for flag, value in options.items() for word in (f"--{flag}", str(value))]

@@ -1,0 +1,54 @@
+"""One writer per split: a lock that dies with its holder, so nothing can go stale."""
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lefcache.errors import BusyError, StorageError
+
+
+@contextmanager
+def exclusive(root: Path, name: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock `name` of the cache at `root`, waiting at most `wait` seconds for it.
+
+    Raises BusyError that says who holds it and since when.
+    """
+    folder = root / ".locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{name}.lock", timeout=wait)
+        lock.acquire()
+    except Timeout as error:
+        raise BusyError(
+            f"another process is writing {name.replace('+', '/')} ({_holder(folder, name)}): "
+            "wait for it, or stop it; what it finished is kept"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{root} cannot be written: {error.strerror}: choose --cache") from error
+    try:
+        (folder / f"{name}.json").write_text(json.dumps(_ourselves()))
+        yield
+    finally:
+        lock.release()
+
+
+def _ourselves() -> dict[str, str | int]:
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    user = os.environ.get("USER") or getpass.getuser()
+    return {"pid": os.getpid(), "host": socket.gethostname(), "user": user, "since": since}
+
+
+def _holder(folder: Path, name: str) -> str:
+    try:
+        holder = json.loads((folder / f"{name}.json").read_text())
+        who = f"process {holder['pid']} of {holder['user']} on {holder['host']}"
+        return f"{who}, since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it has only just started"

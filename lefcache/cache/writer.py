@@ -1,0 +1,208 @@
+"""The only hand that writes pages: arrays first, and then, as its last act, the ledger row."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from lefcache.cache.ledger import checksum, seal
+from lefcache.cache.lock import exclusive
+from lefcache.cache.pages import TOKENS, Generation, Pages
+from lefcache.errors import MismatchError
+from lefcache.feature import Layer
+from lefcache.spec import Spec
+from lefcache.stores import Store
+
+# Above this, float16 (which ends at 65,504) is too close for comfort: later rows may be larger.
+FLOAT16_COMFORT = 16_384.0
+CHUNK_BYTES = 8 << 20
+CHUNK_ROWS_LEAST = 64
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an extraction wants of one split."""
+
+    corpus: str
+    model: str
+    split: str
+    rows: int
+    arrays: tuple[str, ...]  # such as "mean/24"
+    spec: Spec
+    depth: int
+    width: int
+    block_rows: int
+    batch_tokens: int
+    store_dtype: str = "auto"
+    aliases: Mapping[str, Layer] | None = None
+    source: str | None = None
+    provenance: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows start..stop of a split, and the arrays that miss them."""
+
+    block: int
+    start: int
+    stop: int
+    arrays: tuple[str, ...]
+
+
+class Writer:
+    """Hands out the missing blocks of a split and commits them; made by `reserve`."""
+
+    def __init__(self, store: Store, request: Request, pages: Pages) -> None:
+        self.store, self.request = store, request
+        self.path = pages.path
+        self.rows, self.block_rows = pages.rows, pages.block_rows
+        self.batch_tokens = int(pages.attrs["batch_tokens"])
+        self.chunk_rows = int(pages.attrs["chunk_rows"])
+        self.generations = self._wanted(pages)
+        self._finished = {each.number: pages.finished(each) for each in pages.generations}
+        self.dtypes = {
+            name: info.dtype
+            for generation in pages.generations
+            for name in generation.arrays
+            if (info := store.info(f"{self.path}/{name}"))
+        }
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the rows asked for lie in."""
+        return -(-min(self.request.rows, self.rows) // self.block_rows)
+
+    def missing(self) -> list[Task]:
+        """The blocks that some wanted array lacks, in order."""
+        tasks = []
+        for block in range(self.blocks):
+            lacking = [each for each in self.generations if not self._has(each, block)]
+            if lacking:
+                start = block * self.block_rows
+                arrays = tuple(name for each in lacking for name in each.arrays)
+                stop = min(start + self.block_rows, self.rows)
+                tasks.append(Task(block, start, stop, arrays))
+        return tasks
+
+    def commit(self, task: Task, values: Mapping[str, NDArray[Any]]) -> None:
+        """Write one block: the rows of each array, then the ledger row that vouches for them.
+
+        The first block of arrays that are new settles their dtype and creates them.
+        """
+        for generation in self.generations:
+            if self._has(generation, task.block):
+                continue
+            if generation.number not in self._finished:
+                self._create(generation, values)
+            sums = []
+            for name in generation.arrays:
+                rows = values[name].astype(self.dtypes[name], copy=False)
+                self.store.write(f"{self.path}/{name}", task.start, rows)
+                sums.append(checksum(rows))
+            row = seal(task.stop - task.start, sums)
+            self.store.write(f"{self.path}/ledger/{generation.number}", task.block, row)
+            self._finished[generation.number][task.block] = True
+
+    def _has(self, generation: Generation, block: int) -> bool:
+        done = self._finished.get(generation.number)
+        return done is not None and bool(done[block])
+
+    def _wanted(self, pages: Pages) -> list[Generation]:
+        """The sets of arrays that hold a wanted one, and a new set for those that none holds."""
+        wanted = [*self.request.arrays, TOKENS]
+        old = [each for each in pages.generations if {*self.request.arrays} & {*each.arrays}]
+        known = set(pages.arrays)
+        if fresh := tuple(name for name in wanted if name not in known):
+            number = max((each.number for each in pages.generations), default=-1) + 1
+            nothing = np.zeros((0, 2 + len(fresh)), np.uint32)
+            old.append(Generation(number, fresh, nothing))
+        return old
+
+    def _create(self, generation: Generation, values: Mapping[str, NDArray[Any]]) -> None:
+        for name in generation.arrays:
+            dtype = np.uint32 if name == TOKENS else self._settle(values[name])
+            axes = ("row",) if name == TOKENS else ("row", "feature")
+            shape = (self.rows, *values[name].shape[1:])
+            self.store.create(f"{self.path}/{name}", shape, dtype, self.chunk_rows, axes)
+            self.dtypes[name] = np.dtype(dtype)
+        ledger = f"{self.path}/ledger/{generation.number}"
+        columns = 2 + len(generation.arrays)
+        blocks = -(-self.rows // self.block_rows)
+        self.store.create(ledger, (blocks, columns), np.uint32, 1, ("block", "entry"))
+        # Naming the arrays is what makes the generation exist: a kill before this leaves strays
+        # that the next writer overwrites.
+        self.store.set_attrs(ledger, {"arrays": list(generation.arrays)})
+        self._finished[generation.number] = np.zeros(blocks, bool)
+        attrs = self.store.attrs(self.path)
+        self.store.set_attrs(self.path, attrs | {"arrays": [*attrs["arrays"], *generation.arrays]})
+
+    def _settle(self, values: NDArray[Any]) -> DTypeLike:
+        if self.request.store_dtype != "auto":
+            return np.dtype(self.request.store_dtype)
+        largest = float(np.abs(values).max(initial=0.0))
+        return np.float32 if largest > FLOAT16_COMFORT else np.float16
+
+
+@contextmanager
+def reserve(store: Store, request: Request) -> Iterator[Writer]:
+    """Be the one writer of a split: lock it, check its identity, make room for new rows.
+
+    Raises BusyError, or MismatchError that spells out how the settings differ.
+    """
+    with exclusive(store.root, f"{request.corpus}+{request.model}+{request.split}"):
+        path = f"{request.corpus}/{request.model}/{request.split}"
+        store.sweep(path)
+        _check_model(store, request)
+        attrs = store.attrs(path)
+        if not attrs:
+            store.set_attrs(path, _first_attrs(request))
+        elif request.rows > attrs["rows"]:
+            store.set_attrs(path, attrs | {"rows": request.rows})
+        pages = Pages(store, request.corpus, request.model, request.split)
+        _make_room(store, pages)
+        yield Writer(store, request, pages)
+
+
+def _check_model(store: Store, request: Request) -> None:
+    path = f"{request.corpus}/{request.model}"
+    attrs = store.attrs(path)
+    if not attrs:
+        known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
+        made = {"source": request.source, "provenance": dict(request.provenance or {})}
+        store.set_attrs(path, known | made)
+        return
+    if difference := Spec.from_json(attrs["spec"]).difference(request.spec):
+        lines = "".join(f"\n  {line}" for line in difference)
+        raise MismatchError(
+            f"{path} was extracted with other settings:{lines}\n"
+            f"keep both with --as NAME, or give the settings of the cache"
+        )
+
+
+def _first_attrs(request: Request) -> dict[str, Any]:
+    item = 4 if request.store_dtype == "float32" else 2
+    chunk = CHUNK_ROWS_LEAST
+    while chunk * 2 <= min(request.block_rows, CHUNK_BYTES // (request.width * item)):
+        chunk *= 2
+    return {
+        "rows": request.rows,
+        "block_rows": request.block_rows,
+        "chunk_rows": min(chunk, request.block_rows),
+        "batch_tokens": request.batch_tokens,
+        "arrays": [],
+        "aliases": dict(request.aliases or {}),
+    }
+
+
+def _make_room(store: Store, pages: Pages) -> None:
+    """Give every array as many rows as the split has, also after a kill half-way through this."""
+    blocks = -(-pages.rows // pages.block_rows)
+    for generation in pages.generations:
+        lengths = dict.fromkeys(generation.arrays, pages.rows)
+        for name, rows in (lengths | {f"ledger/{generation.number}": blocks}).items():
+            info = store.info(f"{pages.path}/{name}")
+            if info is not None and info.shape[0] != rows:
+                store.resize(f"{pages.path}/{name}", rows)

@@ -1,0 +1,67 @@
+"""Where the bytes are. A store knows arrays and attributes, and nothing of models or layers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from lefcache.rows import Extent
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """What an array is made of; its first axis is cut into chunks of `chunk_rows`."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk_rows: int
+
+
+class Store(Protocol):
+    """A tree of groups and arrays under one root; paths are written `a/b/c`.
+
+    Every method that touches the disk raises StorageError when it is full, read-only or no
+    store, and DamagedError when metadata cannot be read.
+    """
+
+    root: Path
+
+    def children(self, path: str) -> list[str]:
+        """The names of the groups and arrays directly below a group, sorted; [] if it is absent."""
+
+    def attrs(self, path: str) -> dict[str, Any]:
+        """The attributes of a group or array; {} if it is absent."""
+
+    def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
+        """Replace the attributes of a group or array; a group that is absent is created."""
+
+    def info(self, path: str) -> ArrayInfo | None:
+        """What the array is made of, or None if there is no such array."""
+
+    def create(
+        self,
+        path: str,
+        shape: Sequence[int],
+        dtype: DTypeLike,
+        chunk_rows: int,
+        axes: Sequence[str],
+    ) -> None:
+        """Create an uncompressed array filled with zeros, in place of whatever was there."""
+
+    def resize(self, path: str, rows: int) -> None:
+        """Make the first axis longer or shorter."""
+
+    def write(self, path: str, start: int, values: NDArray[Any]) -> None:
+        """Write rows from `start`, which must begin a chunk."""
+
+    def sweep(self, path: str) -> None:
+        """Delete what a killed writer left half-written below a group."""
+
+    def read(self, path: str) -> NDArray[Any]:
+        """A whole small array."""
+
+    def extents(self, path: str) -> list[Extent]:
+        """Where the rows of an array lie, in order; DamagedError if any of them are not there."""

@@ -1,0 +1,161 @@
+"""Zarr v3 on a local disk: uncompressed chunks, so that each chunk file is a raw block to map."""
+
+import errno
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import DTypeLike, NDArray
+from zarr.core.array_spec import ArrayConfigParams
+
+from lefcache.errors import DamagedError, StorageError
+from lefcache.rows import Extent
+from lefcache.stores import ArrayInfo
+
+# Without this an all-zero chunk is not written at all, and a missing chunk reads as zeros: a
+# lost block and a block of zeros could not be told apart. zarr does not store this setting.
+_WRITE_ZEROS: ArrayConfigParams = {"write_empty_chunks": True}
+
+_DISK = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again",
+    errno.EROFS: "the folder is read-only: choose another with --cache",
+    errno.EACCES: "no permission to write here: choose another folder with --cache",
+    errno.EPERM: "no permission to write here: choose another folder with --cache",
+    errno.ENOTDIR: "a file stands where the cache folder should be: choose another with --cache",
+    errno.EEXIST: "a file stands where the cache folder should be: choose another with --cache",
+}
+
+
+@contextmanager
+def _on_disk(path: Path) -> Iterator[None]:
+    """Turn the system's complaints into ours, once, with the path and the fix."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK:
+            raise StorageError(f"{path}: {_DISK[error.errno]}") from error
+        raise StorageError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what damaged metadata does to a reader into DamagedError."""
+    with _on_disk(path):
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(f"{path}: this metadata cannot be read: {error!r}") from error
+
+
+class ZarrStore:
+    """A Zarr group on a local disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def children(self, path: str) -> list[str]:
+        """Names below a group, sorted: a child is a folder with a `zarr.json`."""
+        folder = self.root / path
+        with _on_disk(folder):
+            if not folder.is_dir():
+                return []
+            return sorted(child.name for child in folder.iterdir() if _is_node(child))
+
+    def attrs(self, path: str) -> dict[str, Any]:
+        """Attributes as plain values; {} for a node that is absent."""
+        folder = self.root / path
+        with _readable(folder):
+            if not _is_node(folder):
+                return {}
+            return dict(zarr.open(folder, mode="r", use_consolidated=False).attrs)
+
+    def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
+        """Replace the attributes, creating groups down to `path` where needed."""
+        with _on_disk(self.root / path):
+            root = zarr.open_group(self.root, mode="a", use_consolidated=False)
+            node = root if not path else root[path] if path in root else root.create_group(path)
+            node.attrs.put(dict(values))
+
+    def info(self, path: str) -> ArrayInfo | None:
+        """Shape, dtype and chunk of an array; None where there is none."""
+        with _readable(self.root / path):
+            if not _is_node(self.root / path):
+                return None
+            node = zarr.open(self.root / path, mode="r", use_consolidated=False)
+            if not isinstance(node, zarr.Array):
+                return None
+            if node.compressors or node.filters or node.shards:
+                raise DamagedError(f"{self.root / path}: compressed by another program; cannot map")
+            return ArrayInfo(node.shape, np.dtype(node.dtype), node.chunks[0])
+
+    def create(
+        self,
+        path: str,
+        shape: Sequence[int],
+        dtype: DTypeLike,
+        chunk_rows: int,
+        axes: Sequence[str],
+    ) -> None:
+        """Create an array without compression or filters, its first axis cut into chunks."""
+        with _on_disk(self.root / path):
+            zarr.open_group(self.root, mode="a", use_consolidated=False).create_array(
+                path,
+                shape=tuple(shape),
+                chunks=(chunk_rows, *shape[1:]),
+                dtype=np.dtype(dtype),
+                compressors=None,
+                filters=None,
+                dimension_names=list(axes),
+                overwrite=True,
+            )
+
+    def resize(self, path: str, rows: int) -> None:
+        """Change the length; chunks beyond the new end are deleted."""
+        with _on_disk(self.root / path):
+            array = zarr.open_array(self.root / path, mode="r+")
+            array.resize((rows, *array.shape[1:]))
+
+    def write(self, path: str, start: int, values: NDArray[Any]) -> None:
+        """Write whole chunks from `start`; each chunk file appears at once or not at all."""
+        with _on_disk(self.root / path):
+            array = zarr.open_array(self.root / path, mode="r+").with_config(_WRITE_ZEROS)
+            assert start % array.chunks[0] == 0, "a write must begin a chunk"
+            array[start : start + len(values)] = values
+
+    def sweep(self, path: str) -> None:
+        """Delete the `.partial` files of interrupted chunk writes."""
+        with _on_disk(self.root / path):
+            for stray in (self.root / path).rglob("*.partial"):
+                stray.unlink()
+
+    def read(self, path: str) -> NDArray[Any]:
+        """The whole array in memory."""
+        with _readable(self.root / path):
+            return np.asarray(zarr.open_array(self.root / path, mode="r")[...])
+
+    def extents(self, path: str) -> list[Extent]:
+        """One extent per chunk file, in order; the last chunk is stored full size, then cut."""
+        info = self.info(path)
+        assert info is not None, f"{path} is no array"
+        below = "/0" * (len(info.shape) - 1)
+        size = info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize
+        extents = []
+        for chunk, start in enumerate(range(0, info.shape[0], info.chunk_rows)):
+            file = self.root / path / f"c/{chunk}{below}"
+            # A length costs one look at the file and finds a torn or missing chunk at once; a
+            # reader that skipped it would shift every later row onto the wrong text.
+            with _on_disk(file):
+                found = file.stat().st_size if file.exists() else 0
+            if found != size:
+                raise DamagedError(f"{file}: {found:,} bytes where {size:,} were written")
+            extents.append(Extent(str(file), 0, min(info.chunk_rows, info.shape[0] - start)))
+        return extents
+
+
+def _is_node(folder: Path) -> bool:
+    return (folder / "zarr.json").is_file()
