@@ -1,0 +1,87 @@
+"""A frozen model as a stack of blocks that hands over each layer's states as they appear."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from lefcache.feature import Layer
+from lefcache.spec import Spec
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One text as a model reads it.
+
+    `skip` tokens in front (an instruction, with what precedes it) are attended to and not
+    pooled; `bos` says that a token which begins every text comes first; `cut` that the text was
+    longer than the model may read.
+    """
+
+    ids: Sequence[int]
+    skip: int = 0
+    bos: bool = False
+    cut: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+Deliver = Callable[[Layer, Tensor], None]
+
+
+class Backbone(Protocol):
+    """What extraction needs of a model; it knows nothing of pooling, files or corpora."""
+
+    name: str
+    source: str
+    spec: Spec
+    provenance: dict[str, Any]
+    notes: list[str]
+    depth: int  # blocks n
+    width: int  # D
+    layers: tuple[Layer, ...]  # 0..n, and "last" where a norm makes it another thing than n
+    aliases: dict[str, Layer]  # {"last": n} where it does not
+    on_gpu: bool
+
+    def tokenize(self, texts: Sequence[str]) -> list[Encoded]:
+        """Texts to tokens; never empty, so that no pooling divides by zero."""
+
+    def forward(
+        self, batch: Sequence[Encoded], layers: Collection[Layer], deliver: Deliver
+    ) -> None:
+        """Run right-padded texts once, calling `deliver(layer, states)` for each wanted layer.
+
+        States are (B, T, D) in the model's dtype on its device, valid during the call only. The
+        pass ends as soon as the deepest wanted layer has been delivered.
+        """
+
+
+def load_backbone(
+    model: str,
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    **settings: Any,
+) -> Backbone:
+    """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
+
+    `settings` are fields of Spec: prompt, instruction, max_length, truncation_side, dtype,
+    attention. The layers are read once through hooks and once through `output_hidden_states`
+    and must agree.
+
+    Raises ModelError for a model that cannot be found, loaded, or read layer by layer.
+    """
+    from lefcache.extract.huggingface import load
+
+    return load(
+        model,
+        name=name,
+        device=device,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        settings=settings,
+    )

@@ -1,0 +1,91 @@
+"""Finding a model's blocks and listening to them, checked against what the model itself reports.
+
+Layer numbers go wrong silently: `hidden_states[n]` is after the final norm for most decoders and
+before any for BERT. So hooks read the raw blocks, and `last` is the model's own last state.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lefcache.feature import Layer
+
+Deliver = Callable[[Layer, Tensor], None]
+
+
+class Enough(Exception):  # noqa: N818 - no error: the deepest wanted layer has been read
+    """Ends a forward pass early."""
+
+
+def candidate_blocks(model: nn.Module, depth: int) -> list[nn.ModuleList]:
+    """The module lists that may be the stack of blocks: those of the right length."""
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.ModuleList) and len(module) == depth
+    ]
+
+
+@contextmanager
+def listening(
+    blocks: nn.ModuleList, layers: Collection[Layer], deliver: Deliver, stop: bool = True
+) -> Iterator[None]:
+    """Call `deliver` with what enters block 1 (layer 0) and what leaves block k (layer k).
+
+    With `stop`, the pass ends by raising Enough after the deepest layer, unless `last` is wanted.
+    """
+    numbers = {layer for layer in layers if isinstance(layer, int)}
+    deepest = max(numbers, default=0) if stop and "last" not in layers else None
+
+    def entered(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        deliver(0, args[0] if args else kwargs["hidden_states"])
+        if deepest == 0:
+            raise Enough
+
+    def left(layer: int) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            deliver(layer, output[0] if isinstance(output, tuple) else output)
+            if layer == deepest:
+                raise Enough
+
+        return hook
+
+    handles = [blocks[k - 1].register_forward_hook(left(k)) for k in sorted(numbers - {0})]
+    if 0 in numbers:
+        handles.append(blocks[0].register_forward_pre_hook(entered, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def agree(
+    model: nn.Module, blocks: nn.ModuleList, inputs: dict[str, Tensor]
+) -> tuple[bool, bool] | None:
+    """Whether hooks on `blocks` see the states that the model reports for a probe.
+
+    Returns None if they do not, else (True, whether `last` differs from the raw last block).
+    """
+    depth = len(blocks)
+    heard: dict[Layer, Tensor] = {}
+    with listening(blocks, range(depth + 1), heard.__setitem__, stop=False):
+        output = model(**inputs, output_hidden_states=True)
+    told = output.hidden_states
+    mask = inputs["attention_mask"].bool()
+    if told is None or len(told) != depth + 1 or set(heard) != set(range(depth + 1)):
+        return None
+    if not all(_same(heard[k], told[k], mask) for k in range(depth)):
+        return None
+    return True, not _same(heard[depth], output.last_hidden_state, mask)
+
+
+def _same(one: Tensor, other: Tensor, mask: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    one, other = one[mask].float(), other.to(one.device)[mask].float()  # (tokens, D)
+    scale = float(other.abs().max())
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4 * scale)

@@ -1,0 +1,67 @@
+"""What makes a model this model: hashes of the files that its numbers come from."""
+
+import hashlib
+import os
+import platform
+import re
+import socket
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from lefcache.extract.models import weight_files
+from lefcache.version import __version__
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+)
+
+
+def weights_hash(folder: Path) -> str:
+    """A hash of the weights and of config.json: one changed tensor changes it."""
+    return _hash_files([folder / "config.json", *weight_files(folder)])
+
+
+def tokenizer_hash(folder: Path) -> str:
+    """A hash of everything that turns text into tokens."""
+    return _hash_files(file for pattern in TOKENIZER_FILES for file in folder.glob(pattern))
+
+
+def provenance(device: torch.device, threads: int) -> dict[str, Any]:
+    """Where and with what a model ran: recorded, compared for a warning, never refused."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "lefcache": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.type} {name or platform.machine()}".strip(),
+        "threads": threads,
+        "host": socket.gethostname(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _hash_files(files: Iterable[Path]) -> str:
+    lines = sorted({f"{file.name} {_sha256(file)}" for file in files})
+    return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def _sha256(file: Path) -> str:
+    # The hub keeps large files under their own SHA-256: reading 14 GB again would tell no more.
+    target = Path(os.path.realpath(file))
+    if target.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", target.name):
+        return target.name
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
