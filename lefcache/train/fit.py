@@ -1,0 +1,276 @@
+"""The fit loop: whole features in memory, one permutation an epoch, the best epoch kept."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from lefcache.errors import NotFiniteError, RecipeError
+from lefcache.recipe import Recipe
+from lefcache.rows import Table
+from lefcache.train.head import Head
+from lefcache.train.protocol import Part, check_split, labelled, training_parts
+from lefcache.train.stats import accuracy, macro_f1
+
+EVAL_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training rows came to; `number` counts from 1."""
+
+    number: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` measured; the test's fields are None without a test table.
+
+    `predictions` (N,) are the classes and `probabilities` (N, C) what they were taken from, for
+    every row of the test table; those without a label count nowhere else. `val_correct` (n_val,)
+    says which validation rows the best epoch had right; `dropped` counts the rows of all tables
+    that had no label. `seconds` cover loading, training and scoring.
+    """
+
+    best_epoch: int
+    val_accuracy: float
+    test_accuracy: float | None
+    test_macro_f1: float | None
+    predictions: NDArray[np.int32] | None
+    probabilities: NDArray[np.float32] | None
+    val_correct: NDArray[np.bool_]
+    n_train: int
+    n_val: int
+    n_test: int
+    dropped: int
+    seconds: float
+    history: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A part in memory: features (N, D_k) as stored; `index` and `labels` (M,) of the rows used."""
+
+    features: tuple[Tensor, ...]
+    index: Tensor
+    labels: Tensor
+
+    def batch(self, chosen: Tensor) -> tuple[list[Tensor], Tensor]:
+        """K features (B, D_k) float32 and labels (B,) of these positions among the rows used."""
+        rows = self.index[chosen]
+        # Half the memory as float16: only the batch is widened.
+        features = [feature.index_select(0, rows).float() for feature in self.features]
+        return features, self.labels[chosen]
+
+
+def train(
+    table: Table,
+    recipe: Recipe = Recipe(),  # noqa: B008  frozen
+    *,
+    validation: Table | None = None,
+    test: Table | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> tuple[Head, Trained]:
+    """Train one head and keep its best epoch, chosen by validation and never by test.
+
+    The best epoch has the highest validation accuracy; ties go to the lower validation log-loss,
+    then to the earlier epoch. The same arguments give the same bits again on the same CPU and
+    thread count, and the caller's random numbers are left alone.
+
+    Args:
+        table: the rows to learn from.
+        recipe: how.
+        validation: the corpus's own validation split; without it a tenth of `table` is carved.
+        test: scored once, with the best epoch.
+        seed: of initial weights, dropout and order; the carved rows do not depend on it.
+        device: `auto`, `cpu`, `cuda` or a torch device.
+        on_epoch: called after every epoch.
+
+    Raises:
+        CorpusError: a table without labels, or a label that never occurs in train.
+        MismatchError: tables of different features, classes or Specs.
+        NotFiniteError: the loss is no longer a number.
+        RecipeError: a seed or device that does not exist.
+    """
+    start = time.perf_counter()
+    where = device_of(device)
+    learned, chosen = training_parts(table, validation)
+    tested = None if test is None else labelled(test)
+    if tested is not None:
+        check_split(learned, tested)
+    with _own_randomness(seed, where):
+        head = Head(table.widths, len(table.classes), recipe).to(where)
+        history, correct = _fit(head, recipe, learned, chosen, seed, on_epoch)
+    best = min(history, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss))
+    values = None if test is None else logits(head, test)
+    scored = _score(values, tested)
+    return head, Trained(
+        best_epoch=best.number,
+        val_accuracy=best.val_accuracy,
+        **scored,
+        val_correct=correct,
+        n_train=len(learned),
+        n_val=len(chosen),
+        n_test=len(tested) if tested else 0,
+        dropped=learned.dropped + chosen.dropped + (tested.dropped if tested else 0),
+        seconds=time.perf_counter() - start,
+        history=tuple(history),
+    )
+
+
+def logits(head: Head, table: Table) -> NDArray[np.float32]:
+    """The head's logits (N, C) for every row of a table, labelled or not."""
+    where = next(head.parameters()).device
+    head.eval()
+    out = []
+    with torch.inference_mode():
+        for low in range(0, len(table), EVAL_ROWS):
+            # A copy, since a mapped file is read-only and torch wants to own what it holds.
+            chunk = [np.array(rows[low : low + EVAL_ROWS]) for rows in table.rows]
+            out.append(head(*(torch.from_numpy(each).to(where).float() for each in chunk)).cpu())
+    values: NDArray[np.float32] = torch.cat(out).numpy()
+    return values
+
+
+def device_of(device: str | torch.device) -> torch.device:
+    """The torch device that a name stands for; `auto` is the GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise RecipeError(f"no device '{device}': use auto, cpu or cuda") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("torch sees no GPU here: use --device cpu, or install torch for CUDA")
+    return chosen
+
+
+def _fit(
+    head: Head,
+    recipe: Recipe,
+    learned: Part,
+    chosen: Part,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> tuple[list[Epoch], NDArray[np.bool_]]:
+    """Train the head in place, leave its best epoch in it, and say what that had right."""
+    where = next(head.parameters()).device
+    data = _load(learned, where)
+    judged = _load(chosen, where, data if chosen.table is learned.table else None)
+    optimiser = _adam(head, recipe.lr)
+    history: list[Epoch] = []
+    best: tuple[float, float] | None = None
+    kept = {name: value.clone() for name, value in head.state_dict().items()}
+    correct = torch.zeros(0, dtype=torch.bool)
+    for number in range(1, recipe.epochs + 1):
+        # The order is a function of seed and epoch alone, whatever was drawn before.
+        order = np.random.default_rng((seed, number)).permutation(len(learned))
+        train_loss = _epoch(head, optimiser, data, torch.from_numpy(order).to(where), recipe.batch)
+        val_loss, right = _judge(head, judged)
+        epoch = Epoch(number, train_loss, val_loss, float(right.double().mean()))
+        _check_finite(epoch, recipe)
+        history.append(epoch)
+        if best is None or (-epoch.val_accuracy, epoch.val_loss) < best:
+            best, correct = (-epoch.val_accuracy, epoch.val_loss), right
+            for name, value in head.state_dict().items():
+                kept[name].copy_(value)
+        if on_epoch is not None:
+            on_epoch(epoch)
+    head.load_state_dict(kept)
+    return history, correct.cpu().numpy()
+
+
+def _epoch(
+    head: Head, optimiser: torch.optim.Optimizer, data: Loaded, order: Tensor, batch: int
+) -> float:
+    """One pass over the rows in this order; returns the mean loss."""
+    head.train()
+    total = torch.zeros((), device=order.device)
+    for chosen in torch.split(order, batch):
+        features, labels = data.batch(chosen)
+        optimiser.zero_grad()
+        loss = cross_entropy(head(*features), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        total += loss.detach() * len(chosen)  # read once an epoch: reading waits for a GPU
+    return float(total) / len(order)
+
+
+def _judge(head: Head, data: Loaded) -> tuple[float, Tensor]:
+    """The log-loss over all rows used, and which of them (M,) are right."""
+    head.eval()
+    with torch.inference_mode():
+        places = torch.arange(len(data.index), device=data.index.device)
+        values = torch.cat([head(*data.batch(some)[0]) for some in torch.split(places, EVAL_ROWS)])
+        loss = cross_entropy(values.double(), data.labels)
+        return float(loss), values.argmax(dim=1) == data.labels
+
+
+def _score(values: NDArray[np.float32] | None, tested: Part | None) -> dict[str, Any]:
+    names = ("test_accuracy", "test_macro_f1", "predictions", "probabilities")
+    if values is None or tested is None:
+        return dict.fromkeys(names)
+    predictions = values.argmax(axis=1).astype(np.int32)
+    probabilities = torch.from_numpy(values).softmax(dim=1).numpy()
+    scored = predictions[tested.index]
+    figures = accuracy(tested.labels, scored), macro_f1(tested.labels, scored)
+    return dict(zip(names, (*figures, predictions, probabilities), strict=True))
+
+
+def _load(part: Part, where: torch.device, shared: Loaded | None = None) -> Loaded:
+    features = shared.features if shared else tuple(_whole(rows) for rows in part.table.rows)
+    return Loaded(
+        tuple(feature.to(where) for feature in features),
+        torch.from_numpy(part.index).to(where),
+        torch.from_numpy(part.labels).to(where),
+    )
+
+
+def _whole(rows: Any) -> Tensor:
+    """All rows in memory, in their own type, read from front to back."""
+    whole = np.empty(rows.shape, rows.dtype)
+    for low in range(0, len(whole), EVAL_ROWS):
+        whole[low : low + EVAL_ROWS] = rows[low : low + EVAL_ROWS]
+    return torch.from_numpy(whole)
+
+
+def _adam(head: Head, lr: float) -> torch.optim.Adam:
+    try:
+        return torch.optim.Adam(head.parameters(), lr=lr, fused=True)
+    except RuntimeError:  # a device without the fused kernel
+        return torch.optim.Adam(head.parameters(), lr=lr)
+
+
+def _check_finite(epoch: Epoch, recipe: Recipe) -> None:
+    if not np.isfinite([epoch.train_loss, epoch.val_loss]).all():
+        raise NotFiniteError(
+            f"the loss is no number after epoch {epoch.number}: lower lr (now {recipe.lr:g}), or "
+            "look for NaN and infinity in these features"
+        )
+
+
+@contextmanager
+def _own_randomness(seed: int, where: torch.device) -> Iterator[None]:
+    """Random numbers that start from `seed` and leave the caller's where they were."""
+    if seed < 0:
+        raise RecipeError(f"seed is {seed}: give a number from 0")
+    gpu = where.type == "cuda"
+    with torch.random.fork_rng(devices=[where] if gpu else []):
+        # Not torch.manual_seed, which would reach devices that are not given back.
+        torch.default_generator.manual_seed(seed)
+        if gpu:
+            with torch.cuda.device(where):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -1,0 +1,119 @@
+"""How good, and how sure: accuracy, macro-F1 and intervals over seeds and rows at once."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL = 0.95
+DRAWS = 10_000
+F1_DRAWS = 2_000
+CHUNK_BYTES = 64 << 20
+
+Ints = NDArray[np.integer[Any]]
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+def accuracy(truth: Ints, predicted: Ints) -> float:
+    """The share of rows that are right."""
+    return float(np.mean(truth == predicted))
+
+
+def macro_f1(truth: Ints, predicted: Ints) -> float:
+    """The mean F1 over the classes that occur in truth or prediction, as scikit-learn counts it.
+
+    A class that is absent from both says nothing and is left out; one that is only predicted
+    counts as 0.
+    """
+    classes, both = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
+    ours, theirs = both[: len(truth)], both[len(truth) :]
+    right = np.bincount(ours[ours == theirs], minlength=len(classes))
+    sizes = np.bincount(both, minlength=len(classes))
+    return float(np.mean(2 * right / sizes))
+
+
+def accuracy_interval(correct: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0) -> Interval:
+    """The 95 % interval of an accuracy, by a bootstrap over seeds and over rows at once.
+
+    Both are drawn with replacement in every replicate, seeds and rows crossed: what another run
+    with other seeds on other texts of the same kind could have given. One seed leaves rows only.
+
+    Args:
+        correct: (S, N), one row per seed: was this text right?
+        draws: replicates; the same seed gives the same interval.
+        seed: of the draws.
+    """
+    # Texts that every seed treats alike are exchangeable: drawing counts of those patterns, of
+    # which there are few, is drawing rows, without a weight for each row.
+    patterns, counts = np.unique(correct, axis=1, return_counts=True)
+    values = patterns.astype(np.float64)  # (S, P)
+
+    def replicate(rows: Ints, seeds: Floats) -> Floats:
+        score: Floats = np.einsum("rs,rs->r", rows @ values.T / correct.shape[1], seeds)
+        return score
+
+    return _interval(replicate, counts, len(correct), values.nbytes, draws, seed)
+
+
+def f1_interval(truth: Ints, predicted: Ints, draws: int = F1_DRAWS, seed: int = 0) -> Interval:
+    """The 95 % interval of a macro-F1, by the same bootstrap over confusion counts.
+
+    Args:
+        truth: (N,).
+        predicted: (S, N), one row per seed.
+        draws: replicates.
+        seed: of the draws.
+    """
+    classes, both = np.unique(np.vstack([truth[None], predicted]), return_inverse=True)
+    both = both.reshape(1 + len(predicted), -1)  # (1 + S, N), as numbers below C
+    patterns, counts = np.unique(both, axis=1, return_counts=True)
+    one_hot = np.eye(len(classes), dtype=np.float64)
+    ours, theirs = one_hot[patterns[0]], one_hot[patterns[1:]]  # (P, C), (S, P, C)
+
+    def replicate(rows: Ints, seeds: Floats) -> Floats:
+        weights = rows.astype(np.float64)
+        truths = weights @ ours  # (R, C)
+        score = np.zeros(len(weights))
+        for theirs_s, weight in zip(theirs, seeds.T, strict=True):
+            sizes = truths + weights @ theirs_s
+            right = weights @ (ours * theirs_s)
+            f1 = np.divide(2 * right, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+            score += weight * f1.sum(axis=1) / np.count_nonzero(sizes, axis=1)
+        return score
+
+    return _interval(replicate, counts, len(predicted), 8 * ours.size, draws, seed)
+
+
+def spread(values: Floats) -> dict[str, float]:
+    """Mean and standard deviation over seeds (S,); of one seed the deviation is 0."""
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "std": std}
+
+
+def _interval(
+    replicate: Callable[[Ints, Floats], Floats],
+    counts: Ints,
+    seeds: int,
+    bytes_each: int,
+    draws: int,
+    seed: int,
+) -> Interval:
+    generator = np.random.default_rng(seed)
+    total = int(counts.sum())
+    scores = []
+    for some in _chunks(draws, max(bytes_each // max(seeds, 1), 8 * len(counts))):
+        rows = generator.multinomial(total, counts / total, size=some)  # (R, P)
+        weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=some) / seeds  # (R, S)
+        scores.append(replicate(rows, weights))
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(np.concatenate(scores), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _chunks(draws: int, bytes_each: int) -> Iterator[int]:
+    """Numbers of replicates whose weights stay within a fair memory."""
+    step = max(1, CHUNK_BYTES // bytes_each)
+    for start in range(0, draws, step):
+        yield min(step, draws - start)

@@ -1,0 +1,211 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lefcache.errors import CorpusError, NotFiniteError, RecipeError
+from lefcache.recipe import Recipe
+from lefcache.rows import Extent, Rows
+from lefcache.train import fit as loop
+from lefcache.train import fit_ridge, logits, train
+
+TINY = Recipe(width=16, hidden=(16, 8), lr=3e-3, batch=10, epochs=6)
+
+
+def weights(head):
+    return torch.cat([value.flatten() for value in head.state_dict().values()])
+
+
+@pytest.mark.parametrize("op", ["concat", "hadamard-res"])
+def test_it_learns_what_can_be_learned(split, op):
+    table, test = split(120, (6, 9), classes=3), split(30, (6, 9), split="test", classes=3)
+    head, result = train(table, replace(TINY, op=op, epochs=25), test=test)
+    assert result.test_accuracy > 0.9
+    assert result.test_macro_f1 > 0.9
+    assert (result.n_train, result.n_val, result.n_test) == (108, 12, 30)
+    assert not head.training
+
+
+def test_two_runs_are_equal_to_the_bit(split):
+    table, test = split(60, (6, 9), noise=2), split(20, (6, 9), split="test", noise=2)
+    runs = [train(table, TINY, test=test, seed=3) for _ in range(2)]
+    assert torch.equal(*(weights(head) for head, _ in runs))
+    assert runs[0][1].history == runs[1][1].history
+    np.testing.assert_array_equal(*(result.probabilities for _, result in runs))
+
+
+def test_another_seed_is_another_run(split):
+    heads = [train(split(60), TINY, seed=seed)[0] for seed in (0, 1)]
+    assert not torch.equal(*map(weights, heads))
+
+
+def test_the_callers_random_numbers_are_left_alone(split):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002  the legacy state is what must not move
+    expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    train(split(40), TINY)
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
+
+
+def test_the_callers_random_numbers_do_not_matter(split):
+    heads = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        heads.append(train(split(40), TINY)[0])
+    assert torch.equal(*map(weights, heads))
+
+
+def test_the_best_epoch_is_restored(split):
+    validation, seen = split(30, split="validation", noise=2), []
+    table, recipe = split(40, noise=2), replace(TINY, epochs=15, lr=2e-2)
+    head, result = train(table, recipe, validation=validation, on_epoch=seen.append)
+    assert tuple(seen) == result.history
+    assert [epoch.number for epoch in seen] == [*range(1, 16)]
+    best = min(seen, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss))
+    assert result.best_epoch == best.number < 15
+    assert result.val_accuracy == best.val_accuracy
+    right = logits(head, validation).argmax(axis=1) == validation.labels
+    np.testing.assert_array_equal(right, result.val_correct)
+    assert right.mean() == best.val_accuracy
+
+
+def test_stopping_at_the_best_epoch_gives_the_same_head(split):
+    tables = {"table": split(40, noise=2), "validation": split(30, split="validation", noise=2)}
+    recipe = replace(TINY, epochs=15, lr=2e-2)
+    head, result = train(**tables, recipe=recipe)
+    shorter, _ = train(**tables, recipe=replace(recipe, epochs=result.best_epoch))
+    assert torch.equal(weights(head), weights(shorter))
+
+
+def test_ties_go_to_the_lower_log_loss(split):
+    _, result = train(split(60, noise=0.1), replace(TINY, epochs=20))
+    perfect = [epoch for epoch in result.history if epoch.val_accuracy == 1]
+    assert len(perfect) > 1
+    assert result.best_epoch == min(perfect, key=lambda epoch: epoch.val_loss).number
+
+
+def test_float16_is_widened_exactly(split):
+    table = split(40)
+    wide = replace(table, rows=tuple(rows.astype(np.float32) for rows in table.rows))
+    heads = [train(each, TINY)[0] for each in (table, wide)]
+    assert torch.equal(*map(weights, heads))
+
+
+def test_training_is_what_a_plain_loop_does(split):
+    """Two epochs against torch written by hand, with an Adam that is not fused."""
+    table, validation = split(30), split(10, split="validation")
+    head, result = train(table, replace(TINY, epochs=2), validation=validation, seed=4)
+    states = []
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        plain = loop.Head(table.widths, 2, TINY).train()
+        adam = torch.optim.Adam(plain.parameters(), lr=TINY.lr, fused=False)
+        for epoch in (1, 2):
+            order = np.random.default_rng((4, epoch)).permutation(30)
+            for rows in np.split(order, 3):
+                adam.zero_grad()
+                values = plain(torch.from_numpy(table.rows[0][rows]).float())
+                labels = torch.from_numpy(table.labels[rows]).long()
+                torch.nn.functional.cross_entropy(values, labels).backward()
+                adam.step()
+            states.append(weights(plain))
+    assert result.best_epoch == 2  # dropout stays on after the first look at validation
+    torch.testing.assert_close(weights(head), states[-1])
+
+
+def test_predictions_cover_all_rows_and_scores_those_with_labels(split):
+    test = split(20, split="test")
+    labels = test.labels.copy()
+    labels[:5] = -1
+    head, result = train(split(60), TINY, test=replace(test, labels=labels))
+    assert (result.n_test, result.dropped) == (15, 5)
+    assert result.predictions.shape == (20,)
+    np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(result.predictions, logits(head, test).argmax(axis=1))
+    assert result.test_accuracy == np.mean(result.predictions[5:] == labels[5:])
+
+
+def test_without_a_test_there_are_no_test_figures(split):
+    _, result = train(split(40), TINY)
+    assert result.n_test == 0
+    assert (result.test_accuracy, result.test_macro_f1, result.predictions) == (None, None, None)
+
+
+def test_rows_may_stay_in_their_files(split, tmp_path):
+    table = split(40)
+    (rows,) = table.rows
+    rows[:25].tofile(tmp_path / "0")
+    rows[25:].tofile(tmp_path / "1")
+    extents = [Extent(str(tmp_path / "0"), 0, 25), Extent(str(tmp_path / "1"), 0, 15)]
+    stored = replace(table, rows=(Rows(extents, rows.dtype, rows.shape[1]),))
+    heads = [train(each, TINY, test=each)[0] for each in (table, stored)]
+    assert torch.equal(*map(weights, heads))
+    paths = [fit_ridge(each.rows[0], each.labels, 2) for each in (table, stored)]
+    np.testing.assert_array_equal(paths[0].coef, paths[1].coef)
+
+
+def test_large_splits_are_judged_in_pieces(split, monkeypatch):
+    table, test = split(60), split(20, split="test")
+    whole = train(table, TINY, test=test)[1]
+    monkeypatch.setattr(loop, "EVAL_ROWS", 7)
+    pieces = train(table, TINY, test=test)[1]
+    np.testing.assert_allclose(pieces.probabilities, whole.probabilities, atol=1e-6)
+
+
+def test_infinite_rows_stop_the_run_and_say_why(split):
+    table = split(40)
+    table.rows[0][0, 0] = np.inf
+    with pytest.raises(NotFiniteError, match=r"after epoch 1: lower lr .*0.003"):
+        train(table, TINY)
+
+
+def test_a_test_label_that_train_never_saw_is_named_before_training(split):
+    test = split(20, split="test", classes=3)
+    table = replace(split(40, classes=3), labels=np.arange(40, dtype=np.int32) % 2)
+    with pytest.raises(CorpusError, match="label 'c' of test"):
+        train(table, TINY, test=test, on_epoch=lambda epoch: pytest.fail("it trained"))
+
+
+def test_an_unlabelled_test_is_refused(split):
+    test = replace(split(20, split="test"), labels=None)
+    with pytest.raises(CorpusError, match="no labels"):
+        train(split(40), TINY, test=test)
+
+
+def test_devices_and_seeds_that_do_not_exist_are_refused(split):
+    with pytest.raises(RecipeError, match="no device 'tpux'"):
+        train(split(40), TINY, device="tpux")
+    with pytest.raises(RecipeError, match="seed is -1"):
+        train(split(40), TINY, seed=-1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused(split):
+    with pytest.raises(RecipeError, match="torch sees no GPU here"):
+        train(split(40), TINY, device="cuda")
+
+
+def test_adam_without_a_fused_kernel_is_still_adam(split, monkeypatch):
+    adam = torch.optim.Adam
+
+    def unfused(parameters, lr, fused=False):
+        if fused:
+            raise RuntimeError("no kernel")
+        return adam(parameters, lr=lr)
+
+    monkeypatch.setattr(torch.optim, "Adam", unfused)
+    assert train(split(40), TINY)[1].best_epoch
+
+
+def test_training_never_imports_a_language_model():
+    import subprocess
+    import sys
+
+    blocked = (
+        "import sys; sys.modules['transformers'] = None; import lefcache.train, lefcache.study"
+    )
+    subprocess.run([sys.executable, "-c", blocked], check=True)
