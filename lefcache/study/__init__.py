@@ -1,0 +1,17 @@
+"""Questions asked of a cache: which layer, which features together. No language model is needed."""
+
+from lefcache.study.fuse import Estimate, Fused, fuse
+from lefcache.study.probes import PROBES, Probed, Setup
+from lefcache.study.sweep import Row, Sweep, sweep
+
+__all__ = [
+    "PROBES",
+    "Estimate",
+    "Fused",
+    "Probed",
+    "Row",
+    "Setup",
+    "Sweep",
+    "fuse",
+    "sweep",
+]

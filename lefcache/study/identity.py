@@ -1,0 +1,113 @@
+"""What makes two studies the same one, so that neither is run twice."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lefcache import results as store
+from lefcache.errors import CorpusError, RecipeError
+from lefcache.recipe import NUMERICS, Recipe
+from lefcache.rows import Table
+from lefcache.train.protocol import check_split, labelled
+from lefcache.version import __version__
+
+SPLITS = ("train", "validation", "test")
+
+# How a layer or an epoch was chosen.
+BY_SPLIT = "validation split"
+BY_CARVED = "carved from train"
+BY_LEFT_OUT = "leave-one-out"
+
+
+def check_tables(tables: Mapping[str, Table], seeds: Sequence[int]) -> None:
+    """Refuse at once what would otherwise fail after hours of training."""
+    if "train" not in tables:
+        raise CorpusError("a study learns from the split train: give the corpus one")
+    if unknown := sorted(set(tables) - set(SPLITS)):
+        raise CorpusError(f"no use for the split {unknown[0]}: a study takes {', '.join(SPLITS)}")
+    if not seeds:
+        raise RecipeError("no seeds: give at least 1")
+    learned = labelled(tables["train"])
+    for name in SPLITS[1:]:
+        if name in tables:
+            check_split(learned, labelled(tables[name]))
+
+
+def alone(tables: Mapping[str, Table], place: int) -> dict[str, Table]:
+    """The same splits with only the feature at this place."""
+    one = slice(place, place + 1)
+    return {
+        name: replace(
+            table, features=table.features[one], rows=table.rows[one], specs=table.specs[one]
+        )
+        for name, table in tables.items()
+    }
+
+
+def identity(
+    kind: str,
+    tables: Mapping[str, Table],
+    recipe: Recipe | None,
+    seeds: Sequence[int],
+    **more: Any,
+) -> dict[str, Any]:
+    """Everything that decides a study's figures, as plain values."""
+    train = tables["train"]
+    return {
+        "kind": kind,
+        "corpus": train.corpus,
+        "digest": _digest(tables),
+        "features": [str(feature) for feature in train.features],
+        "specs": [spec.to_json() for spec in train.specs],
+        "recipe": recipe.to_json() if recipe else None,
+        "seeds": list(seeds),
+        "numerics": NUMERICS,
+        **more,
+    }
+
+
+class Shelf:
+    """Where one study's result lies, or would lie; without a folder it holds nothing."""
+
+    def __init__(self, results: Path | None, key: dict[str, Any]) -> None:
+        self.results, self.key = results, key
+        self.id = store.result_id(key)
+
+    def find(self) -> dict[str, Any] | None:
+        """The finished study's figures, marked as cached."""
+        found = store.find(self.results, self.key["corpus"], self.id) if self.results else None
+        return found.payload["result"] | {"cached": True} if found else None
+
+    def put(
+        self, result: dict[str, Any], predictions: NDArray[Any] | None, device: torch.device
+    ) -> None:
+        """Keep the figures, what they are the figures of, and where they were computed."""
+        if self.results is None:
+            return
+        provenance = {
+            "lefcache": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device": str(device),
+        }
+        payload = {"key": self.key, "result": result, "provenance": provenance}
+        store.save(self.results, self.key["corpus"], self.id, payload, predictions)
+
+
+def _digest(tables: Mapping[str, Table]) -> str:
+    """A hash of all texts, labels and classes: corrected labels make another study."""
+    whole = hashlib.blake2b(digest_size=8)
+    whole.update(repr(tables["train"].classes).encode())
+    for name in sorted(tables):
+        table = tables[name]
+        assert table.labels is not None  # check_tables saw to it
+        whole.update(f"{name} {len(table)} ".encode())
+        whole.update(np.ascontiguousarray(table.texts, "<u8").tobytes())
+        whole.update(np.ascontiguousarray(table.labels, "<i4").tobytes())
+    return whole.hexdigest()

@@ -1,0 +1,253 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lefcache.errors import CorpusError, RecipeError
+from lefcache.feature import Feature
+from lefcache.recipe import Recipe
+from lefcache.study import PROBES, Probed, Sweep, sweep
+from lefcache.study.sweep import depth_of
+from lefcache.train.ridge import fit_ridge
+
+TINY = Recipe(width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=20, epochs=3)
+
+
+class Watched:
+    """A matrix that remembers how often it was read, and may forbid it."""
+
+    def __init__(self, rows, forbidden=False):
+        self.rows, self.forbidden, self.reads = rows, forbidden, 0
+
+    shape = property(lambda self: self.rows.shape)
+    dtype = property(lambda self: self.rows.dtype)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        assert not self.forbidden, "these rows must not be read"
+        self.reads += 1
+        return self.rows[index]
+
+
+@pytest.fixture
+def tables(split):
+    """Three layers, the middle one good and the others noisy."""
+
+    def layers(count, name):
+        parts = [
+            split(count, (5,), noise=noise, seed=seed, split=name)
+            for seed, noise in enumerate((3, 0.5, 2))
+        ]
+        return replace(
+            parts[0],
+            rows=tuple(part.rows[0] for part in parts),
+            features=tuple(map(Feature.parse, ("m:1", "m:2", "m:last"))),
+            specs=parts[0].specs * 3,
+        )
+
+    return {name: layers(count, name) for name, count in (("train", 120), ("test", 40))} | {
+        "validation": layers(50, "validation")
+    }
+
+
+def without(tables, name):
+    return {other: table for other, table in tables.items() if other != name}
+
+
+def with_rows(table, rows):
+    return replace(table, rows=tuple(rows))
+
+
+@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_test_is_read_for_the_chosen_layer_only(tables, probe, validated):
+    tables = tables if validated else without(tables, "validation")
+    test = tables["test"]
+    rows = [Watched(each, forbidden=place != 1) for place, each in enumerate(test.rows)]
+    tables["test"] = with_rows(test, rows)
+    swept = sweep(tables, probe, TINY, seeds=2)
+    assert swept.best == "m:2"
+    assert [row.test_accuracy is None for row in swept.rows] == [True, False, True]
+    assert rows[1].reads == (1 if probe == "ridge" else 2)  # once for each seed
+    assert swept.rows[1].test_ci95[0] <= swept.rows[1].test_accuracy <= swept.rows[1].test_ci95[1]
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_all_layers_are_shown_the_test_on_demand(tables, probe):
+    swept = sweep(tables, probe, TINY, show_test=True)
+    hidden = sweep(tables, probe, TINY)
+    assert all(row.test_accuracy is not None for row in swept.rows)
+    assert swept.best == hidden.best
+    assert swept.rows[1].test_accuracy == hidden.rows[1].test_accuracy
+    assert [row.val_accuracy for row in swept.rows] == [row.val_accuracy for row in hidden.rows]
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_without_a_test_there_are_no_test_figures(tables, probe):
+    swept = sweep(without(tables, "test"), probe, TINY, show_test=True)
+    assert swept.n_test == 0
+    assert all(row.test_accuracy is None for row in swept.rows)
+
+
+def test_its_json_has_what_others_rely_on(tables):
+    swept = sweep(tables)
+    document = json.loads(json.dumps(swept.to_json()))
+    assert document["n_test"] == 40
+    assert document["best"] == "m:2"
+    assert document["last"] == ["m:last"]
+    assert [row["feature"] for row in document["rows"]] == ["m:1", "m:2", "m:last"]
+    assert [type(row["val_accuracy"]) for row in document["rows"]] == [float] * 3
+    assert [row["test_accuracy"] for row in document["rows"]][::2] == [None, None]
+    assert Sweep.from_json(document) == swept
+
+
+@pytest.mark.parametrize(
+    ("probe", "validated", "by", "counts"),
+    [
+        ("ridge", True, "validation split", (120, 50)),
+        ("ridge", False, "leave-one-out", (120, 0)),
+        ("mlp", True, "validation split", (120, 50)),
+        ("mlp", False, "carved from train", (108, 12)),
+    ],
+)
+def test_it_says_what_the_choice_was_made_by(tables, probe, validated, by, counts):
+    swept = sweep(tables if validated else without(tables, "validation"), probe, TINY)
+    assert swept.selected_by == by
+    assert (swept.n_train, swept.n_val) == counts
+
+
+def test_a_ridge_is_judged_by_leave_one_out_or_by_validation(tables):
+    train, validation = tables["train"], tables["validation"]
+    paths = [fit_ridge(rows, train.labels, 2, texts=train.texts) for rows in train.rows]
+    left_out = sweep(without(tables, "validation"))
+    assert [row.val_accuracy for row in left_out.rows] == [max(p.loo_accuracy) for p in paths]
+    held_out = sweep(tables)
+    for row, path, rows in zip(held_out.rows, paths, validation.rows, strict=True):
+        right = path.decide(rows).argmax(axis=2) == validation.labels
+        assert row.val_accuracy == right.mean(axis=1).max()
+
+
+def test_twins_leave_together(tables):
+    """Each text twice, labels at random: with its twin left behind, every row would look right."""
+    train = tables["train"]
+    noise = np.random.default_rng(0).standard_normal((60, 50))
+    labels = np.random.default_rng(1).integers(0, 2, 60).astype(np.int32)
+    texts = np.repeat(np.arange(60).astype(np.uint64), 2)
+    twins = replace(
+        train,
+        features=train.features[:1],
+        specs=train.specs[:1],
+        rows=(np.repeat(noise, 2, axis=0),),
+        labels=np.repeat(labels, 2),
+        texts=texts,
+    )
+    fooled = replace(twins, texts=np.arange(120).astype(np.uint64))
+    assert sweep({"train": twins}).rows[0].val_accuracy < 0.75
+    assert sweep({"train": fooled}).rows[0].val_accuracy > 0.85
+
+
+def test_ties_go_to_the_shallower_layer(tables):
+    same = {
+        name: replace(
+            table,
+            rows=(table.rows[1],) * 3,
+            features=tuple(map(Feature.parse, ("m:last", "m:3+5", "m:9"))),
+        )
+        for name, table in tables.items()
+    }
+    swept = sweep(same)
+    assert len({row.val_accuracy for row in swept.rows}) == 1
+    assert swept.best == "m:3+5"
+    assert swept.last == ("m:last",)
+
+
+def test_depths():
+    depths = {"m:0": 0, "m:4": 4, "m:20~24": 22, "m:2+7": 4.5, "m:last": np.inf}
+    assert {name: depth_of(Feature.parse(name)) for name in depths} == depths
+
+
+def test_rows_are_told_as_they_come(tables):
+    told = []
+    swept = sweep(tables, on_row=told.append)
+    assert [row.feature for row in told] == [row.feature for row in swept.rows]
+    assert all(row.test_accuracy is None for row in told)
+
+
+def test_a_finished_sweep_is_loaded_and_not_run_again(tables, tmp_path):
+    first = sweep(tables, results=tmp_path)
+    for name, table in tables.items():
+        tables[name] = with_rows(table, [Watched(rows, forbidden=True) for rows in table.rows])
+    again = sweep(tables, results=tmp_path)
+    assert again.cached
+    assert not first.cached
+    assert replace(again, cached=False) == first
+    assert again.to_json()["cached"] is True
+    # A ridge knows neither seeds nor recipe, so that neither makes another sweep of it.
+    assert sweep(tables, recipe=TINY, seeds=5, results=tmp_path).cached
+
+
+@pytest.mark.parametrize("change", ["label", "text", "spec", "probe", "show_test", "feature"])
+def test_any_change_is_another_sweep(tables, tmp_path, change):
+    sweep(tables, results=tmp_path)
+    train, options = tables["train"], {}
+    if change == "label":
+        tables["train"] = replace(train, labels=train.labels[::-1].copy())
+    if change == "text":
+        tables["train"] = replace(train, texts=train.texts + np.uint64(7))
+    if change == "spec":
+        tables = {
+            name: replace(table, specs=(replace(table.specs[0], prompt="a"),) * 3)
+            for name, table in tables.items()
+        }
+    if change == "feature":
+        features = tuple(map(Feature.parse, ("m:1", "m:2", "m:3")))
+        tables = {name: replace(table, features=features) for name, table in tables.items()}
+    if change == "probe":
+        options = {"probe": "mlp", "recipe": TINY}
+    if change == "show_test":
+        options = {"show_test": True}
+    assert not sweep(tables, results=tmp_path, **options).cached
+
+
+def test_the_predictions_lie_beside_the_result(tables, tmp_path):
+    from lefcache import results
+
+    swept = sweep(tables, "mlp", TINY, seeds=2, results=tmp_path)
+    (stored,) = results.list(tmp_path, "tiny")
+    predicted = stored.predictions()
+    assert predicted.shape == (1, 2, 40)  # shown rows, seeds, test rows
+    assert (predicted[0] == tables["test"].labels).mean() == swept.rows[1].test_accuracy
+
+
+def test_a_probe_may_be_a_function(tables, tmp_path):
+    def depth(table, validation, setup):
+        figure = {"m:1": 0.1, "m:2": 0.2, "m:last": 0.3}[str(table.features[0])]
+        return Probed(figure, "hand", 1, 2, lambda test: np.zeros((1, len(test)), np.int32))
+
+    for _ in range(2):
+        swept = sweep(tables, depth, results=tmp_path)
+        assert (swept.probe, swept.best, swept.selected_by) == ("depth", "m:last", "hand")
+        assert not swept.cached
+    assert not [*tmp_path.iterdir()]
+
+
+def test_mistakes_are_told_before_any_work(tables):
+    watched = with_rows(tables["train"], [Watched(r, forbidden=True) for r in tables["train"].rows])
+    tables["train"] = watched
+    with pytest.raises(RecipeError, match="no probe 'svm': it is one of ridge, mlp"):
+        sweep(tables, "svm")
+    with pytest.raises(RecipeError, match="no seeds"):
+        sweep(tables, "mlp", seeds=0)
+    with pytest.raises(RecipeError, match="no device 'tpux'"):
+        sweep(tables, device="tpux")
+    with pytest.raises(CorpusError, match="learns from the split train"):
+        sweep({"test": tables["test"]})
+    with pytest.raises(CorpusError, match="no use for the split dev"):
+        sweep(tables | {"dev": tables["test"]})
+    with pytest.raises(CorpusError, match="has no labels"):
+        sweep(tables | {"test": replace(tables["test"], labels=None)})
+    with pytest.raises(CorpusError, match=r"label 'b' of .* never occurs"):
+        sweep(tables | {"train": replace(watched, labels=0 * watched.labels)})
