@@ -1,12 +1,9 @@
 """Texts and labels in named splits, read from a folder of tsv, csv, jsonl or parquet files."""
 
-import csv
 import hashlib
-import json
 import math
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 
 from lefcache.errors import CorpusError
 from lefcache.feature import NAME
+from lefcache.readers import READERS
 
 # How files and people spell the three splits; in this order everywhere.
 SPLITS = {
@@ -265,83 +263,3 @@ def _classes(columns: Iterable[Iterable[str | None]]) -> tuple[str, ...]:
 def _encode(labels: Iterable[str | None], index: dict[str, int]) -> NDArray[np.int32]:
     codes = [UNLABELLED if label is None else index[label] for label in labels]
     return np.array(codes, np.int32)
-
-
-def _read_text(file: Path) -> str:
-    raw = file.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise CorpusError(
-            f"{file}: line {line} is not UTF-8; convert it, for example with "
-            f"`iconv -f latin1 -t utf-8 {file.name}`"
-        ) from error
-
-
-def _read_tsv(file: Path) -> tuple[list[str], list[list[Any]]]:
-    """Tab-separated without quoting: quotation marks are text, and only a newline ends a row."""
-    lines = _read_text(file).split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    rows = [line.removesuffix("\r").split("\t") for line in lines]
-    return _header_and_rows(file, rows)
-
-
-def _read_csv(file: Path) -> tuple[list[str], list[list[Any]]]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts over 128 KiB
-    lines = _read_text(file).removesuffix("\n").split("\n")
-    try:
-        rows = list(csv.reader((line + "\n" for line in lines), strict=True))
-    except csv.Error as error:
-        raise CorpusError(f"{file} is not well-formed csv: {error}") from error
-    alone = len(rows[0]) == 1  # with one column, an empty line is an empty text
-    return _header_and_rows(file, [row or [""] for row in rows if row or alone])
-
-
-def _header_and_rows(file: Path, rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
-    header, body = (rows[0], rows[1:]) if rows else ([], [])
-    for number, row in enumerate(body):
-        if len(row) != len(header):
-            raise CorpusError(
-                f"{file}: row {number} has {len(row)} columns where the header has {len(header)}"
-            )
-    return header, body
-
-
-def _read_jsonl(file: Path) -> tuple[list[str], list[list[Any]]]:
-    records = []
-    for number, line in enumerate(_read_text(file).split("\n"), 1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise CorpusError(f"{file}: line {number} is not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise CorpusError(f"{file}: line {number} is no JSON object")
-            records.append(record)
-    header = list(dict.fromkeys(key for record in records for key in record))
-    return header, [[record.get(key) for key in header] for record in records]
-
-
-def _read_parquet(file: Path) -> tuple[list[str], list[list[Any]]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise CorpusError(
-            f"reading {file.name} needs pyarrow: pip install 'lefcache[hub]'"
-        ) from error
-    try:
-        table = parquet.read_table(file)
-    except (ArrowException, OSError) as error:
-        raise CorpusError(f"{file} is no readable parquet file: {error}") from error
-    columns = [column.to_pylist() for column in table.columns]
-    return table.column_names, [list(row) for row in zip(*columns, strict=True)]
-
-
-READERS: dict[str, Callable[[Path], tuple[list[str], list[list[Any]]]]] = {
-    ".tsv": _read_tsv,
-    ".csv": _read_csv,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-}

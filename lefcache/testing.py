@@ -15,8 +15,8 @@ class FakeBackbone:
 
     Tokens are the words between blanks; an empty text is fed one token. So the mean of layer l
     over a text of T words is `10 * l + (T - 1) / 2`, its last token `10 * l + T - 1`, its first
-    `10 * l`. Layer `last` is layer n with 0.5 added. `on_forward` is called with each batch, to count
-    passes or to fail on purpose.
+    `10 * l`. Layer `last` is layer n with 0.5 added. `on_forward` is called with each batch, to
+    count passes or to fail on purpose.
     """
 
     on_gpu = False

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lefcache.feature import Layer
+from lefcache.feature import Layer, describe_layers
 from lefcache.spec import Spec
 
 DEFAULT_CACHE = "lef-cache"
@@ -25,7 +25,7 @@ def extract_command(
     if str(cache) != DEFAULT_CACHE:
         words += ["--cache", str(cache)]
     words += ["--data", data, "--model", model]
-    if written := ",".join(str(layer) for layer in layers):
+    if written := describe_layers(list(layers)).replace(" ", ""):
         words += ["--layers", written]
     for pool in pools:
         words += ["--pool", pool]
@@ -33,11 +33,11 @@ def extract_command(
 
 
 def spec_flags(spec: Spec) -> list[str]:
-    """The flags that give this Spec again, defaults left out."""
+    """The flags that give this Spec again on its own cache, where `--dtype auto` is its dtype."""
     words = []
     for each in fields(spec):
         value = getattr(spec, each.name)
-        if each.metadata and value != each.default:
+        if each.metadata and each.name != "dtype" and value != each.default:
             words += [f"--{each.name.replace('_', '-')}", str(value)]
     return words
 

@@ -183,7 +183,7 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
 
     def _source(self) -> str:
         source: str | None = self.model_attrs.get("source")
-        return f"{self.model}={source}" if source else self.model
+        return f"{self.model}={source}" if source and source != self.model else self.model
 
     def describe(self) -> dict[str, Any]:
         """One line of `lef ls`."""

@@ -5,18 +5,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lefcache.cache.hints import DEFAULT_CACHE, extract_command
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, register
-from lefcache.cache.writer import Request, Writer, reserve
+from lefcache.cache.writer import Request, Writer, check_model, reserve
 from lefcache.corpus import RESERVED, SPLITS, UNLABELLED, Corpus, corpus_name
 from lefcache.errors import FeatureError, MismatchError, StorageError
 from lefcache.feature import Feature, describe_layers, parse_features
 from lefcache.rows import Matrix, Table
+from lefcache.spec import Spec
 from lefcache.stores.zarr_store import ZarrStore
 
 
@@ -28,7 +29,20 @@ def open(path: str | Path | None = None) -> "Cache":
     return Cache(Path(path or os.environ.get("LEF_CACHE") or DEFAULT_CACHE))
 
 
-class Cache(Mapping[str, "CorpusNode"]):
+Child = TypeVar("Child")
+
+
+class Node(Mapping[str, Child]):
+    """A place in the tree: its children by name, listed afresh at each look."""
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == child for child in self)
+
+
+class Cache(Node["CorpusNode"]):
     """Every layer's vectors of every corpus and model in one folder.
 
     `cache["sst2"]["mistral"]["train"]["mean"]["24"]` walks the tree as it lies on disk;
@@ -141,6 +155,11 @@ class Cache(Mapping[str, "CorpusNode"]):
             )
         return Pages(self.store, corpus, model, split)
 
+    def spec(self, model: str, data: str | None = None) -> Spec | None:
+        """What a model was extracted with; None if it is not in the cache."""
+        attrs = self.store.attrs(f"{self.corpus(data)}/{model}")
+        return Spec.from_json(attrs["spec"]) if attrs else None
+
     def ls(self) -> list[dict[str, Any]]:
         """One entry per corpus, model and split: layers, pools, rows, done rows, bytes."""
         return [
@@ -162,7 +181,8 @@ class Cache(Mapping[str, "CorpusNode"]):
         return reserve(self.store, request)
 
     def missing_rows(self, request: Request) -> int:
-        """Rows that an extraction would have to compute, without locking anything."""
+        """Rows that an extraction would have to compute; MismatchError if it would be refused."""
+        check_model(self.store, request)
         attrs = self.store.attrs(f"{request.corpus}/{request.model}/{request.split}")
         if not attrs:
             return request.rows
@@ -180,9 +200,6 @@ class Cache(Mapping[str, "CorpusNode"]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(name for name in self.store.children("") if name not in RESERVED)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
     def __repr__(self) -> str:
         lines = "".join(f"\n  {pages!r}" for node in self.values() for pages in node.all_pages())
@@ -223,7 +240,7 @@ class Cache(Mapping[str, "CorpusNode"]):
         return self.pages(model, splits[0] if splits else "train", corpus)
 
 
-class ModelNode(Mapping[str, Pages]):
+class ModelNode(Node[Pages]):
     """One model's splits."""
 
     def __init__(self, cache: Cache, corpus: str, model: str) -> None:
@@ -235,14 +252,11 @@ class ModelNode(Mapping[str, Pages]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.cache._splits(self.corpus, self.model))
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
     def __repr__(self) -> str:
         return f"<{self.corpus}/{self.model}: {', '.join(self) or 'no splits'}>"
 
 
-class CorpusNode(Mapping[str, ModelNode]):
+class CorpusNode(Node[ModelNode]):
     """One corpus's models."""
 
     def __init__(self, cache: Cache, corpus: str) -> None:
@@ -267,9 +281,6 @@ class CorpusNode(Mapping[str, ModelNode]):
     def __iter__(self) -> Iterator[str]:
         here = self.cache.store.children(self.corpus)
         return iter(name for name in here if name not in RESERVED)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
     def __repr__(self) -> str:
         return f"<{self.corpus}: {', '.join(self) or 'no models'}>"

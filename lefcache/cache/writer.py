@@ -155,7 +155,8 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
     with exclusive(store.root, f"{request.corpus}+{request.model}+{request.split}"):
         path = f"{request.corpus}/{request.model}/{request.split}"
         store.sweep(path)
-        _check_model(store, request)
+        check_model(store, request)
+        _describe_model(store, request)
         attrs = store.attrs(path)
         if not attrs:
             store.set_attrs(path, _first_attrs(request))
@@ -166,20 +167,27 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
         yield Writer(store, request, pages)
 
 
-def _check_model(store: Store, request: Request) -> None:
+def check_model(store: Store, request: Request) -> None:
+    """Refuse a model that was extracted with other settings; the message is the difference."""
     path = f"{request.corpus}/{request.model}"
     attrs = store.attrs(path)
     if not attrs:
-        known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
-        made = {"source": request.source, "provenance": dict(request.provenance or {})}
-        store.set_attrs(path, known | made)
         return
     if difference := Spec.from_json(attrs["spec"]).difference(request.spec):
         lines = "".join(f"\n  {line}" for line in difference)
         raise MismatchError(
             f"{path} was extracted with other settings:{lines}\n"
-            f"keep both with --as NAME, or give the settings of the cache"
+            "keep both with --as NAME, or give the settings of the cache"
         )
+
+
+def _describe_model(store: Store, request: Request) -> None:
+    """Write down what a model is, the first time that it is extracted."""
+    path = f"{request.corpus}/{request.model}"
+    if not store.attrs(path):
+        known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
+        made = {"source": request.source, "provenance": dict(request.provenance or {})}
+        store.set_attrs(path, known | made)
 
 
 def _first_attrs(request: Request) -> dict[str, Any]:

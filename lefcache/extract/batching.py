@@ -1,7 +1,8 @@
 """Which texts share a forward pass: a pure function of a block, so that its bytes repeat."""
 
 from collections.abc import Sequence
-from itertools import groupby
+
+import numpy as np
 
 # What starting one more batch costs, in padded tokens: launching a forward pass is not free.
 BATCH_COST = 48
@@ -16,32 +17,18 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     the budget gets a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    pieces = _pieces(order, lengths, budget)
-    best = [0.0] + [float("inf")] * len(pieces)  # best[j]: cost of the first j pieces
-    cut = [0] * (len(pieces) + 1)
-    for end in range(1, len(pieces) + 1):
-        longest = lengths[pieces[end - 1][-1]]
-        rows = 0
-        for begin in range(end - 1, -1, -1):
-            rows += len(pieces[begin])
-            if begin < end - 1 and rows * longest > budget:
-                break
-            cost = best[begin] + rows * longest + BATCH_COST
-            if cost < best[end]:
-                best[end], cut[end] = cost, begin
+    place = np.arange(len(order) + 1)
+    best = np.zeros(len(order) + 1, np.int64)  # best[j]: cost of the first j texts
+    cut = [0] * (len(order) + 1)
+    for end, index in enumerate(order, 1):
+        longest = lengths[index]
+        begin = max(0, end - max(1, budget // max(1, longest)))
+        costs = best[begin:end] + (end - place[begin:end]) * longest + BATCH_COST
+        cut[end] = begin + int(costs.argmin())
+        best[end] = costs.min()
     batches = []
-    end = len(pieces)
+    end = len(order)
     while end:
-        batches.append([index for piece in pieces[cut[end] : end] for index in piece])
+        batches.append(order[cut[end] : end])
         end = cut[end]
     return batches
-
-
-def _pieces(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Texts of equal length, in pieces that fit the budget: nothing is gained by cutting finer."""
-    pieces = []
-    for length, group in groupby(order, key=lengths.__getitem__):
-        alike = list(group)
-        room = max(1, budget // max(1, length))
-        pieces += [alike[start : start + room] for start in range(0, len(alike), room)]
-    return pieces

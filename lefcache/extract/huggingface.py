@@ -240,8 +240,6 @@ def _open(
 
 
 def _auto_class(config: Any) -> Any:
-    """AutoModel, but the encoder alone where a model comes with one (T5)."""
+    """AutoModel, but the part that reads text where transformers has that alone (T5's encoder)."""
     alone = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
-    if config.is_encoder_decoder and type(config) in alone:
-        return transformers.AutoModelForTextEncoding
-    return transformers.AutoModel
+    return transformers.AutoModelForTextEncoding if type(config) in alone else transformers.AutoModel

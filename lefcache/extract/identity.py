@@ -40,7 +40,8 @@ def tokenizer_hash(folder: Path) -> str:
 
 def provenance(device: torch.device, threads: int) -> dict[str, Any]:
     """Where and with what a model ran: recorded, compared for a warning, never refused."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor
     return {
         "lefcache": __version__,
         "torch": torch.__version__,

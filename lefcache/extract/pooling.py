@@ -38,8 +38,9 @@ def _weights(mask: Tensor) -> Tensor:
 
 
 def _mean(states: Tensor, weights: Tensor) -> Tensor:
-    # A product with the weights reads the states once; masking and summing would read them twice.
-    return torch.bmm(weights[:, None], states.float())[:, 0]  # (B, 1, T) @ (B, T, D)
+    # A weight of zero does not leave out a NaN or an infinity, which padding and BOS may hold.
+    counted = states.float().masked_fill((weights == 0)[..., None], 0.0)
+    return torch.bmm(weights[:, None], counted)[:, 0]  # (B, 1, T) @ (B, T, D)
 
 
 def _max(states: Tensor, span: Span) -> Tensor:
