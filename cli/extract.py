@@ -1,0 +1,208 @@
+"""`lef extract`: run a frozen model once and keep every layer."""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.output import duration, print_json, progress, say, size
+from cli.params import (
+    cache_option,
+    data_option,
+    device_option,
+    given,
+    json_option,
+    settings_options,
+)
+from lefcache.errors import StorageError
+from lefcache.spec import Spec
+
+if TYPE_CHECKING:
+    from lefcache import Cache, Corpus
+    from lefcache.extract import Backbone, Estimate, Order, Receipt
+
+INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
+
+
+@click.command("extract", short_help="Run a frozen model once; keep every layer.")
+@click.option(
+    "--model",
+    "models",
+    required=True,
+    multiple=True,
+    help="A short name (mistral, minilm, ...), hub id or folder, or NAME= and one of these; "
+    "may be repeated.",
+)
+@data_option
+@click.option("--all-layers", is_flag=True, help="Every layer (the default).")
+@click.option("--layers", default=None, help="Only these, for example 16..32,last or -4..-1.")
+@click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    help="mean (the default), mean_nobos, last, first or max; may be repeated: all from one pass.",
+)
+@click.option("--splits", default=None, help="Only these, for example train,test.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N rows of each split.")
+@click.option("--text-column", help="The column with the texts, if not text or sentence.")
+@click.option("--label-column", help="The column with the labels, if not label.")
+@settings_options(Spec)
+@click.option(
+    "--store-dtype",
+    type=click.Choice(["auto", "float16", "float32"]),
+    default="auto",
+    show_default=True,
+    help="Numbers on disk; auto: float16, but float32 for a layer with large values.",
+)
+@click.option("--revision", help="Branch, tag or commit of a model on the hub.")
+@click.option("--as", "name", help="Keep the model under this name in the cache.")
+@click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
+@click.option("--block-rows", type=click.IntRange(1), help="Rows in a block, a power of two.")
+@click.option("--batch-tokens", type=click.IntRange(1), help="Padded tokens in a batch.")
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
+@cache_option
+@device_option
+@json_option
+def command(models: tuple[str, ...], as_json: bool, name: str | None, **options: Any) -> None:
+    """Run each model once over the texts and write every layer's pooled states to the cache.
+
+    Interrupt it at any time: the same command goes on where it was, to the same bytes.
+
+    \b
+    Examples:
+      lef extract --model mistral --all-layers
+      lef extract --data my-texts --model minilm --pool mean --pool first
+      lef extract --data r8=corpora/reuters --model mine=./checkpoint --layers 4..8,last
+    """
+    if name and len(models) > 1:
+        raise click.UsageError("--as names one model; write NAME=SOURCE for each of several")
+    if options["all_layers"] and options["layers"]:
+        raise click.UsageError("--all-layers and --layers exclude each other")
+    try:
+        corpus, cache = _open(options)
+        documents = [_extract(model, name, corpus, cache, options) for model in models]
+    except KeyboardInterrupt:
+        say("\nInterrupted. Every finished block is safe in the cache. Go on with:")
+        say(f"  {shlex.join(['lef', *sys.argv[1:]])}")
+        sys.exit(INTERRUPTED)
+    if as_json:
+        print_json(documents[0] if len(documents) == 1 else documents)
+
+
+def _open(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
+    import lefcache
+
+    cache = lefcache.open(options["cache"])
+    source = options["data"] or cache.corpus()
+    columns = {"text-column": options["text_column"], "label-column": options["label_column"]}
+    if source in cache and not Path(source).exists():
+        # A corpus that the cache knows by name is read again from where it came.
+        known = cache[source].attrs
+        columns = known["options"] | {flag: name for flag, name in columns.items() if name}
+        source = known["source"]
+    corpus = lefcache.read_corpus(
+        source,
+        text_column=columns.get("text-column"),
+        label_column=columns.get("label-column"),
+    )
+    say(
+        f"{corpus.name}: "
+        + ", ".join(f"{split} {len(rows):,}" for split, rows in corpus.splits.items())
+        + f" rows, {len(corpus.classes)} classes"
+    )
+    for line in corpus.describe():
+        say(f"  note: {line}")
+    return corpus, cache
+
+
+def _extract(
+    model: str, name: str | None, corpus: "Corpus", cache: "Cache", options: dict[str, Any]
+) -> dict[str, Any]:
+    from lefcache.extract import estimate, extract, load_backbone, place_order, resolve_model
+
+    settings = given(Spec, options)
+    if known := cache.spec(resolve_model(model, name).name, corpus.name):
+        settings = {"dtype": known.dtype} | settings  # `auto` is what the cache was made with
+    started = time.perf_counter()
+    backbone = load_backbone(
+        model,
+        name=name,
+        device=options["device"],
+        revision=options["revision"],
+        trust_remote_code=options["trust_remote_code"],
+        **settings,
+    )
+    load_seconds = time.perf_counter() - started
+    order = place_order(
+        backbone,
+        corpus,
+        splits=options["splits"].split(",") if options["splits"] else None,
+        layers=options["layers"] or "all",
+        pools=options["pools"] or ("mean",),
+        limit=options["limit"],
+        store_dtype=options["store_dtype"],
+        block_rows=options["block_rows"],
+        batch_tokens=options["batch_tokens"],
+    )
+    expected = estimate(backbone, corpus, cache, order)
+    _announce(backbone, order, expected, load_seconds)
+    if expected.bytes > expected.free_bytes:
+        raise StorageError(
+            f"this would take {size(expected.bytes)} and {size(expected.free_bytes)} are free: "
+            "free some space, ask for fewer --layers, or choose another disk with --cache"
+        )
+    if options["dry_run"]:
+        return expected.to_json()
+    with progress(f"{corpus.name}/{backbone.name}", expected.rows) as advance:
+        receipt = extract(
+            backbone,
+            corpus,
+            cache,
+            order=order,
+            load_seconds=load_seconds,
+            on_progress=lambda batch: advance(batch.split, batch.rows, batch.tokens),
+        )
+    _report(receipt, len(backbone.notes), options["cache"])
+    return receipt.to_json()
+
+
+def _announce(
+    backbone: "Backbone", order: "Order", expected: "Estimate", load_seconds: float
+) -> None:
+    say(
+        f"{backbone.name}: {backbone.depth} blocks, width {backbone.width}, "
+        f"loaded in {duration(load_seconds)} on {backbone.provenance['device']}"
+    )
+    for line in backbone.notes:
+        say(f"  note: {line}")
+    if expected.rows == 0:
+        say(f"  all {expected.rows_in_all:,} rows are in the cache already")
+        return
+    there = max(0, expected.rows_in_all - expected.rows)
+    say(
+        f"  to compute: {expected.rows:,} rows"
+        + (f" ({there:,} are in the cache already)" if there else "")
+        + f", about {expected.tokens:,} tokens, about {duration(expected.seconds)}"
+    )
+    say(
+        f"  to write: {expected.arrays} arrays of {size(expected.bytes_per_array)}, "
+        f"{size(expected.bytes)} in all; {size(expected.free_bytes)} free on that disk"
+    )
+
+
+def _report(receipt: "Receipt", known: int, cache: str) -> None:
+    for line in receipt.notes[known:]:
+        click.echo(f"  note: {line}")
+    rate = receipt.rows / receipt.seconds if receipt.computed_blocks else 0.0
+    click.echo(
+        f"  done: {receipt.rows:,} rows, {receipt.tokens:,} tokens, {receipt.truncated:,} texts "
+        f"cut; {receipt.computed_blocks} blocks computed, {receipt.skipped_blocks} there before; "
+        f"{duration(receipt.seconds)}"
+        + (f", {rate:,.0f} rows/s" if not receipt.skipped_blocks and rate else "")
+    )
+    where = "" if cache == "lef-cache" else f" --cache {cache}"
+    click.echo(f"  {size(receipt.bytes)} in {receipt.path}")
+    click.echo(f"Next: lef sweep{where} --data {receipt.corpus} --models {receipt.model}")

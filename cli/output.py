@@ -1,0 +1,147 @@
+"""How things look: JSON on stdout, tables for people, progress and plans on stderr."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import click
+from rich.console import Console, JustifyMethod
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+BAR = 24  # characters of a full bar
+LOG_SECONDS = 30.0  # between two lines of progress where there is no terminal
+NO_TERMINAL_WIDTH = 160  # files and pipes have no width; a table should not be squeezed for them
+
+
+def say(line: str) -> None:
+    """A line for the person watching, on stderr."""
+    click.echo(line, err=True)
+
+
+def print_json(document: Any) -> None:
+    """The one document of `--json`."""
+    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; a column whose name starts with '>' is set flush right."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=NO_TERMINAL_WIDTH)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        flush: JustifyMethod = "right" if column.startswith(">") else "left"
+        table.add_column(column.removeprefix(">"), justify=flush, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    console.print(table)
+
+
+def visible(text: str) -> str:
+    """Text that cannot steer the terminal: control characters are shown as what they are."""
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
+
+
+def bar(share: float) -> str:
+    """A bar of up to BAR characters for a share between 0 and 1, in eighths of a character."""
+    eighths = round(max(0.0, min(1.0, share)) * BAR * 8)
+    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 4.2 s, 3 min 20 s, 5 h 10 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+class Advance(Protocol):
+    """Called with the split, rows and tokens that have just been done."""
+
+    def __call__(self, split: str, rows: int, tokens: int) -> None:
+        """One batch is done."""
+
+
+@contextmanager
+def progress(label: str, rows: int) -> Iterator[Advance]:
+    """A bar with rows/s, tokens/s and time left; a line now and then where there is no terminal."""
+    console = Console(stderr=True)
+    if rows == 0:
+        yield lambda split, rows, tokens: None
+    elif console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as live:
+            task = live.add_task(label, total=rows, tokens=0)
+
+            def advance(split: str, rows: int, tokens: int) -> None:
+                done = live.tasks[0].fields["tokens"] + tokens
+                live.update(task, advance=rows, tokens=done, description=f"{label}/{split}")
+
+            yield advance
+    else:
+        yield _Log(label, rows)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Rows done and both rates."""
+        elapsed = task.elapsed or 0.0
+        done = f"{task.completed:,.0f}/{task.total or 0:,.0f} rows"
+        if not elapsed:
+            return Text(done)
+        rows, tokens = task.completed / elapsed, task.fields["tokens"] / elapsed
+        return Text(f"{done}  {rows:,.0f} rows/s, {tokens:,.0f} tokens/s")
+
+
+class _Log:
+    """Progress for a log file: one line every LOG_SECONDS."""
+
+    def __init__(self, label: str, rows: int) -> None:
+        self.label, self.rows = label, rows
+        self.done = self.tokens = 0
+        self.started = self.logged = time.monotonic()
+
+    def __call__(self, split: str, rows: int, tokens: int) -> None:
+        self.done += rows
+        self.tokens += tokens
+        now = time.monotonic()
+        if now - self.logged < LOG_SECONDS:
+            return
+        self.logged = now
+        rate = self.done / (now - self.started)
+        left = duration(max(0, self.rows - self.done) / rate)
+        say(
+            f"{self.label}/{split}: {self.done:,}/{self.rows:,} rows, {rate:,.0f} rows/s, "
+            f"{self.tokens / (now - self.started):,.0f} tokens/s, {left} left"
+        )
+
+
+def facts(values: Mapping[str, Any], indent: str = "  ") -> None:
+    """Names and values, one a line, on stdout."""
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        click.echo(f"{indent}{name:<{width}}  {visible(str(value))}")
