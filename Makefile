@@ -1,0 +1,47 @@
+# Everything a developer or a curious stranger types. `make demo` and `make test` set up all they
+# need in .venv first.
+#
+# TORCH_INDEX chooses the build of torch: the default is the small one for CPUs. For CUDA 13:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cu130
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+BIN := .venv/bin
+DEMO := demo-cache
+
+.PHONY: demo test check format clean install
+
+demo: install
+	$(BIN)/lef extract --cache $(DEMO) --data demo --model minilm --all-layers
+	$(BIN)/lef sweep --cache $(DEMO) --models minilm
+	$(BIN)/lef fuse --cache $(DEMO) --models minilm:4,minilm:last --op hadamard-res --epochs 20 --width 256
+
+test: install
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tests/lengths.py lefcache cli
+	$(BIN)/python data/make_demo.py --check
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: .venv/installed
+
+# Torch first and alone: left to the resolver, it would come with several GB of CUDA packages.
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "lefcache needs Python 3.11 or newer: make demo PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) --no-deps --extra-index-url $(TORCH_INDEX) "$(TORCH)"
+	$(PIP) -c constraints.txt -e ".[dev]"
+	touch .venv/installed
+
+clean:
+	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
