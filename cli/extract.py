@@ -66,7 +66,7 @@ INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 @cache_option
 @device_option
 @json_option
-def command(models: tuple[str, ...], as_json: bool, name: str | None, **options: Any) -> None:
+def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
     """Run each model once over the texts and write every layer's pooled states to the cache.
 
     Interrupt it at any time: the same command goes on where it was, to the same bytes.
@@ -88,7 +88,7 @@ def command(models: tuple[str, ...], as_json: bool, name: str | None, **options:
         say("\nInterrupted. Every finished block is safe in the cache. Go on with:")
         say(f"  {shlex.join(['lef', *sys.argv[1:]])}")
         sys.exit(INTERRUPTED)
-    if as_json:
+    if options["as_json"]:
         print_json(documents[0] if len(documents) == 1 else documents)
 
 
@@ -165,7 +165,7 @@ def _extract(
             load_seconds=load_seconds,
             on_progress=lambda batch: advance(batch.split, batch.rows, batch.tokens),
         )
-    _report(receipt, len(backbone.notes), options["cache"])
+    _report(receipt, len(backbone.notes), options)
     return receipt.to_json()
 
 
@@ -193,16 +193,18 @@ def _announce(
     )
 
 
-def _report(receipt: "Receipt", known: int, cache: str) -> None:
+def _report(receipt: "Receipt", known: int, options: dict[str, Any]) -> None:
+    # With --json, stdout belongs to the document.
+    write = say if options["as_json"] else click.echo
     for line in receipt.notes[known:]:
-        click.echo(f"  note: {line}")
+        write(f"  note: {line}")
     rate = receipt.rows / receipt.seconds if receipt.computed_blocks else 0.0
-    click.echo(
+    write(
         f"  done: {receipt.rows:,} rows, {receipt.tokens:,} tokens, {receipt.truncated:,} texts "
         f"cut; {receipt.computed_blocks} blocks computed, {receipt.skipped_blocks} there before; "
         f"{duration(receipt.seconds)}"
         + (f", {rate:,.0f} rows/s" if not receipt.skipped_blocks and rate else "")
     )
-    where = "" if cache == "lef-cache" else f" --cache {cache}"
-    click.echo(f"  {size(receipt.bytes)} in {receipt.path}")
-    click.echo(f"Next: lef sweep{where} --data {receipt.corpus} --models {receipt.model}")
+    where = "" if options["cache"] == "lef-cache" else f" --cache {options['cache']}"
+    write(f"  {size(receipt.bytes)} in {receipt.path}")
+    write(f"Next: lef sweep{where} --data {receipt.corpus} --models {receipt.model}")

@@ -83,7 +83,7 @@ def _show_row(row: "Row") -> None:
 def _report(found: "Sweep", cache: str) -> None:
     lowest = min(row.val_accuracy for row in found.rows)
     span = max(row.val_accuracy for row in found.rows) - lowest
-    floor = max(0.0, lowest - span / 2)  # bars from zero would all look alike
+    floor = max(0.0, lowest - span / 2) if span else 0.0  # bars from zero would all look alike
     full = max(row.val_accuracy for row in found.rows) - floor or 1.0
     rows = []
     for row in found.rows:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -24,15 +25,14 @@ class Extent:
     rows: int
 
 
+_owners = count()
+
+
 @lru_cache(maxsize=MAPS_OPEN)
-def _map(extent: Extent, dtype: str, width: int) -> NDArray[Any]:
+def _map(owner: int, extent: Extent, dtype: str, width: int) -> NDArray[Any]:
+    """The rows of one file; each `Rows` has its own maps, so that a new one sees new files."""
     shape = (extent.rows, width)
     return np.memmap(extent.path, dtype, mode="r", offset=extent.offset, shape=shape)
-
-
-def _empty_maps() -> None:
-    """Forget open maps: a file rewritten since would still be seen as it was."""
-    _map.cache_clear()
 
 
 class Matrix:
@@ -68,6 +68,8 @@ class Matrix:
             row %= len(self)
             vector: NDArray[Any] = self._read(row, row + 1)[0]
             return vector
+        if isinstance(index, tuple):  # numpy would take it for a row and a column
+            raise IndexError("rows are indexed by a number, a slice or a flat array")
         chosen = np.asarray(index)
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):
@@ -107,6 +109,7 @@ class Rows(Matrix):
 
     def __init__(self, extents: Sequence[Extent], dtype: DTypeLike, width: int) -> None:
         self.extents = tuple(extents)
+        self._owner = next(_owners)
         self.dtype = np.dtype(dtype)
         self._starts = np.cumsum([0, *(extent.rows for extent in extents)])
         self.shape = (int(self._starts[-1]), width)
@@ -140,7 +143,9 @@ class Rows(Matrix):
         return cuts
 
     def _mapped(self, number: int) -> NDArray[Any]:
-        mapped: NDArray[Any] = _map(self.extents[number], self.dtype.str, self.shape[1])
+        mapped: NDArray[Any] = _map(
+            self._owner, self.extents[number], self.dtype.str, self.shape[1]
+        )
         return mapped
 
 

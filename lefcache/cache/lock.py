@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -18,30 +18,40 @@ from lefcache.errors import BusyError, StorageError
 def exclusive(root: Path, name: str, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock `name` of the cache at `root`, waiting at most `wait` seconds for it.
 
-    Raises BusyError that says who holds it and since when.
+    Raises BusyError that says who holds it and since when, StorageError if nothing can be written.
     """
-    folder = root / ".locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name}.lock", timeout=wait)
-        lock.acquire()
-    except Timeout as error:
-        raise BusyError(
-            f"another process is writing {name.replace('+', '/')} ({_holder(folder, name)}): "
-            "wait for it, or stop it; what it finished is kept"
-        ) from error
-    except OSError as error:
-        raise StorageError(f"{root} cannot be written: {error.strerror}: choose --cache") from error
-    try:
-        (folder / f"{name}.json").write_text(json.dumps(_ourselves()))
+    with ExitStack() as held:
+        with _writable(root):
+            folder = root / ".locks"
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(FileLock(folder / f"{name}.lock", timeout=wait))
+            except Timeout as error:
+                raise BusyError(
+                    f"another process is writing {name.replace('+', '/')} "
+                    f"({_holder(folder, name)}): wait for it, or stop it; what it finished is kept"
+                ) from error
+            (folder / f"{name}.json").write_text(json.dumps(_ourselves()))
         yield
-    finally:
-        lock.release()
+
+
+@contextmanager
+def _writable(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{root} cannot be written: {error.strerror}: free some space, or choose another "
+            "folder with --cache"
+        ) from error
 
 
 def _ourselves() -> dict[str, str | int]:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    user = os.environ.get("USER") or getpass.getuser()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may be a number without a name
+        user = f"user {os.getuid()}"
     return {"pid": os.getpid(), "host": socket.gethostname(), "user": user, "since": since}
 
 

@@ -80,8 +80,13 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
         return found
 
     @property
+    def asked(self) -> list[str]:
+        """Names such as `mean/24` of the arrays that were asked for, `tokens` among them."""
+        return list(self.attrs["arrays"])
+
+    @property
     def arrays(self) -> list[str]:
-        """Names such as `mean/24` of all arrays, `tokens` among them."""
+        """Those of them that exist; how far they are, the ledgers say."""
         return [array for generation in self.generations for array in generation.arrays]
 
     def finished(self, generation: Generation) -> NDArray[np.bool_]:
@@ -91,8 +96,10 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
     @property
     def done_rows(self) -> int:
         """Rows that every array has."""
+        if set(self.asked) - set(self.arrays):
+            return 0  # an extraction that was stopped within its first block
         done = [self.finished(generation) for generation in self.generations]
-        whole = np.logical_and.reduce(done) if done else np.zeros(0, bool)
+        whole = np.logical_and.reduce(done)
         starts = np.arange(len(whole)) * self.block_rows
         return int(np.clip(self.rows - starts, 0, self.block_rows)[whole].sum())
 
@@ -128,9 +135,12 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
         more = ["--splits", self.split, *corpus_flags(corpus), *spec_flags(self.spec)]
         if self.rows < corpus["splits"][self.split]:
             more += ["--limit", str(self.rows)]
-        layers = list(dict.fromkeys(layer for pool in self.pools for layer in self.layers(pool)))
+        named = [name.partition("/") for name in self.asked if name != TOKENS]
+        layers = sorted({int(layer) for _, _, layer in named if layer != "last"})
+        last = ["last"] if any(layer == "last" for _, _, layer in named) else []
+        pools = dict.fromkeys(pool for pool, _, _ in named)
         return extract_command(
-            self.store.root, corpus["source"], self._source(), layers, self.pools, more
+            self.store.root, corpus["source"], self._source(), [*layers, *last], pools, more
         )
 
     def __getitem__(self, pool: str) -> Mapping[str, Matrix]:

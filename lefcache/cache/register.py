@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.cache.lock import exclusive
-from lefcache.corpus import UNLABELLED, Corpus
+from lefcache.corpus import UNLABELLED, Corpus, Split
 from lefcache.errors import MismatchError
 from lefcache.stores import Store
 
+CHANGING = "changing"  # the mark in a corpus's attributes
+CHUNK_ROWS = 4096
 FORMAT = 1  # of the folder; a higher number is refused by versions that do not know it
 
 
@@ -25,18 +27,16 @@ def register(store: Store, corpus: Corpus) -> list[str]:
         if not store.attrs(""):
             store.set_attrs("", {"format": "lefcache", "version": FORMAT})
         attrs = store.attrs(corpus.name)
-        for split, content in corpus.splits.items():
-            _check_texts(store, corpus.name, split, content.hashes)
+        for split, rows in attrs.get("splits", {}).items():
+            if split in corpus.splits:
+                known = store.read(f"{corpus.name}/rows/{split}")[:rows]
+                _check_texts(f"{corpus.name}/{split}", known, corpus.splits[split].hashes)
         notes = _take_labels(store, corpus, attrs) if attrs else []
         _write(store, corpus, attrs)
     return notes
 
 
-def _check_texts(store: Store, corpus: str, split: str, hashes: NDArray[np.uint64]) -> None:
-    path = f"{corpus}/rows/{split}"
-    if store.info(path) is None:
-        return
-    known = store.read(path)
+def _check_texts(where: str, known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> None:
     shared = min(len(known), len(hashes))
     changed = np.flatnonzero(known[:shared] != hashes[:shared])
     if len(changed) or len(hashes) < len(known):
@@ -45,7 +45,7 @@ def _check_texts(store: Store, corpus: str, split: str, hashes: NDArray[np.uint6
         else:
             what = f"the cache has {len(known):,} rows, the data {len(hashes):,}"
         raise MismatchError(
-            f"{corpus}/{split} is not the text that the cache was made from: {what}; "
+            f"{where} is not the text that the cache was made from: {what}; "
             "keep both with --data NAME=FOLDER"
         )
 
@@ -54,14 +54,12 @@ def _take_labels(store: Store, corpus: Corpus, attrs: Mapping[str, Any]) -> list
     """Which stored labels the new ones differ from; `_write` then takes the new ones."""
     notes = []
     old = list(attrs["classes"])
-    for split, content in corpus.splits.items():
-        path = f"{corpus.name}/labels/{split}"
-        if content.labels is None or store.info(path) is None:
+    for split, rows in attrs["splits"].items():
+        if split not in corpus.splits:
             continue
-        known = store.read(path)
-        renamed = _recode(known, old, corpus.classes)
-        shared = min(len(known), len(content.labels))
-        if changed := int((renamed[:shared] != content.labels[:shared]).sum()):
+        known = _recode(store.read(f"{corpus.name}/labels/{split}")[:rows], old, corpus.classes)
+        labels = _labels(corpus.splits[split])
+        if changed := int((known != labels[:rows]).sum()):
             notes.append(
                 f"{corpus.name}/{split}: {changed:,} corrected labels taken over; results of the "
                 "old ones are computed again when asked for"
@@ -70,38 +68,47 @@ def _take_labels(store: Store, corpus: Corpus, attrs: Mapping[str, Any]) -> list
 
 
 def _write(store: Store, corpus: Corpus, attrs: Mapping[str, Any]) -> None:
-    """Lay down labels, hashes and attributes; splits that the new data lacks stay."""
-    gone = set(attrs.get("splits", {})) - set(corpus.splits)
-    classes = list(corpus.classes) + [
-        name for name in attrs.get("classes", []) if gone and name not in corpus.classes
-    ]
-    labels = {
-        split: _labels(content.labels, len(content)) for split, content in corpus.splits.items()
-    }
-    for split in gone:
-        labels[split] = _recode(
-            store.read(f"{corpus.name}/labels/{split}"), attrs["classes"], classes
-        )
-    hashes = {split: content.hashes for split, content in corpus.splits.items()}
-    for split, codes in labels.items():
-        _replace(store, f"{corpus.name}/labels/{split}", codes)
-        if split in hashes:
-            _replace(store, f"{corpus.name}/rows/{split}", hashes[split])
+    """Lay down labels, hashes and attributes; splits that the new data lacks stay as they are.
+
+    Labels mean nothing without the classes in the attributes, and the two are different files: a
+    mark says that one is being changed, and a kill leaves it there for readers to see.
+    """
+    gone = {name: n for name, n in attrs.get("splits", {}).items() if name not in corpus.splits}
+    # The numbers in a split that stays keep their meaning, so its classes come first.
+    kept = list(attrs["classes"]) if gone else []
+    classes = kept + [name for name in corpus.classes if name not in kept]
     described = {
         "classes": classes,
         "source": corpus.source,
         "options": dict(corpus.options),
-        "splits": {split: len(codes) for split, codes in labels.items()},
-        "digest": hashlib.sha256(
-            b"".join(hashes[split].tobytes() for split in sorted(hashes))
-        ).hexdigest(),
+        "splits": {name: len(content) for name, content in corpus.splits.items()} | gone,
+        "digest": _digest(corpus),
     }
-    if described != dict(attrs):
-        store.set_attrs(corpus.name, described)
+    values: dict[str, NDArray[Any]] = {}
+    for split, content in corpus.splits.items():
+        labels = _recode(_labels(content), list(corpus.classes), classes)
+        values |= {f"labels/{split}": labels, f"rows/{split}": content.hashes}
+    if attrs:
+        values = {
+            path: new
+            for path, new in values.items()
+            if _differs(store, f"{corpus.name}/{path}", new)
+        }
+        if not values and described == dict(attrs):
+            return
+        store.set_attrs(corpus.name, {**attrs, CHANGING: True})
+    for path, new in values.items():
+        _replace(store, f"{corpus.name}/{path}", new)
+    store.set_attrs(corpus.name, described)
 
 
-def _labels(labels: NDArray[np.int32] | None, rows: int) -> NDArray[np.int32]:
-    return np.full(rows, UNLABELLED, np.int32) if labels is None else labels
+def _digest(corpus: Corpus) -> str:
+    texts = b"".join(corpus.splits[split].hashes.tobytes() for split in sorted(corpus.splits))
+    return hashlib.sha256(texts).hexdigest()
+
+
+def _labels(split: Split) -> NDArray[np.int32]:
+    return np.full(len(split), UNLABELLED, np.int32) if split.labels is None else split.labels
 
 
 def _recode(labels: NDArray[Any], old: list[str], new: Any) -> NDArray[np.int32]:
@@ -112,9 +119,18 @@ def _recode(labels: NDArray[Any], old: list[str], new: Any) -> NDArray[np.int32]
     return recoded
 
 
-def _replace(store: Store, path: str, values: NDArray[Any]) -> None:
+def _differs(store: Store, path: str, values: NDArray[Any]) -> bool:
     info = store.info(path)
-    if info is not None and info.shape == values.shape and np.array_equal(store.read(path), values):
-        return
-    store.create(path, values.shape, values.dtype, len(values), ("row",))
+    known = info is not None and info.shape == values.shape
+    return not (known and np.array_equal(store.read(path), values))
+
+
+def _replace(store: Store, path: str, values: NDArray[Any]) -> None:
+    """Write over what is there, chunk by chunk: it is never gone, not even for a moment."""
+    info = store.info(path)
+    if info is None:
+        chunk = max(len(values), CHUNK_ROWS)
+        store.create(path, values.shape, values.dtype, chunk, ("row",))
+    elif info.shape != values.shape:
+        store.resize(path, len(values))
     store.write(path, 0, values)

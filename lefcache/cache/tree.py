@@ -11,10 +11,10 @@ import numpy as np
 
 from lefcache.cache.hints import DEFAULT_CACHE, extract_command
 from lefcache.cache.pages import Pages
-from lefcache.cache.register import FORMAT, register
+from lefcache.cache.register import CHANGING, FORMAT, register
 from lefcache.cache.writer import Request, Writer, check_model, reserve
 from lefcache.corpus import RESERVED, SPLITS, UNLABELLED, Corpus, corpus_name
-from lefcache.errors import FeatureError, MismatchError, StorageError
+from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
 from lefcache.feature import Feature, describe_layers, parse_features
 from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
@@ -89,6 +89,11 @@ class Cache(Node["CorpusNode"]):
                 f"({', '.join(sorted(lengths))}): extract the shorter one with a higher --limit"
             )
         rows = pages[0].rows
+        if self.store.attrs(corpus).get(CHANGING):
+            raise IncompleteError(
+                f"the labels of {corpus} were being replaced when a run was stopped; finish it "
+                f"with: {pages[0].resume_command()}"
+            )
         labels = self.store.read(f"{corpus}/labels/{split}")[:rows]
         return Table(
             features=tuple(chosen),

@@ -63,7 +63,10 @@ class Writer:
         self.chunk_rows = int(pages.attrs["chunk_rows"])
         self.generations = self._wanted(pages)
         self._finished = {each.number: pages.finished(each) for each in pages.generations}
-        self.dtypes = {
+        asked = request.store_dtype
+        # What each array is or will be stored as, where that is known before its first block.
+        self.dtypes = {} if asked == "auto" else dict.fromkeys(request.arrays, np.dtype(asked))
+        self.dtypes |= {
             name: info.dtype
             for generation in pages.generations
             for name in generation.arrays
@@ -136,8 +139,6 @@ class Writer:
         # that the next writer overwrites.
         self.store.set_attrs(ledger, {"arrays": list(generation.arrays)})
         self._finished[generation.number] = np.zeros(blocks, bool)
-        attrs = self.store.attrs(self.path)
-        self.store.set_attrs(self.path, attrs | {"arrays": [*attrs["arrays"], *generation.arrays]})
 
     def _settle(self, values: NDArray[Any]) -> DTypeLike:
         if self.request.store_dtype != "auto":
@@ -164,7 +165,12 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
             store.set_attrs(path, attrs | {"rows": request.rows})
         pages = Pages(store, request.corpus, request.model, request.split)
         _make_room(store, pages)
-        yield Writer(store, request, pages)
+        writer = Writer(store, request, pages)
+        # What was asked for is known even if the first block is never finished.
+        asked = [*pages.asked, *(name for each in writer.generations for name in each.arrays)]
+        if len(names := list(dict.fromkeys(asked))) > len(pages.asked):
+            store.set_attrs(path, pages.attrs | {"arrays": names})
+        yield writer
 
 
 def check_model(store: Store, request: Request) -> None:
@@ -173,7 +179,10 @@ def check_model(store: Store, request: Request) -> None:
     attrs = store.attrs(path)
     if not attrs:
         return
-    if difference := Spec.from_json(attrs["spec"]).difference(request.spec):
+    difference = Spec.from_json(attrs["spec"]).difference(request.spec)
+    for name, ours in (("depth", request.depth), ("width", request.width)):
+        difference += [f"{name}: {attrs[name]} in the cache, {ours} now"] * (attrs[name] != ours)
+    if difference:
         lines = "".join(f"\n  {line}" for line in difference)
         raise MismatchError(
             f"{path} was extracted with other settings:{lines}\n"

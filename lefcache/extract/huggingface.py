@@ -161,7 +161,10 @@ class HuggingFaceBackbone:
 
 def _device(wanted: str) -> torch.device:
     if wanted != "auto":
-        return torch.device(wanted)
+        try:
+            return torch.empty(0, device=wanted).device
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for it
+            raise ModelError(f"no device '{wanted}' on this machine: {error}") from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -171,8 +174,12 @@ def _settle(
     model: ModelSource, folder: Path, settings: Mapping[str, Any], device: torch.device
 ) -> tuple[Spec, list[str]]:
     """The Spec with what `auto` and the model's entry stand for, and notes that say so."""
-    if unknown := sorted(set(settings) - {f.name for f in fields(Spec) if f.metadata}):
-        raise ModelError(f"no setting {', '.join(unknown)}: see the fields of Spec")
+    choices = {f.name: f.metadata["choices"] for f in fields(Spec) if f.metadata}
+    if unknown := sorted(set(settings) - set(choices)):
+        raise ModelError(f"no setting {', '.join(unknown)}: there are {', '.join(choices)}")
+    for name, value in settings.items():
+        if choices[name] and value not in choices[name]:
+            raise ModelError(f"{name} {value!r} is not one of {', '.join(choices[name])}")
     spec, notes = Spec(**settings), []
     if "prompt" not in settings and model.entry and model.entry.prompt:
         spec = replace(spec, prompt=model.entry.prompt)
@@ -195,12 +202,17 @@ def _fast_bfloat16(device: torch.device) -> bool:
 
 def _clamp(spec: Spec, tokenizer: Any, config: Any, notes: list[str]) -> Spec:
     """Texts can be no longer than the model has positions for."""
-    limits = [spec.max_length, tokenizer.model_max_length]
+    limits = [tokenizer.model_max_length]
     positions = getattr(config, "max_position_embeddings", None)
     if positions:
         offset = (config.pad_token_id or 0) + 1 if config.model_type in OFFSET_POSITIONS else 0
         limits.append(positions - offset)
-    limit = min(int(each) for each in limits if each and each < UNLIMITED)
+    limit = min([spec.max_length, *(int(each) for each in limits if each and each < UNLIMITED)])
+    if limit <= (own := len(tokenizer("")["input_ids"])):
+        raise ModelError(
+            f"max_length {limit} leaves no room for text beside the {own} tokens that "
+            "this tokenizer adds to each: give a higher --max-length"
+        )
     if limit < spec.max_length:
         notes.append(f"texts are cut at {limit} tokens, the most this model reads")
     return replace(spec, max_length=limit)
@@ -242,4 +254,6 @@ def _open(
 def _auto_class(config: Any) -> Any:
     """AutoModel, but the part that reads text where transformers has that alone (T5's encoder)."""
     alone = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
-    return transformers.AutoModelForTextEncoding if type(config) in alone else transformers.AutoModel
+    return (
+        transformers.AutoModelForTextEncoding if type(config) in alone else transformers.AutoModel
+    )

@@ -67,9 +67,9 @@ def locate(model: ModelSource, revision: str | None = None, remote_code: bool = 
 
     Raises ModelError that names the command or variable that helps.
     """
-    if folder := _carried(model.entry) or _local(model.source):
-        return folder
     source = model.entry.source if model.entry else model.source
+    if folder := _carried(model.entry) or _local(source):
+        return folder
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise ModelError(f"no model at '{source}': give a folder, a hub id or {_aliases()}")
     return _cached(source, revision) or _download(source, revision, remote_code, model)

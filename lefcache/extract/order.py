@@ -20,6 +20,7 @@ from lefcache.feature import parse_layers
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not
 BATCH_TOKENS = {True: 16384, False: 1024}
 BUFFER_BYTES = 4 << 30
+STORE_DTYPES = ("auto", "float16", "float32")
 SAMPLE = 512  # texts tokenised to guess how many tokens there are
 TIMED = 64  # of them, run through the model to guess how fast it is
 
@@ -82,6 +83,8 @@ def place_order(
     chosen = parse_layers(layers, backbone.depth, [*backbone.layers, *backbone.aliases])
     stored = dict.fromkeys(backbone.aliases.get(str(layer), layer) for layer in chosen)
     arrays = tuple(f"{pool}/{layer}" for pool in dict.fromkeys(pools) for layer in stored)
+    if store_dtype not in STORE_DTYPES:
+        raise FeatureError(f"--store-dtype {store_dtype} is not one of {', '.join(STORE_DTYPES)}")
     block = block_rows or BLOCK_ROWS[backbone.on_gpu]
     if block & (block - 1):
         raise FeatureError(f"--block-rows {block} is not a power of two")
@@ -90,6 +93,10 @@ def place_order(
         block //= 2
     rows = {split: len(corpus.splits[split]) for split in wanted}
     if limit is not None:
+        if limit < 1:
+            raise CorpusError(
+                f"--limit {limit} leaves no rows: it is how many of each split to take"
+            )
         rows = {split: min(limit, count) for split, count in rows.items()}
     tokens = batch_tokens or BATCH_TOKENS[backbone.on_gpu]
     return Order(arrays, rows, block, tokens, store_dtype)

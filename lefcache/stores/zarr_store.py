@@ -4,7 +4,7 @@ import errno
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -77,9 +77,13 @@ class ZarrStore:
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
         with _on_disk(self.root / path):
-            root = zarr.open_group(self.root, mode="a", use_consolidated=False)
-            node = root if not path else root[path] if path in root else root.create_group(path)
-            node.attrs.put(dict(values))
+            self._ensure_parents(path)
+            if _is_node(self.root / path):
+                zarr.open(self.root / path, mode="r+", use_consolidated=False).attrs.put(
+                    dict(values)
+                )
+            else:  # born with its attributes: a kill cannot leave a group that has none
+                zarr.create_group(self.root / path, attributes=dict(values))
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
@@ -103,8 +107,9 @@ class ZarrStore:
     ) -> None:
         """Create an array without compression or filters, its first axis cut into chunks."""
         with _on_disk(self.root / path):
-            zarr.open_group(self.root, mode="a", use_consolidated=False).create_array(
-                path,
+            self._ensure_parents(path)
+            zarr.create_array(
+                self.root / path,
                 shape=tuple(shape),
                 chunks=(chunk_rows, *shape[1:]),
                 dtype=np.dtype(dtype),
@@ -113,6 +118,12 @@ class ZarrStore:
                 dimension_names=list(axes),
                 overwrite=True,
             )
+
+    def _ensure_parents(self, path: str) -> None:
+        """Make the groups above a node, top first: zarr would make them last, if not killed."""
+        for parent in reversed(PurePath(path).parents):
+            if not _is_node(self.root / parent):
+                zarr.create_group(self.root / parent)
 
     def resize(self, path: str, rows: int) -> None:
         """Change the length; chunks beyond the new end are deleted."""

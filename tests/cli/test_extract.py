@@ -1,0 +1,180 @@
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lefcache
+from lefcache.extract import MODELS
+from lefcache.extract.models import ModelEntry
+
+
+def interrupt_in_block(block):
+    """Ctrl-C while this block of train is in the model."""
+    before = Path("lef-cache/reviews/fake/train")
+    ledger = before / f"ledger/0/c/{block - 1}/0" if block else before / "zarr.json"
+
+    def stop(batch):
+        if ledger.exists():
+            raise KeyboardInterrupt
+
+    return stop
+
+
+KEYS = {
+    "rows", "blocks", "computed_blocks", "skipped_blocks", "tokens", "truncated", "seconds",
+    "load_seconds", "bytes", "path",
+}  # fmt: skip
+
+
+def test_the_users_own_command_works_exactly_so(lef, model_folder, monkeypatch, texts):
+    monkeypatch.setitem(MODELS, "mistral", ModelEntry(str(model_folder("llama"))))
+    monkeypatch.setenv("LEF_DATA", str(texts))
+    ran = lef("extract", "--model", "mistral", "--all-layers")
+    assert ran.code == 0, ran.err
+    cache = lefcache.open("lef-cache")
+    pages = cache["reviews"]["mistral"]["train"]
+    assert pages.layers("mean") == [*range(pages.depth + 1), "last"]
+    assert cache.rows("mistral:last").shape[0] == 40
+
+
+def test_json_is_one_document_with_the_promised_keys(lef, fakes, texts):
+    ran = lef("extract", "--data", texts, "--model", "fake", "--json")
+    assert set(ran.json) >= KEYS
+    assert (ran.json["rows"], ran.json["computed_blocks"], ran.json["blocks"]) == (50, 2, 2)
+    again = lef("extract", "--data", texts, "--model", "fake", "--json")
+    assert (again.json["computed_blocks"], again.json["skipped_blocks"]) == (0, 2)
+    assert again.json["tokens"] == ran.json["tokens"]
+
+
+def test_several_models_give_a_list(lef, fakes, texts):
+    ran = lef("extract", "--data", texts, "--model", "one", "--model", "two", "--json")
+    assert [each["model"] for each in ran.json] == ["one", "two"]
+
+
+def test_it_says_what_it_takes_and_what_comes_next(lef, fakes, texts):
+    ran = lef("extract", "--data", texts, "--model", "fake")
+    for words in ("to compute: 50 rows", "tokens", "to write: 5 arrays", "free on that disk"):
+        assert words in ran.err
+    assert "Next: lef sweep --data reviews --models fake" in ran.out
+
+
+def test_a_dry_run_writes_nothing(lef, fakes, texts, tmp_path):
+    ran = lef("extract", "--data", texts, "--model", "fake", "--dry-run", "--json")
+    assert ran.json["rows"] == 50
+    assert not (tmp_path / "lef-cache").exists()
+
+
+def test_too_small_a_disk_is_refused_before_it_is_full(lef, fakes, texts, monkeypatch):
+    monkeypatch.setattr("lefcache.extract.order.disk_usage", lambda _: Free(10))
+    ran = lef("extract", "--data", texts, "--model", "fake")
+    assert ran.code == 1
+    assert "10 B are free" in ran.err
+    assert "--cache" in ran.err
+
+
+class Free:
+    def __init__(self, free):
+        self.free = free
+
+
+def test_ctrl_c_leaves_a_cache_that_the_printed_command_finishes(lef, fakes, texts, monkeypatch):
+    whole = lef(
+        "extract", "--cache", "whole", "--data", texts, "--model", "fake", "--block-rows", 8
+    )
+    assert whole.code == 0
+    words = ["extract", "--data", str(texts), "--model", "fake", "--block-rows", "8"]
+    monkeypatch.setattr(sys, "argv", ["lef", *words])
+    fakes(on_forward=interrupt_in_block(2))
+    ran = lef(*words)
+    assert ran.code == 130
+    command = ran.err.strip().splitlines()[-1].strip()
+    assert command == shlex.join(["lef", *words])
+    fakes()
+    unfinished = lef("ls").out
+    assert "is not finished" in unfinished
+    assert lef(*shlex.split(command)[1:]).code == 0
+    for layer in ("0", "3", "last"):
+        done = [np.asarray(lefcache.open(c).rows(f"fake:{layer}")) for c in ("lef-cache", "whole")]
+        np.testing.assert_array_equal(*done)
+
+
+@pytest.mark.parametrize("block", [0, 1, 3])
+def test_ls_shows_the_command_that_finishes_an_extraction(lef, fakes, texts, block):
+    fakes(on_forward=interrupt_in_block(block))
+    flags = ("--pool", "max", "--layers", "1..2", "--max-length", 9, "--block-rows", 8)
+    assert lef("extract", "--data", texts, "--model", "fake", *flags).code == 130
+    fakes()
+    (entry,) = (each for each in lef("ls", "--json").json if each["resume"])
+    assert entry["done_rows"] < entry["rows"] == 40
+    assert lef(*shlex.split(entry["resume"])[1:]).code == 0
+    (entry,) = (each for each in lef("ls", "--json").json if each["split"] == "train")
+    assert entry["resume"] is None
+    assert (entry["layers"], entry["pools"], entry["done_rows"]) == ([1, 2], ["max"], 40)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--layers", "7"], "no layer 7 in this model: it has 0..3, last"),
+        (["--pool", "median"], "no pool median"),
+        (["--splits", "dev"], "no split dev: it has train, test"),
+        (["--block-rows", "24"], "not a power of two"),
+        (["--text-column", "body"], "no column 'body': it has text, label"),
+        (["--label-column", "stars"], "no column 'stars': it has text, label"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_fix(lef, fakes, texts, words, message):
+    ran = lef("extract", "--data", texts, "--model", "fake", *words)
+    assert ran.code == 1
+    (line,) = (line for line in ran.err.splitlines() if line.startswith("Error: "))
+    assert message in line
+    assert not ran.out
+
+
+def test_flags_that_exclude_each_other_are_a_usage_error(lef, fakes, texts):
+    base = ("extract", "--data", texts, "--model", "a", "--model", "b")
+    assert lef(*base, "--as", "c").code == 2
+    assert lef(*base, "--all-layers", "--layers", "1").code == 2
+
+
+def test_other_settings_are_refused_with_the_difference(lef, fakes, texts):
+    assert lef("extract", "--data", texts, "--model", "fake").code == 0
+    ran = lef("extract", "--data", texts, "--model", "fake", "--max-length", 4)
+    assert ran.code == 1
+    assert "max_length: 512 in the cache, 4 now" in ran.err
+    assert lef("extract", "--data", texts, "--model", "fake", "--as", "short").code == 0
+
+
+def test_a_changed_text_is_refused_with_its_row(lef, fakes, texts):
+    assert lef("extract", "--data", texts, "--model", "fake").code == 0
+    file = texts / "train.tsv"
+    file.write_text(file.read_text().replace("word 16\t", "word 16!\t"))
+    ran = lef("extract", "--data", texts, "--model", "fake")
+    assert ran.code == 1
+    assert "row 16 (counted from 0) is another text" in ran.err
+
+
+def test_a_label_that_train_lacks_is_a_note_at_extraction_and_an_error_at_training(
+    lef, fakes, texts
+):
+    with (texts / "test.tsv").open("a") as file:
+        file.write("one more\tperhaps\n")
+    ran = lef("extract", "--data", texts, "--model", "fake")
+    assert ran.code == 0
+    assert "test has labels that train lacks: perhaps" in ran.err
+    swept = lef("sweep", "--models", "fake")
+    assert swept.code == 1
+    assert "perhaps" in swept.err
+
+
+def test_a_corpus_known_to_the_cache_is_found_again_by_name(lef, fakes, texts, tmp_path):
+    rows = (texts / "train.tsv").read_text().replace("text\tlabel", "body\tmood", 1)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "train.tsv").write_text(rows)
+    columns = ("--text-column", "body", "--label-column", "mood")
+    assert lef("extract", "--data", f"mine={tmp_path}/deep", "--model", "one", *columns).code == 0
+    assert lef("extract", "--data", "mine", "--model", "two").code == 0
+    assert lef("extract", "--model", "three").code == 0
+    assert set(lefcache.open("lef-cache")["mine"]) == {"one", "two", "three"}

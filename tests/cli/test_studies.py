@@ -1,0 +1,118 @@
+import pytest
+
+FAST = ("--width", 8, "--hidden", "8", "--dropout", "0.1", "--epochs", 3, "--lr", 0.01)
+
+
+@pytest.fixture
+def extracted(lef, fakes, texts):
+    fakes(depth=24)
+    for model in ("llama2", "nvembed"):
+        assert lef("extract", "--data", texts, "--model", model).code == 0
+    return lef
+
+
+def test_the_users_own_command_works_exactly_so(extracted):
+    ran = extracted(
+        "fuse", "--models", "llama2:24,nvembed:last", "--op", "hadamard-res", *FAST, "--json"
+    )
+    assert ran.code == 0, ran.err
+    found = ran.json
+    assert found["features"] == ["llama2:24", "nvembed:last"]
+    assert (found["op"], found["seeds"], found["n_test"]) == ("hadamard-res", 1, 10)
+    for figure in ("val_accuracy", "test_accuracy", "test_macro_f1"):
+        low, high = found[figure]["ci95"]
+        assert 0 <= low <= found[figure]["mean"] <= high <= 1
+        assert found[figure]["std"] == 0
+
+
+def test_the_users_own_command_names_what_would_add_the_features(lef):
+    ran = lef("fuse", "--models", "llama2:24,nvembed:last", "--op", "hadamard-res")
+    assert ran.code == 1
+    assert "add it with: lef extract --data demo --model llama2" in ran.err
+
+
+def test_a_finished_fusion_is_not_trained_again(extracted):
+    words = ("fuse", "--models", "llama2:1,nvembed:2", *FAST, "--seeds", 2, "--json")
+    first, second = extracted(*words).json, extracted(*words).json
+    assert (first["cached"], second["cached"]) == (False, True)
+    assert first["test_accuracy"] == second["test_accuracy"]
+    other = extracted(*words, "--seed", 5).json
+    assert other["cached"] is False
+
+
+def test_fuse_prints_n_and_intervals(extracted):
+    ran = extracted("fuse", "--models", "llama2:1,nvembed:2", *FAST)
+    assert "accuracy, test" in ran.out
+    assert "95 % interval" in ran.out
+    assert "One seed: the interval covers the texts only" in ran.out
+
+
+def test_sweep_shows_the_test_to_the_chosen_layer_only(extracted):
+    found = extracted("sweep", "--models", "llama2", "--json").json
+    assert len(found["rows"]) == 26
+    assert found["n_test"] == 10
+    shown = [row["feature"] for row in found["rows"] if row["test_accuracy"] is not None]
+    assert shown == [found["best"]]
+    every = extracted("sweep", "--models", "llama2", "--show-test", "--json").json
+    assert all(row["test_accuracy"] is not None for row in every["rows"])
+
+
+def test_sweep_prints_bars_the_verdict_and_the_next_command(extracted):
+    ran = extracted("sweep", "--models", "llama2:20..24,nvembed:all")
+    assert "█" in ran.out
+    assert "heads, 0 forward passes" in ran.out
+    assert "Next: lef fuse --data reviews --models" in ran.out
+
+
+def test_the_mlp_probe_sweeps_too(extracted):
+    found = extracted("sweep", "--models", "llama2:1..2", "--probe", "mlp", *FAST, "--json").json
+    assert [row["feature"] for row in found["rows"]] == ["llama2:1", "llama2:2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--models", "llama2:25"), "add layer 25 with: lef extract"),
+        (("--models", "llama2:3@max"), "--pool max"),
+        (("--models", "mistral:3"), "lef extract"),
+        (("--models", "llama2:x"), "has no layer 'x'"),
+        (("--models", "llama2:1,,"), "empty item"),
+        (("--models", "llama2:1", "--data", "other"), "other/llama2/train is not in the cache"),
+    ],
+)
+def test_a_feature_that_is_not_there_is_one_line_with_the_fix(extracted, words, message):
+    ran = extracted("fuse", *words)
+    assert ran.code == 1
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_show_tells_what_an_entry_was_made_from(extracted):
+    assert "max_length" in extracted("show", "reviews/llama2/train").out
+    shown = extracted("show", "reviews/llama2/train", "--json").json
+    assert shown["spec"]["dtype"] == "float32"
+    assert extracted("show", "reviews", "--json").json["splits"] == {"train": 40, "test": 10}
+    assert extracted("show", "reviews/llama2", "--json").json["depth"] == 24
+    assert extracted("show", "nothing").code == 1
+    assert extracted("show", "reviews/llama2/dev").code == 1
+    assert extracted("show", "a/b/c/d").code == 2
+
+
+def test_ls_lists_each_split_with_the_promised_keys(extracted, lef):
+    entries = extracted("ls", "--json").json
+    assert [each["split"] for each in entries] == ["train", "test"] * 2
+    keys = (
+        "corpus",
+        "model",
+        "split",
+        "layers",
+        "pools",
+        "rows",
+        "done_rows",
+        "width",
+        "dtype",
+        "bytes",
+    )
+    assert all(key in entry for entry in entries for key in keys)
+    assert "reviews/llama2/train" in extracted("ls").out
+    assert lef("ls", "--cache", "nowhere", "--json").json == []

@@ -1,0 +1,49 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("readme")
+
+
+def run(words, folder):
+    here = Path(sys.executable).parent
+    env = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+    env.pop("LEF_DATA", None)
+    env.pop("LEF_CACHE", None)
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_the_code_blocks_run_one_after_another_as_they_stand(folder):
+    commands = [code for language, code in BLOCKS if language == "sh"]
+    scripts = [code for language, code in BLOCKS if language == "python"]
+    assert commands
+    assert scripts
+    shell = run(["bash", "-euc", "\n".join(commands)], folder)
+    assert shell.returncode == 0, shell.stderr
+    python = run([sys.executable, "-W", "error", "-c", "\n".join(scripts)], folder)
+    assert python.returncode == 0, python.stderr
+
+
+def test_the_two_commands_are_targets_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = re.findall(r"^make (\w+)", README, re.M)
+    assert set(named) == {"demo", "test"}
+    assert all(re.search(rf"^{name}:", makefile, re.M) for name in named)
+
+
+def test_the_six_promises_stand_in_the_tests():
+    tests = (ROOT / "tests" / "test_promises.py").read_text(encoding="utf-8")
+    numbered = re.findall(r"^(\d)\. ", README.partition("## Six promises")[2], re.M)
+    assert numbered == list("123456")
+    assert all(f"def test_promise_{number}_" in tests for number in numbered)
