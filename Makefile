@@ -15,7 +15,7 @@ DEMO := demo-cache
 demo: install
 	$(BIN)/lef extract --cache $(DEMO) --data demo --model minilm --all-layers
 	$(BIN)/lef sweep --cache $(DEMO) --models minilm
-	$(BIN)/lef fuse --cache $(DEMO) --models minilm:4,minilm:last --op hadamard-res --epochs 20 --width 256
+	$(BIN)/lef fuse --cache $(DEMO) --models minilm:3,minilm:last --op hadamard-res --epochs 20 --width 256
 
 test: install
 	$(BIN)/pytest

@@ -115,10 +115,6 @@ def write(book: Notebook) -> None:
     recipe = "--epochs 30 --seeds 3"
     book.lef(f"fuse --data mr --models minilm:5,smalldecoder:5 --op hadamard-res {recipe}")
     book.lef(f"fuse --data mr --models minilm:5 --op concat {recipe}")
-    book.tell(
-        "The decoder is weak alone and adds nothing that these intervals could show: the paper's "
-        "claim that a redundant or weak partner does not help is what this pair looks like."
-    )
 
 
 def main() -> None:

@@ -181,7 +181,9 @@ def _split_files(folder: Path) -> dict[str, Path]:
         matches = [
             file
             for file in sorted(folder.iterdir())
-            if file.stem.lower() in spellings and file.suffix.lower() in READERS
+            if file.stem.lower() in spellings
+            and file.suffix.lower() in READERS
+            and not file.is_dir()
         ]
         if len(matches) > 1:
             names = " and ".join(file.name for file in matches)
@@ -249,15 +251,20 @@ def _text(value: Any, file: Path, number: int) -> str:
 
 
 def _label(value: Any) -> str | None:
-    absent = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-    return None if absent else str(value).strip()
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        # One missing label makes floats of a column of whole numbers: 1.0 is the label 1.
+        value = int(value) if value.is_integer() else value
+    return None if value is None else str(value).strip() or None
 
 
 def _classes(columns: Iterable[Iterable[str | None]]) -> tuple[str, ...]:
     """All labels of the corpus: numbers in numeric order, names in alphabetical order."""
     names = {label for column in columns for label in column if label is not None}
     numeric = all(re.fullmatch(r"-?\d+", name) for name in names)
-    return tuple(sorted(names, key=int)) if numeric else tuple(sorted(names))
+    # 07 and 7 are the same number and not the same name.
+    return tuple(sorted(names, key=lambda name: (int(name), name) if numeric else (0, name)))
 
 
 def _encode(labels: Iterable[str | None], index: dict[str, int]) -> NDArray[np.int32]:

@@ -2,7 +2,7 @@
 
 LefError
 ├── CorpusError(ValueError)         unreadable file, missing column, unknown label, empty split
-├── FeatureError(LookupError)       bad spelling, or not in this cache: the message lists what is
+├── FeatureError(KeyError)          bad spelling, or not in this cache: the message lists what is
 ├── ModelError(ValueError)          a backbone that cannot be found, loaded or read
 ├── RecipeError(ValueError)         a training setting that cannot work
 ├── IncompleteError                 extraction was interrupted: the message resumes it
@@ -25,8 +25,11 @@ class CorpusError(LefError, ValueError):
     """Texts or labels that cannot be read or used."""
 
 
-class FeatureError(LefError, LookupError):
-    """A feature that is misspelt or not in the cache."""
+class FeatureError(LefError, KeyError):
+    """A feature that is misspelt or not in the cache; what a mapping raises for a missing key."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # a KeyError would show its message in quotation marks
 
 
 class ModelError(LefError, ValueError):

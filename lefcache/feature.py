@@ -177,14 +177,20 @@ def _parse_pool(text: str, whole: str) -> str:
 
 def _resolve(layer: Layer, depth: int) -> Layer:
     def count(number: int) -> int:
+        # Counting beyond layer 0 would give a negative number, which means another layer again.
+        if number < -depth - 1:
+            raise FeatureError(
+                f"no layer {number} in a model of {depth} blocks: -1 is the last of them, "
+                f"{-depth - 1} what enters the first"
+            )
         return number if number >= 0 else depth + 1 + number
 
     if isinstance(layer, int):
         return count(layer)
     if span := _SPAN.fullmatch(layer):
         return _parse_layer(f"{count(int(span[1]))}~{count(int(span[2]))}", layer)
-    parts = layer.split("+")
-    return "+".join(part if part == "last" else str(count(int(part))) for part in parts)
+    parts = [part if part == "last" else str(count(int(part))) for part in layer.split("+")]
+    return _parse_layer("+".join(parts), layer)
 
 
 def _expand(text: str, depth: int, offered: Sequence[Layer], whole: str) -> list[Layer]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -61,8 +61,8 @@ class Matrix:
             return (
                 self._read(start, stop) if step == 1 else self._gather(np.arange(len(self))[index])
             )
-        if isinstance(index, SupportsIndex):
-            row = index.__index__()
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
+            row = int(index)
             if not -len(self) <= row < len(self):
                 raise IndexError(f"row {row} of {len(self)}")
             row %= len(self)

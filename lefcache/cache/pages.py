@@ -96,7 +96,7 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
     @property
     def done_rows(self) -> int:
         """Rows that every array has."""
-        if set(self.asked) - set(self.arrays):
+        if not self.generations or set(self.asked) - set(self.arrays):
             return 0  # an extraction that was stopped within its first block
         done = [self.finished(generation) for generation in self.generations]
         whole = np.logical_and.reduce(done)

@@ -53,13 +53,14 @@ def _check_texts(where: str, known: NDArray[np.uint64], hashes: NDArray[np.uint6
 def _take_labels(store: Store, corpus: Corpus, attrs: Mapping[str, Any]) -> list[str]:
     """Which stored labels the new ones differ from; `_write` then takes the new ones."""
     notes = []
-    old = list(attrs["classes"])
+    old, new = list(attrs["classes"]), list(corpus.classes)
+    both = list(dict.fromkeys([*old, *new]))
     for split, rows in attrs["splits"].items():
         if split not in corpus.splits:
             continue
-        known = _recode(store.read(f"{corpus.name}/labels/{split}")[:rows], old, corpus.classes)
-        labels = _labels(corpus.splits[split])
-        if changed := int((known != labels[:rows]).sum()):
+        known = _recode(store.read(f"{corpus.name}/labels/{split}")[:rows], old, both)
+        labels = _recode(_labels(corpus.splits[split])[:rows], new, both)
+        if changed := int((known != labels).sum()):
             notes.append(
                 f"{corpus.name}/{split}: {changed:,} corrected labels taken over; results of the "
                 "old ones are computed again when asked for"

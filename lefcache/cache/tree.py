@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lefcache.cache.hints import DEFAULT_CACHE, extract_command
+from lefcache.cache.hints import DEFAULT_CACHE, corpus_flags, extract_command
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import CHANGING, FORMAT, register
 from lefcache.cache.writer import Request, Writer, check_model, reserve
@@ -135,6 +135,9 @@ class Cache(Node["CorpusNode"]):
                 found.append(item)
             else:
                 found += parse_features(item, lambda model: self._any_split(corpus, model))
+        if not found:
+            meant = ", ".join(map(str, items)) or "an empty list"
+            raise FeatureError(f"{meant} names no feature in {self.path}: see `lef ls`")
         return found
 
     def corpus(self, data: str | None = None) -> str:
@@ -153,7 +156,8 @@ class Cache(Node["CorpusNode"]):
         if split not in self._splits(corpus, model):
             source = self.store.attrs(corpus).get("source", data or corpus)
             held = "; ".join(repr(node) for node in self.values()) or "nothing yet"
-            command = extract_command(self.path, source, model)
+            more = corpus_flags(self.store.attrs(corpus))
+            command = extract_command(self.path, source, model, more=more)
             raise FeatureError(
                 f"{corpus}/{model}/{split} is not in the cache {self.path}, which holds {held}; "
                 f"add it with: {command}"
@@ -164,6 +168,10 @@ class Cache(Node["CorpusNode"]):
         """What a model was extracted with; None if it is not in the cache."""
         attrs = self.store.attrs(f"{self.corpus(data)}/{model}")
         return Spec.from_json(attrs["spec"]) if attrs else None
+
+    def provenance(self, model: str, data: str | None = None) -> dict[str, Any]:
+        """Where and with which versions a model was first run; {} if it is not in the cache."""
+        return dict(self.store.attrs(f"{self.corpus(data)}/{model}").get("provenance", {}))
 
     def ls(self) -> list[dict[str, Any]]:
         """One entry per corpus, model and split: layers, pools, rows, done rows, bytes."""

@@ -156,8 +156,10 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
     with exclusive(store.root, f"{request.corpus}+{request.model}+{request.split}"):
         path = f"{request.corpus}/{request.model}/{request.split}"
         store.sweep(path)
-        check_model(store, request)
-        _describe_model(store, request)
+        # Two splits may start at once: the second must see what the first wrote down.
+        with exclusive(store.root, f"{request.corpus}+{request.model}", wait=60.0):
+            check_model(store, request)
+            _describe_model(store, request)
         attrs = store.attrs(path)
         if not attrs:
             store.set_attrs(path, _first_attrs(request))

@@ -56,32 +56,3 @@ class Backbone(Protocol):
         States are (B, T, D) in the model's dtype on its device, valid during the call only. The
         pass ends as soon as the deepest wanted layer has been delivered.
         """
-
-
-def load_backbone(
-    model: str,
-    *,
-    name: str | None = None,
-    device: str = "auto",
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    **settings: Any,
-) -> Backbone:
-    """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
-
-    `settings` are fields of Spec: prompt, instruction, max_length, truncation_side, dtype,
-    attention. The layers are read once through hooks and once through `output_hidden_states`
-    and must agree.
-
-    Raises ModelError for a model that cannot be found, loaded, or read layer by layer.
-    """
-    from lefcache.extract.huggingface import load
-
-    return load(
-        model,
-        name=name,
-        device=device,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-        settings=settings,
-    )

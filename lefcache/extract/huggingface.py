@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -27,23 +26,34 @@ UNLIMITED = 1 << 30
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "xmod")
 
 
-def load(
+def load_backbone(
     model: str,
     *,
-    name: str | None,
-    device: str,
-    revision: str | None,
-    trust_remote_code: bool,
-    settings: Mapping[str, Any],
+    name: str | None = None,
+    device: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    **settings: Any,
 ) -> "HuggingFaceBackbone":
-    """What `load_backbone` does, with torch and transformers at hand."""
+    """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
+
+    `settings` are fields of Spec: prompt, instruction, max_length, truncation_side, dtype,
+    attention. On a probe, the layers are read through hooks and through `output_hidden_states`
+    and must agree.
+
+    Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer.
+    """
     found = resolve_model(model, name)
     folder = locate(found, revision, trust_remote_code)
+    if found.entry is None and Path(found.source).is_dir():
+        # The command that resumes an extraction should work from any folder.
+        found = replace(found, source=str(folder.resolve()))
     spec, notes = _settle(found, folder, settings, _device(device))
     tokenizer, network = _open(found, folder, spec, trust_remote_code)
     network.to(_device(device))
     backbone = HuggingFaceBackbone(found, spec, tokenizer, network, notes)
     backbone.provenance["revision"] = folder.name if folder.parent.name == "snapshots" else None
+    backbone.provenance["remote_code"] = trust_remote_code
     return backbone
 
 
@@ -222,6 +232,8 @@ def _open(
     model: ModelSource, folder: Path, spec: Spec, trust_remote_code: bool
 ) -> tuple[Any, nn.Module]:
     """Tokenizer and network; ModelError for anything that transformers cannot load whole."""
+    import transformers  # seconds: a fake backbone should not wait for it
+
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     trust = {"trust_remote_code": trust_remote_code, "local_files_only": True}
@@ -253,6 +265,8 @@ def _open(
 
 def _auto_class(config: Any) -> Any:
     """AutoModel, but the part that reads text where transformers has that alone (T5's encoder)."""
+    import transformers
+
     alone = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
     return (
         transformers.AutoModelForTextEncoding if type(config) in alone else transformers.AutoModel

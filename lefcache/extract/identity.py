@@ -7,11 +7,11 @@ import re
 import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from lefcache.extract.models import weight_files
 from lefcache.version import __version__
@@ -45,7 +45,7 @@ def provenance(device: torch.device, threads: int) -> dict[str, Any]:
     return {
         "lefcache": __version__,
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),
         "python": platform.python_version(),
         "device": f"{device.type} {name or platform.machine()}".strip(),
         "threads": threads,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lefcache.cache import Cache, Task, Writer
-from lefcache.cache.hints import extract_command, spec_flags
+from lefcache.cache.hints import corpus_flags, extract_command, spec_flags
 from lefcache.corpus import Corpus
 from lefcache.extract.backbone import Backbone
 from lefcache.extract.embed import NotFiniteRow, embed_block, not_finite
@@ -71,7 +71,7 @@ def extract(
     another process is at it, NotFiniteError if the model overflows, StorageError for a full disk.
     """
     order = order or place_order(backbone, corpus, **choices)
-    notes = [*backbone.notes, *cache.register(corpus)]
+    notes = [*backbone.notes, *cache.register(corpus), *_moved(backbone, corpus, cache)]
     computed = blocks = 0
     started = time.perf_counter()
     for split in order.rows:
@@ -98,6 +98,19 @@ def extract(
         path=str(cache.path / corpus.name / backbone.name),
         notes=tuple(notes),
     )
+
+
+def _moved(backbone: Backbone, corpus: Corpus, cache: Cache) -> list[str]:
+    """Notes on a cache that was begun elsewhere: same settings, but the last bits may differ."""
+    before = cache.provenance(backbone.name, corpus.name)
+    now = backbone.provenance
+    differ = [
+        f"{name} {before[name]} then, {now[name]} now"
+        for name in ("torch", "transformers", "device")
+        if name in before and name in now and before[name] != now[name]
+    ]
+    blame = "; blocks computed now may differ from the old ones in their last bits"
+    return [f"this cache was begun with {', '.join(differ)}{blame}"] if differ else []
 
 
 def _run(
@@ -158,7 +171,7 @@ def _named_rows(
             backbone.source,
             [error.array.partition("/")[2]],
             [error.array.partition("/")[0]],
-            [*more, *spec_flags(backbone.spec)],
+            [*more, *corpus_flags({"options": corpus.options}), *spec_flags(backbone.spec)],
         )
         where = f"{corpus.name}/{backbone.name}/{split}"
         raise not_finite(error, where, task.start + texts.index(text), text, command) from None

@@ -48,7 +48,7 @@ def _readable(path: Path) -> Iterator[None]:
     with _on_disk(path):
         try:
             yield
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedError(f"{path}: this metadata cannot be read: {error!r}") from error
 
 

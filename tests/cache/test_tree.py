@@ -1,0 +1,359 @@
+"""The cache as a tree, as tables, and as messages that tell what to type."""
+
+import shlex
+
+import numpy as np
+import pytest
+
+import lefcache
+from lefcache.cache import open as open_cache
+from lefcache.corpus import Corpus, Split, read_corpus
+from lefcache.errors import (
+    DamagedError,
+    FeatureError,
+    IncompleteError,
+    MismatchError,
+    StorageError,
+)
+from lefcache.extract import extract
+from lefcache.feature import Feature
+from lefcache.testing import FakeBackbone
+
+FLAGS = {"--cache", "--data", "--model", "--layers", "--pool", "--splits", "--limit"}
+
+
+@pytest.fixture
+def filled(cache, make_corpus):
+    """A corpus of two splits, a model of 3 layers pooled two ways."""
+    corpus = make_corpus(9, test=["t one", "t two"])
+    extract(FakeBackbone(), corpus, cache, pools=["mean", "max"], block_rows=16)
+    return cache
+
+
+@pytest.fixture
+def interrupted(cache, write_tsv):
+    """One finished block of two, with layers, pooling and settings that are no defaults."""
+    folder = write_tsv("Odd Name", "quote'd\ttag", train=[(f"text {n}", "yes") for n in range(6)])
+    corpus = read_corpus(folder, text_column="quote'd", label_column="tag")
+    passes = []
+
+    def stop(_):
+        passes.append(1)
+        if len(passes) > 2:
+            raise KeyboardInterrupt
+
+    backbone = FakeBackbone(max_length=77, on_forward=stop)
+    with pytest.raises(KeyboardInterrupt):
+        extract(backbone, corpus, cache, layers="1,last", pools=["max"], block_rows=2, limit=5)
+    return cache
+
+
+def parse(message):
+    """The `lef extract` command at the end of a message, as {flag: value}."""
+    words = shlex.split(message[message.rindex("lef extract") :])
+    assert words[:2] == ["lef", "extract"]
+    assert len(words) % 2 == 0
+    return dict(zip(words[2::2], words[3::2], strict=True))
+
+
+# As a tree
+
+
+def test_the_tree_is_walked_as_it_lies_on_disk(filled):
+    rows = filled["tiny"]["fake"]["train"]["mean"]["2"]
+    assert rows.shape == (9, 2)
+    assert (filled.path / "tiny/fake/train/mean/2/c/0/0").is_file()
+
+
+def test_every_level_is_a_mapping(filled):
+    assert list(filled) == ["tiny"]
+    assert list(filled["tiny"]) == ["fake"]
+    assert list(filled["tiny"]["fake"]) == ["train", "test"]
+    assert list(filled["tiny"]["fake"]["test"]) == ["mean", "max"]
+    assert list(filled["tiny"]["fake"]["test"]["mean"]) == ["0", "1", "2", "3", "last"]
+    assert (len(filled), len(filled["tiny"]), len(filled["tiny"]["fake"])) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "level",
+    [
+        lambda cache: cache,
+        lambda cache: cache["tiny"],
+        lambda cache: cache["tiny"]["fake"],
+        lambda cache: cache["tiny"]["fake"]["train"],
+    ],
+    ids=["cache", "corpus", "model", "split"],
+)
+def test_what_is_not_there_is_not_in_the_mapping(filled, level):
+    assert "nope" not in level(filled)
+    assert level(filled).get("nope") is None
+    assert next(iter(level(filled))) in level(filled)
+    with pytest.raises(FeatureError, match="nope"):
+        level(filled)["nope"]
+
+
+@pytest.mark.parametrize("name", ["labels", "rows", "ledger"])
+def test_what_is_reserved_is_no_model(filled, name):
+    assert name not in list(filled["tiny"])
+    with pytest.raises(FeatureError):
+        filled["tiny"][name]
+
+
+def test_repr_shows_what_is_inside(filled, tmp_path):
+    assert "tiny/fake/train: 9 of 9 rows; mean: layers 0..3, last" in repr(filled)
+    assert "(empty)" in repr(open_cache(tmp_path / "none"))
+    assert repr(filled["tiny"]) == "<tiny: fake>"
+    assert repr(filled["tiny"]["fake"]) == "<tiny/fake: train, test>"
+
+
+def test_html_shows_what_is_inside(filled):
+    page = filled._repr_html_()
+    assert page.startswith("<table>")
+    for cell in ("tiny", "fake", "0..3, last", "mean, max", "float16"):
+        assert f"<td>{cell}</td>" in page
+
+
+def test_html_escapes_names(tmp_path, make_corpus):
+    cache = open_cache(tmp_path / "<script>alert(1)")
+    extract(FakeBackbone(name="<b>&"), make_corpus(3), cache)
+    page = cache._repr_html_()
+    assert "<script>" not in page
+    assert "<td>&lt;b&gt;&amp;</td>" in page
+
+
+def test_opening_and_reading_write_nothing(tmp_path):
+    cache = open_cache(tmp_path / "none")
+    assert (list(cache), cache.ls(), len(cache)) == ([], [], 0)
+    repr(cache)
+    assert not (tmp_path / "none").exists()
+
+
+def test_ls_says_how_much_is_there(filled):
+    train, test = filled.ls()
+    wanted = {"corpus": "tiny", "model": "fake", "split": "train", "rows": 9, "done_rows": 9}
+    assert wanted.items() <= train.items()
+    assert train["layers"] == [0, 1, 2, 3, "last"]
+    assert (train["pools"], train["width"], train["dtype"]) == (["mean", "max"], 2, "float16")
+    assert train["bytes"] > 0
+    assert train["resume"] is None
+    assert (test["split"], test["rows"]) == ("test", 2)
+
+
+def test_ls_carries_the_command_that_finishes_an_interrupted_run(interrupted):
+    [entry] = interrupted.ls()
+    assert (entry["rows"], 0 < entry["done_rows"] < 5) == (5, True)
+    assert parse(entry["resume"])["--model"] == "fake"
+
+
+# Opening
+
+
+def test_the_environment_names_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("LEF_CACHE", str(tmp_path / "from-env"))
+    assert open_cache().path == tmp_path / "from-env"
+    assert open_cache(tmp_path / "given").path == tmp_path / "given"
+    monkeypatch.delenv("LEF_CACHE")
+    assert str(open_cache().path) == "lef-cache"
+
+
+def test_a_file_is_no_cache(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="is a file, not a cache folder"):
+        open_cache(tmp_path / "file")
+
+
+def test_a_cache_of_a_newer_format_is_refused(filled):
+    filled.store.set_attrs("", {"format": "lefcache", "version": 2})
+    with pytest.raises(MismatchError, match=r"format 2, this one knows 1.*upgrade"):
+        open_cache(filled.path)
+
+
+def test_a_spec_of_a_newer_version_is_refused(filled):
+    attrs = filled.store.attrs("tiny/fake")
+    filled.store.set_attrs("tiny/fake", attrs | {"spec": attrs["spec"] | {"quantised": True}})
+    with pytest.raises(MismatchError, match="quantised: upgrade lefcache"):
+        filled.table("fake:1")
+
+
+@pytest.mark.parametrize("node", ["", "tiny", "tiny/fake", "tiny/fake/train"])
+def test_metadata_that_cannot_be_read_is_damage(filled, node):
+    (filled.path / node / "zarr.json").write_text('{"torn')
+    with pytest.raises(DamagedError, match="cannot be read"):
+        open_cache(filled.path).table("fake:1", data="tiny")
+
+
+# Which corpus
+
+
+def test_the_only_corpus_is_meant(filled):
+    assert filled.corpus() == "tiny"
+
+
+def test_an_empty_cache_means_the_demo(cache):
+    assert cache.corpus() == "demo"
+
+
+def test_one_of_several_corpora_must_be_chosen(filled, make_corpus, monkeypatch):
+    extract(FakeBackbone(), make_corpus(3, name="other"), filled)
+    with pytest.raises(FeatureError, match="holds other, tiny: choose one with --data"):
+        filled.rows("fake:1")
+    assert filled.rows("fake:1", data="other").shape == (3, 2)
+    monkeypatch.setenv("LEF_DATA", "/any/where/Tiny")
+    assert filled.rows("fake:1").shape == (9, 2)
+    assert filled.rows("fake:1", data="other=/any/where").shape == (3, 2)
+
+
+# Rows and tables
+
+
+def test_rows_take_a_feature_or_its_notation(filled):
+    for feature in ("fake:2", "fake:-2", Feature("fake", 2), Feature("fake", -2)):
+        np.testing.assert_array_equal(filled.rows(feature)[:2], filled.rows("fake:2@mean")[:2])
+
+
+@pytest.mark.parametrize(
+    ("text", "level"), [("0~2", 1.0), ("0+3", 1.5), ("-4~-1", 1.5), ("1+2", 1.5)]
+)
+def test_a_mean_of_layers_is_their_mean_in_float32(filled, text, level):
+    rows = filled.rows(f"fake:{text}")
+    assert rows.dtype == np.float32
+    wanted = filled.rows("fake:0")[:][:, 0] + 10 * level
+    np.testing.assert_array_equal(rows[:][:, 0], wanted.astype(np.float32))
+
+
+def test_a_table_aligns_features_labels_and_specs(filled):
+    table = filled.table(["fake:1", "fake:last@max"])
+    assert [str(feature) for feature in table.features] == ["fake:1", "fake:last@max"]
+    assert (len(table), table.widths, table.classes) == (9, (2, 2), ("no", "yes"))
+    assert table.labels.tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
+    assert [spec.weights for spec in table.specs] == ["fake", "fake"]
+    assert (table.corpus, table.split, len(table.texts)) == ("tiny", "train", 9)
+
+
+def test_a_limited_extraction_has_the_labels_of_its_rows(cache, make_corpus):
+    extract(FakeBackbone(), make_corpus(9), cache, limit=4)
+    assert cache.table("fake:1").labels.tolist() == [0, 1, 0, 1]
+
+
+def test_tables_are_those_of_the_splits_with_labels(filled, cache):
+    assert list(filled.tables("fake:1")) == ["train", "test"]
+    bare = Corpus(
+        "bare",
+        ("x",),
+        {
+            "train": Split(["a"], np.zeros(1, np.int32)),
+            "test": Split(["b"]),
+        },
+    )
+    extract(FakeBackbone(), bare, cache)
+    assert list(cache.tables("fake:1", data="bare")) == ["train"]
+    assert cache.table("fake:1", split="test", data="bare").labels is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expanded"),
+    [
+        ("fake", ["fake:0", "fake:1", "fake:2", "fake:3", "fake:last"]),
+        ("fake:all@max", [f"fake:{layer}@max" for layer in (0, 1, 2, 3, "last")]),
+        ("fake:1..3", ["fake:1", "fake:2", "fake:3"]),
+        ("fake:0..-1/2,fake:last", ["fake:0", "fake:2", "fake:last"]),
+        ("fake:1,fake:1,fake:-3", ["fake:1"]),
+        (["fake:2", Feature("fake", 0)], ["fake:2", "fake:0"]),
+    ],
+)
+def test_lists_of_features_expand(filled, wanted, expanded):
+    assert [str(feature) for feature in filled.features(wanted)] == expanded
+
+
+@pytest.mark.parametrize("feature", ["fake:-5", "fake:-5~-1", "fake:-6+1", "fake:4", "fake:-9..2"])
+def test_a_layer_beyond_the_model_is_refused_and_not_another_one(filled, feature):
+    with pytest.raises(FeatureError):
+        filled.table(feature)
+
+
+@pytest.mark.parametrize("wanted", [[], "fake:all@first"])
+def test_a_table_of_no_features_is_refused(filled, wanted):
+    with pytest.raises(FeatureError):
+        filled.table(wanted)
+
+
+def test_models_with_different_rows_make_no_table(filled, make_corpus):
+    extract(FakeBackbone(name="short"), make_corpus(9), filled, limit=5)
+    with pytest.raises(MismatchError, match=r"fake: 9, short: 5.*--limit"):
+        filled.table("fake:1,short:1")
+
+
+# Messages that are commands
+
+
+def test_an_unfinished_extraction_says_how_to_resume_it(interrupted):
+    with pytest.raises(IncompleteError, match="finish it with: lef extract") as raised:
+        interrupted.rows("fake:1@max")
+    command = parse(str(raised.value))
+    assert command["--cache"] == str(interrupted.path)
+    assert command["--data"].endswith("Odd Name")
+    assert command["--text-column"] == "quote'd"
+    assert command["--label-column"] == "tag"
+    assert (command["--layers"], command["--pool"]) == ("1,last", "max")
+    assert (command["--splits"], command["--limit"]) == ("train", "5")
+    assert (command["--model"], command["--max-length"]) == ("fake", "77")
+
+
+def test_the_command_that_resumes_does_so(interrupted):
+    with pytest.raises(IncompleteError) as raised:
+        interrupted.rows("fake:1@max")
+    command = parse(str(raised.value))
+    corpus = read_corpus(
+        command["--data"],
+        text_column=command["--text-column"],
+        label_column=command["--label-column"],
+    )
+    name, _, _ = command["--model"].partition("=")
+    receipt = extract(
+        FakeBackbone(name=name, max_length=int(command["--max-length"])),
+        corpus,
+        open_cache(command["--cache"]),
+        layers=command["--layers"],
+        pools=[command["--pool"]],
+        splits=command["--splits"].split(","),
+        limit=int(command["--limit"]),
+    )
+    assert receipt.skipped_blocks > 0
+    assert interrupted.rows("fake:1@max").shape == (5, 2)
+
+
+def test_an_interruption_before_the_first_block_can_be_resumed_too(cache, make_corpus):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(FakeBackbone(on_forward=stop), make_corpus(3), cache, layers="2", pools=["max"])
+    [entry] = cache.ls()
+    assert (entry["done_rows"], entry["rows"]) == (0, 3)
+    command = parse(entry["resume"])
+    assert (command["--layers"], command["--pool"]) == ("2", "max")
+
+
+def test_a_layer_that_was_never_asked_for_comes_with_its_command(cache, make_corpus):
+    extract(FakeBackbone(), make_corpus(3), cache, layers="1")
+    with pytest.raises(FeatureError, match="fake:2 is not in the cache") as raised:
+        cache.rows("fake:2")
+    command = parse(str(raised.value))
+    assert (command["--layers"], command["--pool"]) == ("2", "mean")
+
+
+def test_a_model_that_was_never_extracted_comes_with_its_command(filled):
+    with pytest.raises(FeatureError, match="tiny/other/train is not in the cache") as raised:
+        filled.rows("other:1")
+    assert parse(str(raised.value))["--model"] == "other"
+
+
+def test_a_split_that_was_never_extracted_comes_with_its_command(cache, make_corpus):
+    extract(FakeBackbone(), make_corpus(3, test=["t"]), cache, splits=["train"])
+    with pytest.raises(FeatureError, match="tiny/fake/test is not in the cache") as raised:
+        cache.rows("fake:1", split="test")
+    assert parse(str(raised.value)).keys() <= FLAGS
+
+
+def test_the_package_opens_caches():
+    assert lefcache.open is open_cache

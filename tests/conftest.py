@@ -1,0 +1,240 @@
+"""Tiny models with real tokenizers, corpora in folders, and an environment that cannot surprise."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+
+ROOT = Path(__file__).resolve().parent.parent
+SENTENCES = [
+    "a cat sat on the mat",
+    "no",
+    "the film was very good",
+    "not one of the two was bad and it is a cat on the mat and it was very very good",
+    "yes it is",
+    "three bad cat film",
+    "it was not good and it was not bad",
+]
+WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()})
+
+# The same examples every time: a test that fails at random is read by nobody.
+settings.register_profile("lefcache", derandomize=True, deadline=None, database=None)
+settings.load_profile("lefcache")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("LEF_CACHE", raising=False)
+    monkeypatch.delenv("LEF_DATA", raising=False)
+
+
+def word_tokenizer(opening=None, closing=None, **settings):
+    """Whole words to numbers, with the special tokens that a model family puts around a text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "<s>", "</s>", "[CLS]", "[SEP]"]
+    vocabulary = {word: number for number, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    around = [token for token in (opening, closing) if token]
+    if around:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=" ".join(
+                [*([opening] if opening else []), "$A", *([closing] if closing else [])]
+            ),
+            special_tokens=[(token, vocabulary[token]) for token in around],
+        )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", **settings)
+
+
+def _llama():
+    from transformers import LlamaConfig, LlamaModel
+
+    return LlamaModel(
+        LlamaConfig(
+            vocab_size=32,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=64,
+        )
+    )
+
+
+def _bert():
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=48,
+    )
+    return BertModel(config, add_pooling_layer=False)
+
+
+def _t5():
+    from transformers import T5Config, T5EncoderModel
+
+    return T5EncoderModel(
+        T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2)
+    )
+
+
+LLAMA = {"opening": "<s>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "[PAD]"}
+FAMILIES = {
+    "llama": (_llama, LLAMA),
+    "llama-left": (_llama, LLAMA | {"padding_side": "left"}),
+    "llama-bare": (_llama, {"eos_token": "</s>"}),  # no BOS, no padding token
+    "bert": (
+        _bert,
+        {
+            "opening": "[CLS]",
+            "closing": "[SEP]",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "pad_token": "[PAD]",
+        },
+    ),
+    "t5": (_t5, {"closing": "</s>", "eos_token": "</s>", "pad_token": "[PAD]"}),
+}
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A function that gives the folder of a tiny random model: `model_folder("bert")`."""
+    root = tmp_path_factory.mktemp("models")
+
+    def build(family):
+        import torch
+
+        folder = root / family
+        if not folder.exists():
+            make, tokenizer = FAMILIES[family]
+            with torch.random.fork_rng():
+                torch.manual_seed(5)
+                model = make()
+                with torch.no_grad():  # fresh norms are all ones, which would hide a missing one
+                    for name, weight in model.named_parameters():
+                        if "norm" in name.lower():
+                            weight.uniform_(0.5, 2.0)
+            model.save_pretrained(folder)
+            word_tokenizer(**tokenizer).save_pretrained(folder)
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def backbone(model_folder):
+    """A function that loads a tiny model, once per family and settings: `backbone("llama")`."""
+    loaded = {}
+
+    def load(family, **settings):
+        from lefcache.extract import load_backbone
+
+        key = (family, *sorted(settings.items()))
+        if key not in loaded:
+            loaded[key] = load_backbone(
+                str(model_folder(family)), **({"dtype": "float32", "device": "cpu"} | settings)
+            )
+        return loaded[key]
+
+    return load
+
+
+@pytest.fixture
+def write_tsv(tmp_path):
+    """A function that writes a corpus folder: `write_tsv("name", train=[("a text", "yes")])`."""
+
+    def write(name, header="text\tlabel", **splits):
+        folder = tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, rows in splits.items():
+            lines = [header, *("\t".join(map(str, row)) for row in rows)]
+            (folder / f"{split}.tsv").write_bytes("".join(f"{x}\n" for x in lines).encode())
+        return folder
+
+    return write
+
+
+def numbered_texts(count, longest=7):
+    """`count` different texts of 1 to `longest` words, in no order of length."""
+    cycle = itertools.cycle([3, 1, longest, 2, 5])
+    return [" ".join([f"w{number}", *["x"] * (next(cycle) - 1)]) for number in range(count)]
+
+
+@pytest.fixture
+def make_corpus():
+    """A function that makes a corpus in memory: `make_corpus(20)`, `make_corpus(train=[...])`."""
+
+    def make(count=None, *, name="tiny", source="demo", classes=("no", "yes"), **splits):
+        from lefcache.corpus import Corpus, Split
+
+        made = {"train": numbered_texts(count)} if count else {}
+        return Corpus(
+            name,
+            tuple(classes),
+            {
+                split: Split(list(texts), (np.arange(len(texts)) % len(classes)).astype(np.int32))
+                for split, texts in (made | splits).items()
+            },
+            source,
+        )
+
+    return make
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """An empty cache."""
+    from lefcache.cache import open
+
+    return open(tmp_path / "cache")
+
+
+def tree_bytes(folder):
+    """{path: bytes} of every file below a folder; what two equal extractions must agree on."""
+    folder = Path(folder)
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+@pytest.fixture(name="tree_bytes")
+def _tree_bytes():
+    return tree_bytes
+
+
+@pytest.fixture
+def python():
+    """A function that runs Python code in a fresh process and returns what it printed."""
+
+    def run(code, *arguments, check=True, **variables):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout if check else done
+
+    return run

@@ -1,0 +1,269 @@
+"""What every store must do, told with plain files; a class per format fills in the raw part."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lefcache.errors import DamagedError, LefError, StorageError
+from lefcache.rows import Rows
+from lefcache.stores.zarr_store import ZarrStore
+
+
+class StoreContract:
+    """Subclasses give `make`, and helpers that use no method of the store."""
+
+    def make(self, root):
+        raise NotImplementedError
+
+    def raw(self, store, path, chunk):
+        """The bytes of a chunk as they lie on disk."""
+        raise NotImplementedError
+
+    def lose(self, store, path, chunk):
+        """Make a chunk vanish."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        return self.make(tmp_path / "store")
+
+    @pytest.fixture
+    def filled(self, store):
+        """Ten rows of three, in chunks of four."""
+        store.create("a/b", (10, 3), "<f4", 4, ("row", "feature"))
+        self.values = np.arange(1, 31, dtype="<f4").reshape(10, 3)
+        for start in (0, 4, 8):
+            store.write("a/b", start, self.values[start : start + 4])
+        return store
+
+    # Trees
+
+    def test_what_is_absent_is_empty(self, store):
+        assert store.children("") == store.children("x/y") == []
+        assert store.attrs("") == store.attrs("x/y") == {}
+        assert store.info("x/y") is None
+
+    def test_looking_creates_nothing(self, store):
+        store.children("x"), store.attrs("x"), store.info("x")
+        assert not store.root.exists()
+
+    def test_children_are_sorted_groups_and_arrays(self, store):
+        store.set_attrs("b", {"x": 1})
+        store.set_attrs("a/deep/er", {})
+        store.create("c", (1,), "<i4", 1, ("row",))
+        assert store.children("") == ["a", "b", "c"]
+        assert store.children("a") == ["deep"]
+        assert store.children("a/deep") == ["er"]
+
+    def test_every_group_above_a_node_exists(self, store):
+        store.create("a/b/c", (1,), "<i4", 1, ("row",))
+        assert (store.children(""), store.children("a")) == (["a"], ["b"])
+
+    def test_files_of_others_are_no_children(self, filled):
+        (filled.root / ".locks").mkdir()
+        (filled.root / "results").mkdir()
+        (filled.root / "note.txt").write_text("x")
+        assert filled.children("") == ["a"]
+
+    # Attributes
+
+    @pytest.mark.parametrize("path", ["", "g", "g/h", "a/b"])
+    def test_attributes_come_back(self, filled, path):
+        values = {"text": "ü\n", "list": [1, "two", None], "nested": {"a": 1.5}, "yes": True}
+        filled.set_attrs(path, values)
+        assert filled.attrs(path) == values
+        assert self.make(filled.root).attrs(path) == values
+
+    def test_attributes_are_replaced_and_not_merged(self, store):
+        store.set_attrs("g", {"old": 1, "both": 1})
+        store.set_attrs("g", {"both": 2})
+        assert store.attrs("g") == {"both": 2}
+
+    def test_attributes_of_a_group_leave_its_children_alone(self, filled):
+        filled.set_attrs("a", {"x": 1})
+        filled.set_attrs("", {"y": 1})
+        np.testing.assert_array_equal(filled.read("a/b"), self.values)
+
+    # Arrays
+
+    def test_info_says_what_an_array_is_made_of(self, filled):
+        info = filled.info("a/b")
+        assert (info.shape, info.dtype, info.chunk_rows) == ((10, 3), np.dtype("<f4"), 4)
+        assert filled.info("a") is None
+
+    @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<u4", "<u8", "<i4"])
+    @pytest.mark.parametrize("shape", [(5,), (5, 2)])
+    def test_every_type_in_use_comes_back(self, store, dtype, shape):
+        values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+        store.create("x", shape, dtype, 2, ("row", "feature")[: len(shape)])
+        for start in (0, 2, 4):
+            store.write("x", start, values[start : start + 2])
+        assert store.read("x").dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(store.read("x"), values)
+
+    def test_a_chunk_on_disk_is_its_raw_rows(self, filled):
+        for chunk, start in enumerate((0, 4, 8)):
+            rows = self.values[start : start + 4].tobytes()
+            raw = self.raw(filled, "a/b", chunk)
+            assert raw[: len(rows)] == rows
+            assert raw[len(rows) :] == bytes(4 * 3 * 4 - len(rows))
+
+    def test_a_chunk_of_zeros_is_written(self, filled):
+        filled.write("a/b", 4, np.zeros((4, 3), "<f4"))
+        assert self.raw(filled, "a/b", 1) == bytes(48)
+        assert len(filled.extents("a/b")) == 3
+
+    def test_many_chunks_may_be_written_at_once(self, store):
+        values = np.arange(10, dtype="<u4")
+        store.create("x", (10,), "<u4", 4, ("row",))
+        store.write("x", 0, values)
+        np.testing.assert_array_equal(store.read("x"), values)
+
+    def test_values_of_another_layout_are_written_in_c_order(self, filled):
+        filled.write("a/b", 0, np.asfortranarray(self.values[:4]))
+        assert self.raw(filled, "a/b", 0) == self.values[:4].tobytes()
+
+    def test_writing_again_replaces(self, filled):
+        filled.write("a/b", 4, -self.values[4:8])
+        np.testing.assert_array_equal(filled.read("a/b")[4:8], -self.values[4:8])
+        np.testing.assert_array_equal(filled.read("a/b")[:4], self.values[:4])
+
+    def test_a_write_begins_a_chunk(self, filled):
+        with pytest.raises(AssertionError):
+            filled.write("a/b", 2, self.values[:2])
+
+    def test_creating_again_begins_anew(self, filled):
+        filled.create("a/b", (4, 3), "<f2", 2, ("row", "feature"))
+        info = filled.info("a/b")
+        assert (info.shape, info.dtype, info.chunk_rows) == ((4, 3), np.dtype("<f2"), 2)
+        assert not filled.read("a/b").any()
+        with pytest.raises(DamagedError):
+            filled.extents("a/b")
+
+    @pytest.mark.parametrize("rows", [8, 9, 11, 12, 13, 30])
+    def test_resizing_keeps_the_rows_there_are(self, filled, rows):
+        filled.resize("a/b", rows)
+        kept = min(rows, 10)
+        assert filled.info("a/b").shape == (rows, 3)
+        np.testing.assert_array_equal(filled.read("a/b")[:kept], self.values[:kept])
+        assert not filled.read("a/b")[kept:].any()
+
+    def test_a_grown_array_can_be_filled(self, filled):
+        filled.resize("a/b", 14)
+        more = np.arange(18, dtype="<f4").reshape(6, 3)
+        filled.write("a/b", 8, more)
+        np.testing.assert_array_equal(filled.read("a/b"), [*self.values[:8], *more])
+        assert [extent.rows for extent in filled.extents("a/b")] == [4, 4, 4, 2]
+
+    # Extents
+
+    def test_extents_are_where_the_rows_lie(self, filled):
+        extents = filled.extents("a/b")
+        assert sum(extent.rows for extent in extents) == 10
+        for extent, start in zip(extents, (0, 4, 8), strict=True):
+            raw = Path(extent.path).read_bytes()[extent.offset :]
+            rows = self.values[start : start + 4].tobytes()
+            assert raw[: len(rows)] == rows
+        np.testing.assert_array_equal(Rows(extents, "<f4", 3), self.values)
+
+    @pytest.mark.parametrize("chunk", [0, 1, 2])
+    def test_a_lost_chunk_is_damage(self, filled, chunk):
+        self.lose(filled, "a/b", chunk)
+        with pytest.raises(DamagedError):
+            filled.extents("a/b")
+
+    def test_an_array_that_was_never_written_is_damage(self, store):
+        store.create("x", (4,), "<u4", 2, ("row",))
+        with pytest.raises(DamagedError):
+            store.extents("x")
+
+    # Errors
+
+    def test_a_store_below_a_file_is_a_storage_error(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        store = self.make(tmp_path / "file" / "store")
+        for change in (
+            lambda: store.set_attrs("", {"a": 1}),
+            lambda: store.create("x", (1,), "<u4", 1, ("row",)),
+        ):
+            with pytest.raises(StorageError, match="--cache"):
+                change()
+
+    def test_reading_what_is_not_there_is_an_error_of_ours(self, store):
+        with pytest.raises(LefError):
+            store.read("x")
+
+
+class TestZarr(StoreContract):
+    def make(self, root):
+        return ZarrStore(root)
+
+    def raw(self, store, path, chunk):
+        [file] = (store.root / path / "c" / str(chunk)).rglob("0")
+        return file.read_bytes()
+
+    def lose(self, store, path, chunk):
+        (store.root / path / f"c/{chunk}/0").unlink()
+
+    def test_plain_zarr_reads_the_same_numbers(self, filled):
+        import zarr
+
+        filled.set_attrs("a", {"made": "here"})
+        group = zarr.open_group(filled.root, mode="r")
+        assert (sorted(group), group["a"].attrs["made"]) == (["a"], "here")
+        np.testing.assert_array_equal(group["a/b"][...], self.values)
+
+    def test_the_metadata_says_no_compressor_and_names_the_axes(self, filled):
+        meta = json.loads((filled.root / "a/b/zarr.json").read_text())
+        assert meta["zarr_format"] == 3
+        assert [codec["name"] for codec in meta["codecs"]] == ["bytes"]
+        assert meta["codecs"][0]["configuration"] == {"endian": "little"}
+        assert meta["dimension_names"] == ["row", "feature"]
+        assert meta["chunk_grid"]["configuration"]["chunk_shape"] == [4, 3]
+
+    def test_a_chunk_that_another_zarr_program_wrote_maps_too(self, filled):
+        import zarr
+
+        zarr.open_array(filled.root / "a/b", mode="r+")[0:4] = 7
+        assert Rows(filled.extents("a/b"), "<f4", 3)[0].tolist() == [7, 7, 7]
+
+    @pytest.mark.parametrize("left", [0, 1, 47])
+    def test_a_torn_chunk_is_damage(self, filled, left):
+        file = filled.root / "a/b/c/1/0"
+        file.write_bytes(file.read_bytes()[:left])
+        with pytest.raises(DamagedError, match=f"{left} bytes where 48 were written"):
+            filled.extents("a/b")
+
+    def test_a_chunk_that_is_too_long_is_damage(self, filled):
+        with (filled.root / "a/b/c/0/0").open("ab") as file:
+            file.write(b"x")
+        with pytest.raises(DamagedError, match="49 bytes"):
+            filled.extents("a/b")
+
+    def test_an_array_that_another_program_compressed_is_refused(self, store):
+        import zarr
+
+        group = zarr.open_group(store.root, mode="a")
+        group.create_array("x", shape=(4,), chunks=(2,), dtype="<f4")  # zstd, the default
+        with pytest.raises(DamagedError, match="compressed by another program"):
+            store.info("x")
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+    @pytest.mark.parametrize("path", ["", "a", "a/b"])
+    def test_metadata_that_cannot_be_read_is_damage(self, filled, path, content):
+        (filled.root / path / "zarr.json").write_text(content)
+        with pytest.raises(DamagedError, match="cannot be read"):
+            filled.attrs(path)
+
+    def test_half_written_chunks_are_swept_away(self, filled):
+        stray = filled.root / "a/b/c/1/0.0123456789abcdef.partial"
+        stray.write_bytes(b"half")
+        filled.sweep("a")
+        assert not stray.exists()
+        np.testing.assert_array_equal(filled.read("a/b"), self.values)
+
+    def test_sweeping_what_is_absent_does_nothing(self, store):
+        store.sweep("nothing/here")
+        assert not store.root.exists()

@@ -1,0 +1,425 @@
+"""Texts and labels from files: nothing is dropped, nothing is guessed, every refusal says why."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lefcache.corpus import Corpus, Split, corpus_name, demo_folder, hash_text, read_corpus
+from lefcache.errors import CorpusError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function that writes files into a folder: `folder(train_tsv="text\\n...")`."""
+
+    def write(**files):
+        target = tmp_path / "data"
+        target.mkdir(exist_ok=True)
+        for name, content in files.items():
+            stem, _, ending = name.rpartition("_")
+            raw = content if isinstance(content, bytes) else content.encode()
+            (target / f"{stem}.{ending}").write_bytes(raw)
+        return target
+
+    return write
+
+
+def labels_of(corpus, split="train"):
+    codes = corpus.splits[split].labels
+    return [corpus.classes[code] if code >= 0 else None for code in codes]
+
+
+# Tab-separated
+
+
+def test_tsv_is_read_without_quoting(folder):
+    corpus = read_corpus(folder(train_tsv='text\tlabel\n"quoted\tyes\nsay ""no""\tno\n'))
+    assert corpus.splits["train"].texts == ['"quoted', 'say ""no""']
+
+
+@pytest.mark.parametrize(
+    "odd", ["\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\r", "\ufeff"]
+)
+def test_only_a_newline_ends_a_row(folder, odd):
+    corpus = read_corpus(folder(train_tsv=f"text\tlabel\none{odd}two\tyes\n"))
+    assert corpus.splits["train"].texts == [f"one{odd}two"]
+
+
+def test_windows_line_ends_are_no_part_of_the_last_column(folder):
+    corpus = read_corpus(folder(train_tsv="label\ttext\r\nyes\tone\r\nno\ttwo\r\n"))
+    assert corpus.splits["train"].texts == ["one", "two"]
+    assert labels_of(corpus) == ["yes", "no"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(folder):
+    corpus = read_corpus(folder(train_tsv="\ufefftext\tlabel\na\tyes\n"))
+    assert labels_of(corpus) == ["yes"]
+
+
+def test_the_last_line_may_lack_its_end(folder):
+    assert read_corpus(folder(train_tsv="text\na\nb")).splits["train"].texts == ["a", "b"]
+
+
+def test_an_empty_line_of_one_column_is_an_empty_text(folder):
+    assert read_corpus(folder(train_tsv="text\na\n\nb\n")).splits["train"].texts == ["a", "", "b"]
+
+
+# At most one \r may end a line, so the label stands last.
+TEXT = st.text(st.characters(exclude_characters="\t\n", exclude_categories=["Cs"]), max_size=30)
+LABEL = st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=6)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(TEXT, LABEL), min_size=1, max_size=8))
+def test_whatever_is_written_to_tsv_comes_back(tmp_path, rows):
+    lines = ["text\tlabel", *(f"{text}\t{label}" for text, label in rows)]
+    (tmp_path / "train.tsv").write_bytes(("\n".join(lines) + "\n").encode())
+    corpus = read_corpus(f"x={tmp_path}")
+    assert list(corpus.splits["train"].texts) == [text for text, _ in rows]
+    assert labels_of(corpus) == [label for _, label in rows]
+
+
+# The other formats
+
+
+def test_csv_may_quote_newlines_and_commas(folder):
+    corpus = read_corpus(folder(train_csv='text,label\n"one,\ntwo ""x""\r\n",yes\nplain,no\n'))
+    assert corpus.splits["train"].texts == ['one,\ntwo "x"\r\n', "plain"]
+    assert labels_of(corpus) == ["yes", "no"]
+
+
+@pytest.mark.parametrize("odd", ["\x85", "\u2028", "\x0c"])
+def test_csv_rows_end_at_newlines_alone(folder, odd):
+    corpus = read_corpus(folder(train_csv=f"text,label\none{odd}two,yes\r\n"))
+    assert corpus.splits["train"].texts == [f"one{odd}two"]
+
+
+def test_a_csv_field_may_be_huge(folder):
+    corpus = read_corpus(folder(train_csv="text,label\n" + "x" * 200_000 + ",yes\n"))
+    assert len(corpus.splits["train"].texts[0]) == 200_000
+
+
+def test_jsonl_may_hold_anything_in_a_text(folder):
+    records = [{"text": "one\n\ttwo \u2028", "label": 1}, {"label": 0, "text": ""}]
+    content = "".join(json.dumps(record) + "\n" for record in records)
+    corpus = read_corpus(folder(train_jsonl=content + "\n"))
+    assert corpus.splits["train"].texts == ["one\n\ttwo \u2028", ""]
+    assert labels_of(corpus) == ["1", "0"]
+
+
+def test_a_jsonl_record_may_lack_its_label(folder):
+    corpus = read_corpus(folder(train_jsonl='{"text": "a", "label": "x"}\n{"text": "b"}\n'))
+    assert labels_of(corpus) == ["x", None]
+
+
+def test_parquet_is_read(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({"idx": [0, 1, 2], "sentence": ["a", "b\n", ""], "label": [1, 0, None]})
+    parquet.write_table(table, tmp_path / "train.parquet")
+    corpus = read_corpus(f"x={tmp_path}")
+    assert list(corpus.splits["train"].texts) == ["a", "b\n", ""]
+    assert labels_of(corpus) == ["1", "0", None]
+
+
+def test_all_formats_give_the_same_corpus(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [("a text", "yes"), ("another", "no"), ("ümläut", "yes")]
+    for name in ("tsv", "csv", "jsonl", "parquet"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tsv/train.tsv").write_text(
+        "text\tlabel\n" + "".join(f"{t}\t{y}\n" for t, y in rows)
+    )
+    (tmp_path / "csv/train.csv").write_text("text,label\n" + "".join(f"{t},{y}\n" for t, y in rows))
+    lines = (json.dumps({"text": t, "label": y}) + "\n" for t, y in rows)
+    (tmp_path / "jsonl/train.jsonl").write_text("".join(lines))
+    columns = {"text": [t for t, _ in rows], "label": [y for _, y in rows]}
+    parquet.write_table(pa.table(columns), tmp_path / "parquet/train.parquet")
+    read = [read_corpus(tmp_path / name) for name in ("tsv", "csv", "jsonl", "parquet")]
+    assert (
+        len({(c.classes, *c.splits["train"].texts, *c.splits["train"].labels) for c in read}) == 1
+    )
+
+
+# Columns and labels
+
+
+@pytest.mark.parametrize("text", ["text", "sentence", "Text", " SENTENCE "])
+@pytest.mark.parametrize("label", ["label", "labels", "class", "category", "target", "Label"])
+def test_usual_columns_are_known(folder, text, label):
+    corpus = read_corpus(folder(train_tsv=f"id\t{label}\t{text}\n1\tyes\ta b\n"))
+    assert (corpus.splits["train"].texts, labels_of(corpus)) == (["a b"], ["yes"])
+
+
+def test_columns_can_be_named(folder):
+    data = folder(train_tsv="text\tlabel\treview\tstars\nx\ty\tgreat\t5\n")
+    corpus = read_corpus(data, text_column="review", label_column="stars")
+    assert (corpus.splits["train"].texts, labels_of(corpus)) == (["great"], ["5"])
+    assert corpus.options == {"text-column": "review", "label-column": "stars"}
+
+
+def test_number_labels_sort_as_numbers_and_names_as_names(folder):
+    numbers = read_corpus(folder(train_tsv="text\tlabel\na\t10\nb\t2\nc\t1\n"))
+    assert (numbers.classes, numbers.splits["train"].labels.tolist()) == (
+        ("1", "2", "10"),
+        [2, 1, 0],
+    )
+    names = read_corpus(folder(train_tsv="text\tlabel\na\tpos\nb\tneg\n"))
+    assert names.classes == ("neg", "pos")
+
+
+def test_whole_numbers_stored_as_floats_are_the_same_labels(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    # What pandas makes of an integer column with one label missing.
+    table = pa.table({"text": ["a", "b", "c"], "label": [1.0, 10.0, float("nan")]})
+    parquet.write_table(table, tmp_path / "train.parquet")
+    (tmp_path / "test.tsv").write_text("text\tlabel\nd\t10\n")
+    corpus = read_corpus(f"x={tmp_path}")
+    assert corpus.classes == ("1", "10")
+    assert labels_of(corpus) == ["1", "10", None]
+
+
+def test_classes_are_in_the_same_order_in_every_process(folder, python):
+    data = folder(train_tsv="text\tlabel\n" + "".join(f"{n}\t{'0' * n}7\n" for n in range(6)))
+    code = "import lefcache, sys; print(lefcache.read_corpus(sys.argv[1]).classes)"
+    assert len({python(code, data, PYTHONHASHSEED=seed) for seed in "123"}) == 1
+
+
+def test_classes_are_those_of_all_splits(folder):
+    data = folder(train_tsv="text\tlabel\na\tx\n", test_tsv="text\tlabel\nb\tw\n")
+    corpus = read_corpus(data)
+    assert corpus.classes == ("w", "x")
+    assert (labels_of(corpus), labels_of(corpus, "test")) == (["x"], ["w"])
+    assert any("test has labels that train lacks: w" in line for line in corpus.describe())
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_an_empty_label_is_none(folder, blank):
+    corpus = read_corpus(folder(train_tsv=f"text\tlabel\na\tyes\nb\t{blank}\nc\tyes\n"))
+    assert (corpus.classes, labels_of(corpus)) == (("yes",), ["yes", None, "yes"])
+    assert "train: 1 rows without a label (kept)" in corpus.describe()
+
+
+@pytest.mark.parametrize("label", ["-1", ""])
+def test_a_split_without_any_label_is_unlabelled(folder, label):
+    data = folder(train_tsv="text\tlabel\na\tyes\n", test_tsv=f"text\tlabel\nb\t{label}\n")
+    assert read_corpus(data).splits["test"].labels is None
+
+
+def test_a_split_without_a_label_column_says_so(folder):
+    corpus = read_corpus(folder(train_tsv="text\tstars\na\t5\n"))
+    assert corpus.splits["train"].labels is None
+    assert any("is it stars? name it with --label-column" in line for line in corpus.describe())
+
+
+# Splits, names and sources
+
+
+@pytest.mark.parametrize("stem", ["validation", "valid", "val", "dev", "Dev", "VALIDATION"])
+def test_validation_has_many_spellings(folder, stem):
+    data = folder(train_tsv="text\na\n", **{f"{stem}_tsv": "text\nb\n"})
+    assert list(read_corpus(data).splits) == ["train", "validation"]
+
+
+def test_splits_come_in_one_order(folder):
+    files = dict.fromkeys(("test_tsv", "dev_tsv", "train_tsv"), "text\na\n")
+    assert list(read_corpus(folder(**files)).splits) == ["train", "validation", "test"]
+
+
+def test_splits_may_be_of_different_formats(folder):
+    data = folder(train_csv="text\na\n", test_jsonl='{"text": "b"}')
+    assert read_corpus(data).splits["test"].texts == ["b"]
+
+
+def test_other_files_are_left_alone(folder):
+    data = folder(train_tsv="text\na\n", README_md="x", training_tsv="y", train_txt="z")
+    assert list(read_corpus(data).splits) == ["train"]
+
+
+def test_a_single_file_is_a_corpus_with_a_train_split(folder):
+    data = folder(reviews_tsv="text\na\n") / "reviews.tsv"
+    corpus = read_corpus(data)
+    assert (corpus.name, list(corpus.splits)) == ("reviews", ["train"])
+
+
+def test_a_corpus_can_be_named(folder):
+    corpus = read_corpus(f"mine={folder(train_tsv='text' + chr(10) + 'a')}")
+    assert corpus.name == "mine"
+    assert read_corpus(corpus.source).name == "mine"
+
+
+def test_the_source_finds_the_texts_from_any_folder(folder, monkeypatch, tmp_path):
+    data = folder(train_tsv="text\na\n")
+    monkeypatch.chdir(data.parent)
+    source = read_corpus("data").source
+    monkeypatch.chdir("/")
+    assert read_corpus(source).splits["train"].texts == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("sst2", "sst2"),
+        ("folder/SST2", "sst2"),
+        ("folder/My  Data", "my-data"),
+        ("name=any/where", "name"),
+        ("folder/reviews.tsv", "reviews"),
+        ("folder/v1.2", "v1.2"),
+    ],
+)
+def test_a_corpus_is_named_after_its_folder(data, name):
+    assert corpus_name(data) == name
+
+
+def test_the_current_folder_has_a_name(monkeypatch, folder):
+    monkeypatch.chdir(folder(train_tsv="text\na\n"))
+    assert read_corpus(".").name == "data"
+
+
+# What is odd is said, and kept
+
+
+def test_duplicates_and_empty_texts_are_reported_and_kept(folder):
+    corpus = read_corpus(folder(train_tsv="text\tlabel\na\tx\n \tx\na\ty\n\tx\n"))
+    assert len(corpus.splits["train"]) == 4
+    [line] = [line for line in corpus.describe() if line.startswith("train")]
+    assert line == "train: 1 duplicate texts, 2 empty texts (kept)"
+
+
+def test_an_ordinary_corpus_has_nothing_odd(folder):
+    assert read_corpus(folder(train_tsv="text\tlabel\na\tx\nb\ty\n")).describe() == []
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "has no split: name the files train.*it holds nothing"),
+        ({"other_tsv": "text\na\n"}, "it holds other.tsv"),
+        ({"train_tsv": "text\na\n", "train_csv": "text\na\n"}, "are both the train split"),
+        ({"dev_tsv": "text\na\n", "val_tsv": "text\na\n"}, "are both the validation split"),
+        ({"train_tsv": ""}, "empty"),
+        ({"train_csv": ""}, "empty"),
+        ({"train_jsonl": ""}, "empty"),
+        ({"train_tsv": "text\tlabel\n"}, "the split train has no rows"),
+        ({"train_csv": "text,label\n"}, "no rows"),
+        (
+            {"train_tsv": "words\tlabel\na\tx\n"},
+            "no column 'text' or 'sentence': it has words, lab",
+        ),
+        ({"train_tsv": "text\tlabel\na\tx\nb\n"}, "row 1 has 1 columns where the header has 2"),
+        ({"train_tsv": "text\tlabel\na\tb\tx\n"}, "row 0 has 3 columns"),
+        ({"train_csv": "text,label\na,b,x\n"}, "row 0 has 3 columns"),
+        ({"train_csv": 'text,label\n"a,x\n'}, "not well-formed csv"),
+        ({"train_tsv": b"text\nfine\nnot \xe9 fine\n"}, "line 3 is not UTF-8; convert.*iconv"),
+        ({"train_csv": b"\xff\xfet\x00"}, "line 1 is not UTF-8"),
+        ({"train_jsonl": '{"text": "a"}\n{"text": \n'}, "line 2 is not JSON"),
+        ({"train_jsonl": '{"text": "a"}\n["b"]\n'}, "line 2 is no JSON object"),
+        ({"train_jsonl": '{"text": "a"}\n{"label": 1}\n'}, "row 1 has None where a text should be"),
+        ({"train_jsonl": '{"text": 5}\n'}, "row 0 has 5 where a text should be"),
+        ({"train_jsonl": '{"text": "\\ud83d"}\n'}, "row 0 holds half of a surrogate pair"),
+        ({"train_jsonl": "[" * 100_000}, "line 1 is not JSON"),
+        ({"train_parquet": b"PAR1 not really"}, "no readable parquet file"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused(folder, files, message):
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(folder(**files))
+
+
+def test_a_missing_column_names_the_flag(folder):
+    data = folder(train_tsv="text\tlabel\na\tx\n")
+    with pytest.raises(CorpusError, match=r"no column 'body'.*it has text, label.*--text-column"):
+        read_corpus(data, text_column="body")
+    with pytest.raises(CorpusError, match=r"no column 'stars'.*--label-column"):
+        read_corpus(data, label_column="stars")
+
+
+@pytest.mark.parametrize("data", ["/no/where", "nothing-here", "x=/no/where"])
+def test_data_that_is_nowhere_is_refused(data):
+    with pytest.raises(CorpusError, match=r"no data at .*NAME=FOLDER, or the bundled 'demo'"):
+        read_corpus(data)
+
+
+def test_a_file_of_another_kind_is_refused(folder):
+    with pytest.raises(CorpusError, match=r"empty or not one of \.tsv, \.csv, \.jsonl, \.parquet"):
+        read_corpus(folder(notes_txt="text\na\n") / "notes.txt")
+
+
+def test_a_folder_that_is_named_like_a_file_is_no_split(tmp_path):
+    (tmp_path / "train.tsv").mkdir()
+    with pytest.raises(CorpusError, match="no split"):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["labels", "rows", "results", "ledger", "Upper", "a/b", "", ".x"])
+def test_a_name_that_a_cache_cannot_hold_is_refused(name):
+    with pytest.raises(CorpusError, match=r"cannot name a corpus.*NAME=FOLDER"):
+        Corpus(name, (), {"train": Split(["a"])})
+
+
+def test_labels_must_be_as_many_as_texts():
+    with pytest.raises(CorpusError, match="2 texts but 1 labels"):
+        Split(["a", "b"], np.zeros(1, np.int32))
+
+
+def test_a_text_is_identified_by_its_bytes():
+    assert hash_text("a") != hash_text("a ")
+    assert hash_text("é") != hash_text("e\u0301")  # the same to the eye
+    assert Split(["a", "b", "a"]).hashes.tolist() == [hash_text(each) for each in "aba"]
+    assert hash_text("") == 0xB4B2797457A0A6E4  # fixed for ever: caches are compared by it
+
+
+# The bundled demo
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return read_corpus("demo")
+
+
+def test_the_demo_is_a_corpus(demo):
+    assert (demo.name, demo.source, len(demo.classes)) == ("demo", "demo", 6)
+    assert list(demo.splits) == ["train", "validation", "test"]
+    assert demo.describe() == []
+
+
+def test_the_demo_has_no_sentence_twice(demo):
+    texts = [text for split in demo.splits.values() for text in split.texts]
+    assert len(set(texts)) == len(texts) >= 2500
+
+
+def test_the_demo_is_what_its_script_writes():
+    command = [sys.executable, ROOT / "data/make_demo.py", "--check"]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_the_demo_lies_in_the_package_or_beside_it():
+    assert (demo_folder() / "train.tsv").is_file()
+
+
+def test_the_demo_is_not_solved_by_counting_words(demo):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    train, test = demo.splits["train"], demo.splits["test"]
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = LogisticRegression(C=10, max_iter=200)
+    model.fit(vectorizer.fit_transform(train.texts), train.labels)
+    score = model.score(vectorizer.transform(test.texts), test.labels)
+    assert 0.3 < score < 0.9
