@@ -125,7 +125,9 @@ def _extract(
 
     settings = given(Spec, options)
     if known := cache.spec(resolve_model(model, name).name, corpus.name):
-        settings = {"dtype": known.dtype} | settings  # `auto` is what the cache was made with
+        # On a cache, `auto` is what the cache was made with.
+        made = {"dtype": known.dtype, "attention": known.attention}
+        settings |= {key: made[key] for key in made if settings.get(key, "auto") == "auto"}
     started = time.perf_counter()
     backbone = load_backbone(
         model,

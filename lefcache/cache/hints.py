@@ -10,6 +10,7 @@ from lefcache.feature import Layer, describe_layers
 from lefcache.spec import Spec
 
 DEFAULT_CACHE = "lef-cache"
+SETTLED = ("dtype", "attention")  # settings whose `auto` means, on a cache, what it was made with
 
 
 def extract_command(
@@ -33,11 +34,11 @@ def extract_command(
 
 
 def spec_flags(spec: Spec) -> list[str]:
-    """The flags that give this Spec again on its own cache, where `--dtype auto` is its dtype."""
+    """The flags that give this Spec again on its own cache, where `auto` is what it was."""
     words = []
     for each in fields(spec):
         value = getattr(spec, each.name)
-        if each.metadata and each.name != "dtype" and value != each.default:
+        if each.metadata and each.name not in SETTLED and value != each.default:
             words += [f"--{each.name.replace('_', '-')}", str(value)]
     return words
 

@@ -125,6 +125,7 @@ class Writer:
         return old
 
     def _create(self, generation: Generation, values: Mapping[str, NDArray[Any]]) -> None:
+        check_model(self.store, self.request)  # another split may have begun in the meantime
         for name in generation.arrays:
             dtype = np.uint32 if name == TOKENS else self._settle(values[name])
             axes = ("row",) if name == TOKENS else ("row", "feature")
@@ -161,7 +162,7 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
             check_model(store, request)
             _describe_model(store, request)
         attrs = store.attrs(path)
-        if not attrs:
+        if not attrs or not store.children(f"{path}/ledger"):
             store.set_attrs(path, _first_attrs(request))
         elif request.rows > attrs["rows"]:
             store.set_attrs(path, attrs | {"rows": request.rows})
@@ -179,7 +180,7 @@ def check_model(store: Store, request: Request) -> None:
     """Refuse a model that was extracted with other settings; the message is the difference."""
     path = f"{request.corpus}/{request.model}"
     attrs = store.attrs(path)
-    if not attrs:
+    if _bare(store, path):
         return
     difference = Spec.from_json(attrs["spec"]).difference(request.spec)
     for name, ours in (("depth", request.depth), ("width", request.width)):
@@ -193,12 +194,17 @@ def check_model(store: Store, request: Request) -> None:
 
 
 def _describe_model(store: Store, request: Request) -> None:
-    """Write down what a model is, the first time that it is extracted."""
+    """Write down what a model is, unless there are vectors that this was written for."""
     path = f"{request.corpus}/{request.model}"
-    if not store.attrs(path):
+    if _bare(store, path):
         known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
         made = {"source": request.source, "provenance": dict(request.provenance or {})}
         store.set_attrs(path, known | made)
+
+
+def _bare(store: Store, model: str) -> bool:
+    """Whether no split of a model has a single vector: its settings bind nobody yet."""
+    return not any(store.children(f"{model}/{split}/ledger") for split in store.children(model))
 
 
 def _first_attrs(request: Request) -> dict[str, Any]:

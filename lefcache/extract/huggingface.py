@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lefcache.errors import ModelError
 from lefcache.extract.backbone import Deliver, Encoded
 from lefcache.extract.blocks import Enough, agree, candidate_blocks, listening
-from lefcache.extract.identity import provenance, tokenizer_hash, weights_hash
+from lefcache.extract.identity import processor_facts, provenance, tokenizer_hash, weights_hash
 from lefcache.extract.models import ModelSource, locate, resolve_model
 from lefcache.feature import Layer
 from lefcache.spec import Spec
@@ -69,6 +69,7 @@ class HuggingFaceBackbone:
         self.device = next(network.parameters()).device
         self.on_gpu = self.device.type != "cpu"
         self.provenance = provenance(self.device, torch.get_num_threads())
+        spec = replace(spec, attention=config._attn_implementation or "auto")
         self.spec = _clamp(spec, tokenizer, config, notes)
         tokenizer.truncation_side = self.spec.truncation_side
         self._pad = next(
@@ -206,7 +207,7 @@ def _fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+        return bool(processor_facts().get("amx_bf16", False))
     return False
 
 

@@ -28,9 +28,14 @@ TOKENIZER_FILES = (
 )
 
 
+# Beside the weights: the shape of the network, an adapter, and code that came with the model.
+MODEL_FILES = ("config.json", "adapter_config.json", "adapter_model.*", "*.py")
+
+
 def weights_hash(folder: Path) -> str:
-    """A hash of the weights and of config.json: one changed tensor changes it."""
-    return _hash_files([folder / "config.json", *weight_files(folder)])
+    """A hash of everything that makes the network: one changed tensor changes it."""
+    beside = [file for pattern in MODEL_FILES for file in folder.glob(pattern)]
+    return _hash_files([*beside, *weight_files(folder)])
 
 
 def tokenizer_hash(folder: Path) -> str:
@@ -40,7 +45,7 @@ def tokenizer_hash(folder: Path) -> str:
 
 def provenance(device: torch.device, threads: int) -> dict[str, Any]:
     """Where and with what a model ran: recorded, compared for a warning, never refused."""
-    processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
+    processor = processor_facts().get("cpu_name") or platform.processor()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor
     return {
         "lefcache": __version__,
@@ -52,6 +57,13 @@ def provenance(device: torch.device, threads: int) -> dict[str, Any]:
         "host": socket.gethostname(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def processor_facts() -> dict[str, Any]:
+    """What torch knows of this processor; older versions know only whether it has AMX."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return dict(torch.cpu.get_capabilities())
+    return {"amx_bf16": torch.cpu._is_amx_tile_supported()}
 
 
 def _hash_files(files: Iterable[Path]) -> str:

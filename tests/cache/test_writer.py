@@ -237,6 +237,21 @@ def test_another_identity_is_refused_with_the_difference(registered, changed, li
         pass
 
 
+def test_settings_bind_nobody_before_there_is_a_vector(registered):
+    with registered.reserve(request(spec=Spec(weights="typo"), block_rows=2)):
+        pass  # stopped within its first block
+    write(registered, request())
+    assert pages(registered).spec == Spec(weights="w")
+    assert pages(registered).block_rows == 4
+
+
+def test_a_split_that_began_in_the_meantime_with_other_settings_is_noticed(registered):
+    with registered.reserve(request(spec=Spec(weights="mine"))) as writer:
+        write(registered, request(split="test", rows=4))
+        with pytest.raises(MismatchError, match="weights: 'w' in the cache, 'mine' now"):
+            writer.commit(writer.missing()[0], values_of(writer.missing()[0]))
+
+
 @pytest.mark.parametrize(("word", "bit"), [(0, 0), (1, 7), (3, 31), (4, 13)])
 def test_a_flipped_bit_in_the_ledger_makes_its_block_missing(registered, word, bit):
     write(registered, request())

@@ -147,6 +147,15 @@ def test_other_settings_are_refused_with_the_difference(lef, fakes, texts):
     assert lef("extract", "--data", texts, "--model", "fake", "--as", "short").code == 0
 
 
+def test_auto_means_what_the_cache_was_made_with(lef, model_folder, texts):
+    words = ("extract", "--data", texts, "--model", f"m={model_folder('llama')}", "--layers", "1")
+    assert lef(*words, "--dtype", "bfloat16", "--attention", "eager").code == 0
+    for again in ((), ("--dtype", "auto", "--attention", "auto")):
+        ran = lef(*words, *again, "--json")
+        assert ran.json["computed_blocks"] == 0
+    assert "dtype: 'bfloat16' in the cache, 'float32' now" in lef(*words, "--dtype", "float32").err
+
+
 def test_a_changed_text_is_refused_with_its_row(lef, fakes, texts):
     assert lef("extract", "--data", texts, "--model", "fake").code == 0
     file = texts / "train.tsv"

@@ -71,6 +71,18 @@ def test_one_changed_tensor_changes_the_spec(model_folder, copied):
     assert [line.partition(":")[0] for line in before.difference(after)] == ["weights"]
 
 
+def test_code_that_comes_with_a_model_is_part_of_it(model_folder, copied):
+    before = load_backbone(str(model_folder("llama")), **FLOAT32).spec
+    folder = copied("llama")
+    (folder / "modeling_own.py").write_text("one = 1\n")
+    assert before.weights != load_backbone(str(folder), **FLOAT32).spec.weights
+
+
+def test_the_attention_that_auto_stands_for_is_in_the_spec(backbone):
+    assert backbone("llama").spec.attention == "sdpa"
+    assert backbone("llama", attention="eager").spec.attention == "eager"
+
+
 def test_one_changed_token_changes_the_spec(backbone, copied):
     folder = copied("llama")
     file = folder / "tokenizer.json"

@@ -328,6 +328,15 @@ def test_the_settings_of_one_split_bind_the_others(run, make_corpus):
         run(corpus, splits=["test"], backbone=FakeBackbone(weights="other"))
 
 
+def test_a_cache_begun_with_other_versions_goes_on_with_a_note(run, make_corpus):
+    first, later = FakeBackbone(), FakeBackbone()
+    first.provenance = {"torch": "2.11", "device": "fake"}
+    later.provenance = {"torch": "2.13", "device": "fake", "transformers": "5"}
+    assert run(make_corpus(5), backbone=first).notes == ()
+    (note,) = run(make_corpus(9), backbone=later).notes
+    assert note.startswith("this cache was begun with torch 2.11 then, 2.13 now;")
+
+
 def test_a_changed_text_is_refused_before_the_model_runs(run, make_corpus, counter):
     run(make_corpus(train=TEXTS))
     seen = counter()
