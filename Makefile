@@ -40,7 +40,8 @@ install: .venv/installed
 	  || { echo "lefcache needs Python 3.11 or newer: make demo PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) --no-deps --extra-index-url $(TORCH_INDEX) "$(TORCH)"
-	$(PIP) -c constraints.txt -e ".[dev]"
+	grep -v '^torch==' constraints.txt > .venv/constraints.txt  # whichever TORCH was asked for stays
+	$(PIP) -c .venv/constraints.txt -e ".[dev]"
 	touch .venv/installed
 
 clean:

@@ -8,7 +8,8 @@ are medians over the rounds, ratios are taken round by round. Needs the extra `b
 
     floor     tokenise, sort all texts by length, pad, forward; nothing is kept. Twice: with the
               same batch size as lefcache, and with 4,096 padded tokens a batch
-    lefcache  every layer, mean-pooled, written to a new cache, ledger and checksums included
+    lefcache  every layer, mean-pooled, written to a new cache, ledger and checksums included;
+              equal texts of a block are computed once, which the others do not do
     encode    sentence-transformers: the last layer only, kept in memory
     plain     `output_hidden_states`, data order, batches of 32, every layer mean-pooled
 """
@@ -37,6 +38,7 @@ CONTENDERS = {
     "plain": ("plain", "float32", 0),
     "floor, bf16": ("floor", "bfloat16", OWN_BATCH),
     "lefcache, bf16": ("lefcache", "bfloat16", OWN_BATCH),
+    "floor, batches of 4,096, bf16": ("floor", "bfloat16", WIDE_BATCH),
     "encode, bf16": ("encode", "bfloat16", 0),
 }
 # What is divided by what, in rows per second, and what is to be reached.
@@ -44,6 +46,7 @@ RATIOS = (
     ("lefcache", "floor", 0.97),
     ("lefcache", "floor, batches of 4,096", 0.97),
     ("lefcache, bf16", "floor, bf16", 0.94),
+    ("lefcache, bf16", "floor, batches of 4,096, bf16", 0.94),
     ("lefcache", "encode", None),
     ("lefcache, bf16", "encode", 2.0),
     ("lefcache", "plain", None),
@@ -61,6 +64,7 @@ def texts_of(data: str, rows: int) -> list[str]:
 def run_floor(model: Path, texts: Sequence[str], dtype: str, budget: int) -> float:
     """Seconds for the forward pass alone, at the least padding that sorting gives."""
     import torch
+    from torch.nn.utils.rnn import pad_sequence
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -74,8 +78,9 @@ def run_floor(model: Path, texts: Sequence[str], dtype: str, budget: int) -> flo
         for row in [*order, None]:
             full = row is None or (len(batch) + 1) * len(ids[row]) > budget
             if batch and full:
-                padded = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt")
-                network(**padded)
+                rows = [torch.tensor(ids[i]) for i in batch]
+                mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+                network(pad_sequence(rows, batch_first=True), attention_mask=mask)
                 batch = []
             if row is not None:
                 batch.append(row)
@@ -162,7 +167,8 @@ def contend(name: str, options: argparse.Namespace) -> None:
     texts = texts_of(options.data, options.rows)
     kind, dtype, budget = CONTENDERS[name]
     took = RUNS[kind](options.model, texts, dtype, budget)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # macOS counts bytes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     print(json.dumps({"rate": len(texts) / took, "peak_mb": peak}))
 
 
@@ -191,14 +197,14 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
                 "goal": goal,
             }
         )
-    few = measure("lefcache", options, options.rows // 4)
+    more = measure("lefcache", options, options.rows * 4)
     return {
         "data": Path(options.data).name,
         "rows": options.rows,
         "rounds": options.rounds,
         "figures": figures,
         "ratios": ratios,
-        "peak_mb_of_a_quarter": few["peak_mb"],
+        "peak_mb_of_four_times": more["peak_mb"],
     }
 
 
@@ -214,10 +220,8 @@ def report(found: dict[str, Any]) -> None:
         goal = each["goal"] or ""
         print(f"| {each['of']} / {each['to']} | {each['median']:.2f} | {spread} | {goal} |")
     whole = found["figures"]["lefcache"]["peak_mb"]
-    quarter = found["peak_mb_of_a_quarter"]
-    print(
-        f"\nPeak memory of lefcache: {quarter:,.0f} MB at a quarter of the rows, {whole:,.0f} MB."
-    )
+    more = found["peak_mb_of_four_times"]
+    print(f"\nPeak memory of lefcache: {whole:,.0f} MB; {more:,.0f} MB over four times the rows.")
 
 
 def main() -> None:

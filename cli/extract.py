@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import duration, print_json, progress, say, size
+from cli.output import cache_words, duration, print_json, progress, say, size
 from cli.params import (
     cache_option,
     data_option,
@@ -207,6 +207,6 @@ def _report(receipt: "Receipt", known: int, options: dict[str, Any]) -> None:
         f"{duration(receipt.seconds)}"
         + (f", {rate:,.0f} rows/s" if not receipt.skipped_blocks and rate else "")
     )
-    where = "" if options["cache"] == "lef-cache" else f" --cache {options['cache']}"
+    where = cache_words(options["cache"])
     write(f"  {size(receipt.bytes)} in {receipt.path}")
     write(f"Next: lef sweep{where} --data {receipt.corpus} --models {receipt.model}")

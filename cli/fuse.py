@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import duration, percent, print_json, print_table, say
+from cli.output import cache_words, duration, percent, print_json, print_table, say
 from cli.params import (
     cache_option,
     data_option,
@@ -51,6 +51,8 @@ def command(models: str, data: str | None, as_json: bool, **options: Any) -> Non
 
     cache = lefcache.open(options["cache"])
     tables = cache.tables(models, data)
+    for line in cache.unextracted(models, data):
+        say(f"  note: {line}")
     found = fuse(
         tables,
         Recipe(**given(Recipe, options)),
@@ -66,10 +68,10 @@ def command(models: str, data: str | None, as_json: bool, **options: Any) -> Non
     if as_json:
         print_json(found.to_json())
     else:
-        _report(found)
+        _report(found, options["cache"])
 
 
-def _report(found: "Fused") -> None:
+def _report(found: "Fused", cache: str) -> None:
     title = f"{found.corpus}: {' + '.join(found.features)}, {found.op}"
     rows = [_row("accuracy, validation", found.val_accuracy, found.n_val)]
     if found.test_accuracy and found.test_macro_f1:
@@ -84,7 +86,9 @@ def _report(found: "Fused") -> None:
         f"0 forward passes, {took}."
     )
     if found.seeds == 1:
-        click.echo("One seed: the interval covers the texts only; --seeds 5 covers both.")
+        again = f"--data {found.corpus} --models {','.join(found.features)} --op {found.op}"
+        click.echo("One seed: these intervals cover the texts only, not the luck of training.")
+        click.echo(f"Next: lef fuse{cache_words(cache)} {again} --seeds 5")
 
 
 def _row(name: str, figure: "Estimate", rows: int) -> list[str]:

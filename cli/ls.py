@@ -49,4 +49,6 @@ def command(cache: str, as_json: bool) -> None:
     for entry in entries:
         if entry["resume"]:
             key = f"{entry['corpus']}/{entry['model']}/{entry['split']}"
-            click.echo(f"\n{key} is not finished. Go on with:\n  {visible(entry['resume'])}")
+            left = "; ".join(entry["unfinished"])
+            click.echo(f"\n{key} is not finished ({left}). Go on with:")
+            click.echo(f"  {visible(entry['resume'])}")

@@ -1,6 +1,7 @@
 """How things look: JSON on stdout, tables for people, progress and plans on stderr."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from cli.params import DEFAULT_CACHE
 
 BAR = 24  # characters of a full bar
 LOG_SECONDS = 30.0  # between two lines of progress where there is no terminal
@@ -32,7 +35,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=NO_TERMINAL_WIDTH)
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=Text(visible(title)),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for column in columns:
         flush: JustifyMethod = "right" if column.startswith(">") else "left"
         table.add_column(column.removeprefix(">"), justify=flush, no_wrap=True)
@@ -138,6 +147,11 @@ class _Log:
             f"{self.label}/{split}: {self.done:,}/{self.rows:,} rows, {rate:,.0f} rows/s, "
             f"{self.tokens / (now - self.started):,.0f} tokens/s, {left} left"
         )
+
+
+def cache_words(cache: str) -> str:
+    """` --cache FOLDER` for a command to type next, or nothing for the default folder."""
+    return "" if cache == DEFAULT_CACHE else f" --cache {shlex.quote(cache)}"
 
 
 def facts(values: Mapping[str, Any], indent: str = "  ") -> None:

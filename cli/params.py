@@ -8,10 +8,12 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+DEFAULT_CACHE = "lef-cache"
+
 cache_option = click.option(
     "--cache",
     envvar="LEF_CACHE",
-    default="lef-cache",
+    default=DEFAULT_CACHE,
     show_default=True,
     help="The cache folder (or $LEF_CACHE).",
 )

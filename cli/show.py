@@ -67,7 +67,7 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
         "provenance": pages.model_attrs["provenance"],
         "rows": {
             "asked for": f"{pages.rows:,}",
-            "done": f"{pages.done_rows:,}, in blocks of {pages.block_rows:,}",
+            "done": f"{'; '.join(pages.progress(pages.asked))}, in blocks of {pages.block_rows:,}",
             "tokens": f"{int(tokens.sum()):,} pooled, {int(tokens.max()):,} in the longest text",
             "cut": f"{int(cut.sum()):,} texts longer than {pages.spec.max_length} tokens",
             "on disk": size(pages.describe()["bytes"]),

@@ -1,11 +1,12 @@
 """`lef sweep`: every layer on its own, and which one is best."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import bar, duration, percent, print_json, print_table, say
+from cli.output import bar, cache_words, duration, percent, print_json, print_table, say
 from cli.params import (
     cache_option,
     data_option,
@@ -17,6 +18,7 @@ from cli.params import (
 from lefcache.recipe import Recipe
 
 if TYPE_CHECKING:
+    from lefcache import Cache, Feature
     from lefcache.study import Row, Sweep
 
 
@@ -59,6 +61,8 @@ def command(models: str, data: str | None, as_json: bool, **options: Any) -> Non
 
     cache = lefcache.open(options["cache"])
     tables = cache.tables(models, data)
+    for line in cache.unextracted(models, data):
+        say(f"  note: {line}")
     found = sweep(
         tables,
         options["probe"],
@@ -73,21 +77,21 @@ def command(models: str, data: str | None, as_json: bool, **options: Any) -> Non
     if as_json:
         print_json(found.to_json())
     else:
-        _report(found, options["cache"])
+        _report(found, options["cache"], _finals(cache, tables["train"].features, data))
 
 
 def _show_row(row: "Row") -> None:
     say(f"  {row.feature}: {percent(row.val_accuracy)} in {duration(row.seconds)}")
 
 
-def _report(found: "Sweep", cache: str) -> None:
+def _report(found: "Sweep", cache: str, finals: Collection[str]) -> None:
     lowest = min(row.val_accuracy for row in found.rows)
     span = max(row.val_accuracy for row in found.rows) - lowest
     floor = max(0.0, lowest - span / 2) if span else 0.0  # bars from zero would all look alike
     full = max(row.val_accuracy for row in found.rows) - floor or 1.0
     rows = []
     for row in found.rows:
-        mark = "best" if row.feature == found.best else "last" if row.feature in found.last else ""
+        mark = "best" if row.feature == found.best else "last" if row.feature in finals else ""
         tested = ""
         if row.test_accuracy is not None and row.test_ci95 is not None:
             low, high = row.test_ci95
@@ -106,25 +110,42 @@ def _report(found: "Sweep", cache: str) -> None:
     judged = f"{found.n_val:,} rows" if found.n_val else f"all {found.n_train:,} rows in turn"
     title = f"{found.corpus}, {found.probe} probe: accuracy by {found.selected_by}, {judged}"
     print_table(title, columns, rows)
-    click.echo(_verdict(found))
+    click.echo(_verdict(found, finals))
     click.echo(_next(found, cache))
 
 
-def _verdict(found: "Sweep") -> str:
+def _verdict(found: "Sweep", finals: Collection[str]) -> str:
     score = {row.feature: row.val_accuracy for row in found.rows}
     lines = []
     for last in found.last:
         gain = 100 * (score[found.best] - score[last])
+        what = "the last layer" if last in finals else "the deepest layer of this sweep"
         if last != found.best:
-            lines.append(f"{found.best} is {gain:.1f} points above the last layer, {last}.")
-    best = lines or [f"{found.best}, the last layer, is the best here."]
+            lines.append(f"{found.best} is {gain:.1f} points above {what}, {last}.")
+        elif len(found.rows) > 1:
+            lines.append(f"{found.best}, {what}, is the best here.")
     heads = len(found.rows) * found.seeds
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
-    return "\n".join([*best, f"{heads} heads, 0 forward passes, {took}."])
+    return "\n".join([*lines, f"{heads} heads, 0 forward passes, {took}."])
 
 
 def _next(found: "Sweep", cache: str) -> str:
-    partner = next((last for last in found.last if last != found.best), found.rows[0].feature)
-    where = "" if cache == "lef-cache" else f" --cache {cache}"
-    pair = f"{found.best},{partner}"
-    return f"Next: lef fuse{where} --data {found.corpus} --models {pair} --op hadamard-res"
+    others = sorted(
+        (row for row in found.rows if row.feature != found.best),
+        key=lambda row: (row.feature not in found.last, -row.val_accuracy),
+    )
+    if not others:
+        return f"Next: lef sweep{cache_words(cache)} --data {found.corpus} --models MODEL"
+    pair = f"{found.best},{others[0].feature}"
+    flags = f"--data {found.corpus} --models {pair} --op hadamard-res"
+    return f"Next: lef fuse{cache_words(cache)} {flags}"
+
+
+def _finals(cache: "Cache", features: Collection["Feature"], data: str | None) -> set[str]:
+    """The features that are the last layer of their model, under either name."""
+    found = set()
+    for feature in features:
+        alias = cache.pages(feature.model, "train", data).aliases.get("last", "last")
+        if feature.layer in ("last", alias):
+            found.add(str(feature))
+    return found

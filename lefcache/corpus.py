@@ -53,7 +53,8 @@ class Corpus:
     """A named text-classification data set.
 
     `classes` belong to the whole corpus, whichever rows are used; `source` is what finds the
-    texts again, with `options` as flags; `notes` are what a reader should know beforehand.
+    texts again, with `options` as flags; `notes` are what a reader should know beforehand. A
+    split may be given in any spelling that `split_name` knows.
     """
 
     name: str
@@ -69,18 +70,26 @@ class Corpus:
                 f"'{self.name}' cannot name a corpus (lower-case letters, digits, '.', '_', '-'; "
                 f"not {', '.join(RESERVED)}): name it yourself with --data NAME=FOLDER"
             )
-        for split, content in self.splits.items():
+        named: dict[str, Split] = {}
+        for spelling, content in self.splits.items():
+            if (split := split_name(spelling)) in named:
+                raise CorpusError(f"{self.name} has two splits that mean {split}; keep one")
             if not len(content):
                 raise CorpusError(f"{self.source}: the split {split} has no rows")
+            named[split] = content
+        object.__setattr__(self, "splits", named)  # frozen
 
     def describe(self) -> list[str]:
         """What is odd about the texts and labels, one line each; nothing is ever dropped."""
-        lines = list(self.notes)
+        lines, train = list(self.notes), self.splits.get("train")
         for name, split in self.splits.items():
             empty = sum(not text.strip() for text in split.texts)
             repeated = len(split) - len(np.unique(split.hashes))
             counts = [f"{repeated:,} duplicate texts"] * bool(repeated)
             counts += [f"{empty:,} empty texts"] * bool(empty)
+            if train is not None and split is not train:
+                known = int(np.isin(split.hashes, train.hashes).sum())
+                counts += [f"{known:,} texts that are also in train"] * bool(known)
             if split.labels is not None and (missing := int((split.labels == UNLABELLED).sum())):
                 counts.append(f"{missing:,} rows without a label")
             if counts:
@@ -100,6 +109,16 @@ class Corpus:
                     names = ", ".join(self.classes[label] for label in strange)
                     lines.append(f"{name} has labels that train lacks: {names}")
         return lines
+
+
+def split_name(spelling: str) -> str:
+    """The split that a spelling such as `dev` means; CorpusError if it means none."""
+    for split, spellings in SPLITS.items():
+        if spelling.lower() in spellings:
+            return split
+    raise CorpusError(
+        f"no split '{spelling}': there are train, validation (also valid, val, dev) and test"
+    )
 
 
 def hash_text(text: str) -> int:

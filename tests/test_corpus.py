@@ -10,7 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lefcache.corpus import Corpus, Split, corpus_name, demo_folder, hash_text, read_corpus
+from lefcache.corpus import (
+    Corpus,
+    Split,
+    corpus_name,
+    demo_folder,
+    hash_text,
+    read_corpus,
+    split_name,
+)
 from lefcache.errors import CorpusError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -303,6 +311,14 @@ def test_an_ordinary_corpus_has_nothing_odd(folder):
     assert read_corpus(folder(train_tsv="text\tlabel\na\tx\nb\ty\n")).describe() == []
 
 
+def test_texts_that_are_also_in_train_are_reported_and_kept(folder):
+    train, test = "text\tlabel\na\tx\nb\ty\n", "text\tlabel\nb\ty\nc\tx\nb\ty\n"
+    corpus = read_corpus(folder(train_tsv=train, test_tsv=test, dev_tsv="text\tlabel\nd\tx\n"))
+    assert corpus.describe() == [
+        "test: 1 duplicate texts, 2 texts that are also in train (kept)",
+    ]
+
+
 # Refusals
 
 
@@ -371,6 +387,26 @@ def test_a_folder_that_is_named_like_a_file_is_no_split(tmp_path):
 def test_a_name_that_a_cache_cannot_hold_is_refused(name):
     with pytest.raises(CorpusError, match=r"cannot name a corpus.*NAME=FOLDER"):
         Corpus(name, (), {"train": Split(["a"])})
+
+
+@pytest.mark.parametrize("spelling", ["validation", "valid", "val", "dev", "Dev"])
+def test_a_split_may_be_spelt_as_files_are(spelling):
+    assert split_name(spelling) == "validation"
+    assert list(Corpus("c", (), {"train": Split(["a"]), spelling: Split(["b"])}).splits) == [
+        "train",
+        "validation",
+    ]
+
+
+@pytest.mark.parametrize("name", ["eval", "", "training"])
+def test_a_split_of_another_name_is_refused(name):
+    with pytest.raises(CorpusError, match=rf"no split '{name}': .*train, validation .* and test"):
+        Corpus("c", (), {name: Split(["a"])})
+
+
+def test_two_spellings_of_one_split_are_refused():
+    with pytest.raises(CorpusError, match="two splits that mean validation"):
+        Corpus("c", (), {"dev": Split(["a"]), "val": Split(["b"])})
 
 
 def test_labels_must_be_as_many_as_texts():

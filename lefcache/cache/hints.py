@@ -8,6 +8,7 @@ from typing import Any
 
 from lefcache.feature import Layer, describe_layers
 from lefcache.spec import Spec
+from lefcache.stores import Store
 
 DEFAULT_CACHE = "lef-cache"
 SETTLED = ("dtype", "attention")  # settings whose `auto` means, on a cache, what it was made with
@@ -33,6 +34,30 @@ def extract_command(
     return shlex.join([*words, *more])
 
 
+def command_again(
+    store: Store,
+    corpus: str,
+    model: str,
+    arrays: Iterable[str],
+    more: Iterable[str],
+    known: Iterable[str] = (),
+) -> str:
+    """The command that runs a model of the cache once more, for arrays such as `mean/24`.
+
+    Everything else is as it was run before. `known` are arrays that may be asked for as well.
+    """
+    data, made = store.attrs(corpus), store.attrs(f"{corpus}/{model}")
+    source = made.get("source")
+    named = f"{model}={source}" if source and source != model else model
+    spec, provenance = Spec.from_json(made["spec"]), made.get("provenance") or {}
+    flags = [*more, *corpus_flags(data), *model_flags(spec, provenance, made.get("flags", ()))]
+    commands = (
+        extract_command(store.root, data.get("source") or corpus, named, layers, pools, flags)
+        for layers, pools in products(arrays, known)
+    )
+    return " && ".join(commands)
+
+
 def spec_flags(spec: Spec) -> list[str]:
     """The flags that give this Spec again on its own cache, where `auto` is what it was."""
     words = []
@@ -43,7 +68,65 @@ def spec_flags(spec: Spec) -> list[str]:
     return words
 
 
+def model_flags(spec: Spec, provenance: Mapping[str, Any], flags: Iterable[str] = ()) -> list[str]:
+    """The flags that load this very model again; `flags` are those that no Spec can tell."""
+    words = [*spec_flags(spec), *flags]
+    if revision := provenance.get("revision"):
+        words += ["--revision", str(revision)]
+    return words + ["--trust-remote-code"] * bool(provenance.get("remote_code"))
+
+
 def corpus_flags(attrs: Mapping[str, Any]) -> list[str]:
     """The flags that read this corpus again, beside its source."""
     options = attrs.get("options", {})
     return [word for flag, value in options.items() for word in (f"--{flag}", str(value))]
+
+
+def split_flags(here: Mapping[str, int], whole: Mapping[str, int]) -> list[list[str]]:
+    """The flags that ask for just these rows of each split, once for each command it takes.
+
+    `--limit` is one number for all splits of a command: that is enough unless some were limited
+    differently.
+    """
+    most = max(here.values())
+    one = all(rows == min(most, whole[split]) for split, rows in here.items())
+    commands = [(list(here), most)] if one else [([split], rows) for split, rows in here.items()]
+    return [
+        ["--splits", ",".join(splits)]
+        + ["--limit", str(limit)] * any(limit < whole[split] for split in splits)
+        for splits, limit in commands
+    ]
+
+
+def by_pool(arrays: Iterable[str]) -> dict[str, list[Layer]]:
+    """The layers of each pooling, in order, of arrays such as `mean/24`."""
+    layers: dict[str, list[Layer]] = {}
+    for pool, slash, layer in (name.partition("/") for name in arrays):
+        if slash:
+            layers.setdefault(pool, []).append(layer if layer == "last" else int(layer))
+    return {pool: _in_order(each) for pool, each in layers.items()}
+
+
+def products(
+    arrays: Iterable[str], known: Iterable[str] = ()
+) -> list[tuple[list[Layer], list[str]]]:
+    """The (layers, pools) of the commands that give these arrays, and none but the known beside.
+
+    A command asks for every pooling of every layer in it: `mean/24` and `max/8` take two.
+    """
+    names = list(arrays)
+    pools = by_pool(names)
+    every = _in_order(layer for layers in pools.values() for layer in layers)
+    if {f"{pool}/{layer}" for pool in pools for layer in every} <= {*names, *known}:
+        return [(every, list(pools))]
+    alike: dict[tuple[Layer, ...], list[str]] = {}
+    for pool, layers in pools.items():
+        alike.setdefault(tuple(layers), []).append(pool)
+    return [(list(layers), each) for layers, each in alike.items()]
+
+
+def _in_order(layers: Iterable[Layer]) -> list[Layer]:
+    """Each layer once, numbers first."""
+    once = set(layers)
+    numbers = sorted(layer for layer in once if isinstance(layer, int))
+    return [*numbers, *(["last"] if "last" in once else [])]

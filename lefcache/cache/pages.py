@@ -1,6 +1,6 @@
 """The pages of one model over one split: which arrays there are, and which blocks are whole."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.cache.hints import corpus_flags, extract_command, spec_flags
+from lefcache.cache.hints import by_pool, command_again, split_flags
 from lefcache.cache.ledger import finished
+from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError, IncompleteError
-from lefcache.feature import Feature, Layer, describe_layers
+from lefcache.feature import POOLS, Feature, Layer, describe_layers
 from lefcache.rows import Matrix, MeanRows, Rows
 from lefcache.spec import Spec
 from lefcache.stores import Store
@@ -95,25 +96,49 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
 
     @property
     def done_rows(self) -> int:
-        """Rows that every array has."""
-        if not self.generations or set(self.asked) - set(self.arrays):
+        """Rows that every array has which was begun; `progress` tells them apart."""
+        if not self.generations:
             return 0  # an extraction that was stopped within its first block
-        done = [self.finished(generation) for generation in self.generations]
-        whole = np.logical_and.reduce(done)
+        return self._rows_in(np.logical_and.reduce([*map(self.finished, self.generations)]))
+
+    @cached_property
+    def done(self) -> dict[str, int]:
+        """How many rows each array has that was asked for; one that was not begun has 0."""
+        done = dict.fromkeys(self.asked, 0)
+        for generation in self.generations:
+            rows = self._rows_in(self.finished(generation))
+            done |= dict.fromkeys(generation.arrays, rows)
+        return done
+
+    @property
+    def missing(self) -> list[str]:
+        """The arrays that were asked for and lack rows."""
+        return [name for name, rows in self.done.items() if rows < self.rows]
+
+    def progress(self, arrays: Iterable[str]) -> list[str]:
+        """`9 of 9 rows; mean: layers 0..3, last`: arrays that have equally many rows, together."""
+        sets: dict[int, list[str]] = {}
+        for name in arrays:
+            if name != TOKENS:
+                sets.setdefault(self.done[name], []).append(name)
+        lines = []
+        for rows, names in sorted(sets.items(), reverse=True):
+            pools = [f"{p}: layers {describe_layers(each)}" for p, each in by_pool(names).items()]
+            lines.append("; ".join([f"{rows:,} of {self.rows:,} rows", *pools]))
+        return lines
+
+    def _rows_in(self, whole: NDArray[np.bool_]) -> int:
         starts = np.arange(len(whole)) * self.block_rows
         return int(np.clip(self.rows - starts, 0, self.block_rows)[whole].sum())
 
     @property
     def pools(self) -> list[str]:
         """The poolings that are stored."""
-        return list(dict.fromkeys(name.partition("/")[0] for name in self.arrays if "/" in name))
+        return list(by_pool(self.arrays))
 
     def layers(self, pool: str) -> list[Layer]:
         """The layers stored with this pooling, in order; `last` where it is not an alias."""
-        names = [name.partition("/") for name in self.arrays]
-        layers = {layer for kind, _, layer in names if kind == pool and layer}
-        numbers = sorted(int(layer) for layer in layers - {"last"})
-        return [*numbers, *(["last"] if "last" in layers else [])]
+        return by_pool(self.arrays).get(pool, [])
 
     def matrix(self, feature: Feature) -> Matrix:
         """The (N, D) vectors of a feature of this model.
@@ -126,22 +151,23 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
 
     def tokens(self) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
         """(N,) tokens pooled of each row, 0 if it is still missing, and (N,) whether it was cut."""
-        packed = self.store.read(f"{self.path}/{TOKENS}")
+        begun = TOKENS in self.arrays
+        packed = self.store.read(f"{self.path}/{TOKENS}") if begun else np.zeros(self.rows, "<u4")
         return packed & ~CUT, (packed & CUT) != 0
 
     def resume_command(self) -> str:
-        """The command that computes what is still missing."""
-        corpus = self.store.attrs(self.corpus)
-        more = ["--splits", self.split, *corpus_flags(corpus), *spec_flags(self.spec)]
-        if self.rows < corpus["splits"][self.split]:
-            more += ["--limit", str(self.rows)]
-        named = [name.partition("/") for name in self.asked if name != TOKENS]
-        layers = sorted({int(layer) for _, _, layer in named if layer != "last"})
-        last = ["last"] if any(layer == "last" for _, _, layer in named) else []
-        pools = dict.fromkeys(pool for pool, _, _ in named)
-        return extract_command(
-            self.store.root, corpus["source"], self._source(), [*layers, *last], pools, more
-        )
+        """The command that computes what is still missing; where nothing is, all of it again."""
+        arrays = self.missing or self.asked
+        [more] = split_flags({self.split: self.rows}, self._corpus_rows)
+        dtype = self.attrs.get("store_dtype", "auto")
+        # What an array is stored as is settled by its first block.
+        if dtype != "auto" and not {*arrays} <= {*self.arrays}:
+            more += ["--store-dtype", dtype]
+        return command_again(self.store, self.corpus, self.model, arrays, more, self.asked)
+
+    @property
+    def _corpus_rows(self) -> dict[str, int]:
+        return dict(self.store.attrs(self.corpus)["splits"])
 
     def __getitem__(self, pool: str) -> Mapping[str, Matrix]:
         if pool not in self.pools:
@@ -156,33 +182,47 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
         return len(self.pools)
 
     def __repr__(self) -> str:
-        pools = "; ".join(f"{pool}: layers {describe_layers(self.layers(pool))}" for pool in self)
-        return f"<{self.path}: {self.done_rows:,} of {self.rows:,} rows; {pools}>"
+        progress = "; ".join(self.progress(self.arrays)) or f"0 of {self.rows:,} rows"
+        return f"<{self.path}: {progress}>"
 
     def _name(self, feature: Feature, layer: Layer) -> str:
+        """The array of one layer; FeatureError with the command, if a command can add it."""
         pool = feature.pool or ("own" if "last" in self.layers("own") else "mean")
         stored = self.aliases.get(str(layer), layer)
         name = f"{pool}/{stored}"
-        if name not in self.arrays:
-            wanted = extract_command(
-                self.store.root,
-                self.store.attrs(self.corpus).get("source", self.corpus),
-                self._source(),
-                [layer],
-                [pool],
-                [*corpus_flags(self.store.attrs(self.corpus)), *spec_flags(self.spec)],
-            )
+        if name in self.done:
+            return name
+        layers = [*range(self.depth + 1), "last"]
+        if layer not in layers:
             raise FeatureError(
-                f"{feature} is not in the cache: {self!r}; of its {self.depth} blocks, add layer "
-                f"{layer} with: {wanted}"
+                f"no layer {layer} in {self.model}: it has {describe_layers(layers)}"
             )
-        return name
+        if pool == "own":
+            others = ", ".join(each for each in POOLS if each != "own")
+            raise FeatureError(
+                f"{feature}: {self.model} has no pooled vector of its own; any model has {others}"
+            )
+        raise FeatureError(
+            f"{feature} is not in the cache: {self!r}; add it with: {self._add_command(name)}"
+        )
+
+    def _add_command(self, array: str) -> str:
+        """The command that adds an array to all splits that this model was run on."""
+        path = f"{self.corpus}/{self.model}"
+        rows = {
+            split: int(self.store.attrs(f"{path}/{split}")["rows"])
+            for split in SPLITS
+            if split in self.store.children(path)
+        }
+        return " && ".join(
+            command_again(self.store, self.corpus, self.model, [array], more)
+            for more in split_flags(rows, self._corpus_rows)
+        )
 
     def _array(self, name: str) -> Rows:
-        generation = next(each for each in self.generations if name in each.arrays)
-        if not self.finished(generation).all():
+        if (done := self.done[name]) < self.rows:
             raise IncompleteError(
-                f"{self.path} has {self.done_rows:,} of {self.rows:,} rows; finish it with: "
+                f"{self.path}/{name} has {done:,} of {self.rows:,} rows; finish it with: "
                 f"{self.resume_command()}"
             )
         info = self.store.info(f"{self.path}/{name}")
@@ -190,10 +230,6 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
             raise DamagedError(f"{self.path}/{name} is not the array that the ledger speaks of")
         width = info.shape[1] if len(info.shape) > 1 else 1
         return Rows(self.store.extents(f"{self.path}/{name}"), info.dtype, width)
-
-    def _source(self) -> str:
-        source: str | None = self.model_attrs.get("source")
-        return f"{self.model}={source}" if source and source != self.model else self.model
 
     def describe(self) -> dict[str, Any]:
         """One line of `lef ls`."""
@@ -210,7 +246,9 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
             "pools": self.pools,
             "rows": self.rows,
             "done_rows": self.done_rows,
+            "unfinished": self.progress(self.missing),
             "width": int(self.model_attrs["width"]),
             "dtype": "/".join(dtypes),
             "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+            "resume": self.resume_command() if self.missing else None,
         }

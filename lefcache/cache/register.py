@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.cache.lock import exclusive
-from lefcache.corpus import UNLABELLED, Corpus, Split
-from lefcache.errors import MismatchError
+from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split
+from lefcache.errors import IncompleteError, MismatchError
 from lefcache.stores import Store
 
-CHANGING = "changing"  # the mark in a corpus's attributes
+CHANGING = "changing"  # the mark in a corpus's attributes: splits whose labels are being replaced
 CHUNK_ROWS = 4096
 FORMAT = 1  # of the folder; a higher number is refused by versions that do not know it
 
@@ -23,17 +23,53 @@ def register(store: Store, corpus: Corpus) -> list[str]:
     Texts may be appended; any other change raises MismatchError naming the first changed row.
     Returns notes on what was taken over, one line each.
     """
+    _create_root(store)
     with exclusive(store.root, corpus.name, wait=60.0):
-        if not store.attrs(""):
-            store.set_attrs("", {"format": "lefcache", "version": FORMAT})
         attrs = store.attrs(corpus.name)
         for split, rows in attrs.get("splits", {}).items():
             if split in corpus.splits:
                 known = store.read(f"{corpus.name}/rows/{split}")[:rows]
                 _check_texts(f"{corpus.name}/{split}", known, corpus.splits[split].hashes)
-        notes = _take_labels(store, corpus, attrs) if attrs else []
-        _write(store, corpus, attrs)
+        _check_mark(corpus, attrs)
+        kept = _kept_labels(store, corpus, attrs)
+        notes = _notes(store, corpus, attrs, kept)
+        _write(store, corpus, attrs, kept)
     return notes
+
+
+def read_labels(
+    store: Store, corpus: str, split: str, rows: int
+) -> tuple[NDArray[np.int32], NDArray[np.uint64], tuple[str, ...]] | None:
+    """The first labels and text hashes of a split, and the classes; None while they change.
+
+    Numbers of one writing with classes of another would be other labels, so the classes are read
+    before and after.
+    """
+    for _ in range(2):  # one writer may have come in between; a second one is a kill's mark
+        attrs = store.attrs(corpus)
+        labels = store.read(f"{corpus}/labels/{split}")[:rows]
+        texts = store.read(f"{corpus}/rows/{split}")[:rows]
+        if not attrs.get(CHANGING) and store.attrs(corpus) == attrs:
+            return labels, texts, tuple(attrs["classes"])
+    return None
+
+
+def labelled_splits(store: Store, corpus: str) -> list[str]:
+    """The splits of a corpus in which any row has a label, in the order of SPLITS."""
+    known = store.attrs(corpus).get("splits", {})
+    return [
+        split
+        for split in SPLITS
+        if split in known and _any(store.read(f"{corpus}/labels/{split}")[: known[split]])
+    ]
+
+
+def _create_root(store: Store) -> None:
+    """Say what the folder is; corpora have a lock each, so their first extractions may meet."""
+    if not store.attrs(""):
+        with exclusive(store.root, "+", wait=60.0):
+            if not store.attrs(""):
+                store.set_attrs("", {"format": "lefcache", "version": FORMAT})
 
 
 def _check_texts(where: str, known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> None:
@@ -50,13 +86,53 @@ def _check_texts(where: str, known: NDArray[np.uint64], hashes: NDArray[np.uint6
         )
 
 
-def _take_labels(store: Store, corpus: Corpus, attrs: Mapping[str, Any]) -> list[str]:
-    """Which stored labels the new ones differ from; `_write` then takes the new ones."""
+def _check_mark(corpus: Corpus, attrs: Mapping[str, Any]) -> None:
+    """Refuse data that cannot replace the labels which a killed run began to replace.
+
+    They may be numbers of the old classes or of the new ones, so nothing can be kept of them.
+    """
+    lacking = [
+        split
+        for split in attrs.get(CHANGING, ())
+        if split not in corpus.splits or not _any(_labels(corpus.splits[split]))
+    ]
+    if lacking:
+        raise IncompleteError(
+            f"the labels of {corpus.name}/{', '.join(lacking)} were being replaced when a run was "
+            "stopped: run it again on data that has them"
+        )
+
+
+def _kept_labels(
+    store: Store, corpus: Corpus, attrs: Mapping[str, Any]
+) -> dict[str, NDArray[np.int32]]:
+    """The labels of the splits that have some in the cache and none in the new data."""
+    kept = {}
+    for split, rows in attrs.get("splits", {}).items():
+        if split in corpus.splits and not _any(_labels(corpus.splits[split])):
+            known = store.read(f"{corpus.name}/labels/{split}")[:rows]
+            if _any(known):
+                appended = len(corpus.splits[split]) - rows
+                kept[split] = np.append(known, np.full(appended, UNLABELLED, np.int32))
+    return kept
+
+
+def _notes(
+    store: Store, corpus: Corpus, attrs: Mapping[str, Any], kept: Mapping[str, Any]
+) -> list[str]:
+    """What a user should know of the labels that `_write` takes over, or keeps."""
     notes = []
-    old, new = list(attrs["classes"]), list(corpus.classes)
+    if kept:
+        notes.append(
+            f"{corpus.name}: this data has no labels for {', '.join(kept)}; those in the cache "
+            "are kept"
+        )
+    if attrs.get(CHANGING):
+        return notes  # half of the stored labels are new already: there is nothing to compare
+    old, new = list(attrs.get("classes", ())), list(corpus.classes)
     both = list(dict.fromkeys([*old, *new]))
-    for split, rows in attrs["splits"].items():
-        if split not in corpus.splits:
+    for split, rows in attrs.get("splits", {}).items():
+        if split not in corpus.splits or split in kept:
             continue
         known = _recode(store.read(f"{corpus.name}/labels/{split}")[:rows], old, both)
         labels = _recode(_labels(corpus.splits[split])[:rows], new, both)
@@ -68,39 +144,61 @@ def _take_labels(store: Store, corpus: Corpus, attrs: Mapping[str, Any]) -> list
     return notes
 
 
-def _write(store: Store, corpus: Corpus, attrs: Mapping[str, Any]) -> None:
+def _write(
+    store: Store,
+    corpus: Corpus,
+    attrs: Mapping[str, Any],
+    kept: Mapping[str, NDArray[np.int32]],
+) -> None:
     """Lay down labels, hashes and attributes; splits that the new data lacks stay as they are.
 
     Labels mean nothing without the classes in the attributes, and the two are different files: a
     mark says that one is being changed, and a kill leaves it there for readers to see.
     """
+    described = _described(corpus, attrs, kept)
+    values: dict[str, NDArray[Any]] = {}
+    for split, content in corpus.splits.items():
+        labels = _recode(_labels(content), list(corpus.classes), described["classes"])
+        values[f"labels/{split}"] = kept.get(split, labels)
+        values[f"rows/{split}"] = content.hashes
+    values = {
+        path: new
+        for path, new in values.items()
+        if not attrs or _differs(store, f"{corpus.name}/{path}", new)
+    }
+    replaced = [
+        split
+        for split in attrs.get("splits", ())
+        if f"labels/{split}" in values and _any(values[f"labels/{split}"])
+    ]
+    if replaced:
+        # The command that a reader is told must be the one that finishes this.
+        found = {name: described[name] for name in ("source", "options")}
+        mark = sorted({*attrs.get(CHANGING, ()), *replaced})
+        store.set_attrs(corpus.name, {**attrs, **found, CHANGING: mark})
+    for path, new in values.items():
+        _replace(store, f"{corpus.name}/{path}", new)
+    if values or described != dict(attrs):
+        store.set_attrs(corpus.name, described)
+
+
+def _described(corpus: Corpus, attrs: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the corpus once it is written."""
     gone = {name: n for name, n in attrs.get("splits", {}).items() if name not in corpus.splits}
-    # The numbers in a split that stays keep their meaning, so its classes come first.
-    kept = list(attrs["classes"]) if gone else []
-    classes = kept + [name for name in corpus.classes if name not in kept]
-    described = {
+    # The numbers in labels that stay keep their meaning, so their classes come first.
+    classes = list(attrs["classes"]) if gone or kept else []
+    options = dict(corpus.options)
+    if not kept or any(_any(_labels(split)) for split in corpus.splits.values()):
+        classes += [name for name in corpus.classes if name not in classes]
+    elif corpus.source == attrs["source"]:
+        options = attrs["options"]  # they name the column that the labels were in
+    return {
         "classes": classes,
         "source": corpus.source,
-        "options": dict(corpus.options),
+        "options": options,
         "splits": {name: len(content) for name, content in corpus.splits.items()} | gone,
         "digest": _digest(corpus),
     }
-    values: dict[str, NDArray[Any]] = {}
-    for split, content in corpus.splits.items():
-        labels = _recode(_labels(content), list(corpus.classes), classes)
-        values |= {f"labels/{split}": labels, f"rows/{split}": content.hashes}
-    if attrs:
-        values = {
-            path: new
-            for path, new in values.items()
-            if _differs(store, f"{corpus.name}/{path}", new)
-        }
-        if not values and described == dict(attrs):
-            return
-        store.set_attrs(corpus.name, {**attrs, CHANGING: True})
-    for path, new in values.items():
-        _replace(store, f"{corpus.name}/{path}", new)
-    store.set_attrs(corpus.name, described)
 
 
 def _digest(corpus: Corpus) -> str:
@@ -110,6 +208,10 @@ def _digest(corpus: Corpus) -> str:
 
 def _labels(split: Split) -> NDArray[np.int32]:
     return np.full(len(split), UNLABELLED, np.int32) if split.labels is None else split.labels
+
+
+def _any(labels: NDArray[np.int32]) -> bool:
+    return bool(np.any(labels != UNLABELLED))
 
 
 def _recode(labels: NDArray[Any], old: list[str], new: Any) -> NDArray[np.int32]:

@@ -2,23 +2,24 @@
 
 import html
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-
-from lefcache.cache.hints import DEFAULT_CACHE, corpus_flags, extract_command
+from lefcache.cache.hints import DEFAULT_CACHE, command_again, corpus_flags, extract_command
+from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
-from lefcache.cache.register import CHANGING, FORMAT, register
-from lefcache.cache.writer import Request, Writer, check_model, reserve
-from lefcache.corpus import RESERVED, SPLITS, UNLABELLED, Corpus, corpus_name
+from lefcache.cache.register import FORMAT, labelled_splits, read_labels, register
+from lefcache.cache.writer import Request, Task, Writer, check_model, reserve
+from lefcache.corpus import RESERVED, SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
 from lefcache.feature import Feature, describe_layers, parse_features
 from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
 from lefcache.stores.zarr_store import ZarrStore
+
+COLUMNS = ("corpus", "model", "split", "layers", "pools", "rows", "done_rows", "width", "dtype")
 
 
 def open(path: str | Path | None = None) -> "Cache":
@@ -29,20 +30,7 @@ def open(path: str | Path | None = None) -> "Cache":
     return Cache(Path(path or os.environ.get("LEF_CACHE") or DEFAULT_CACHE))
 
 
-Child = TypeVar("Child")
-
-
-class Node(Mapping[str, Child]):
-    """A place in the tree: its children by name, listed afresh at each look."""
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __contains__(self, name: object) -> bool:
-        return any(name == child for child in self)
-
-
-class Cache(Node["CorpusNode"]):
+class Cache(Node[CorpusNode]):
     """Every layer's vectors of every corpus and model in one folder.
 
     `cache["sst2"]["mistral"]["train"]["mean"]["24"]` walks the tree as it lies on disk;
@@ -78,8 +66,15 @@ class Cache(Node["CorpusNode"]):
         split: str = "train",
         data: str | None = None,
     ) -> Table:
-        """K aligned features with their labels and Specs; texts are checked to be the same rows."""
-        corpus = self.corpus(data)
+        """K aligned features with their labels and Specs.
+
+        Only numbers of rows are compared here. That a row is the same text for every model was
+        checked when each was extracted: a corpus has one list of text hashes, which every table
+        of it carries, and an extraction of other texts is refused.
+
+        Raises MismatchError where the models have different numbers of rows, and what `rows` does.
+        """
+        corpus, split = self.corpus(data), split_name(split)
         chosen = self.features(features, data)
         pages = [self.pages(feature.model, split, corpus) for feature in chosen]
         lengths = {f"{each.model}: {each.rows:,}" for each in pages}
@@ -89,19 +84,20 @@ class Cache(Node["CorpusNode"]):
                 f"({', '.join(sorted(lengths))}): extract the shorter one with a higher --limit"
             )
         rows = pages[0].rows
-        if self.store.attrs(corpus).get(CHANGING):
+        found = read_labels(self.store, corpus, split, rows)
+        if found is None:
             raise IncompleteError(
-                f"the labels of {corpus} were being replaced when a run was stopped; finish it "
-                f"with: {pages[0].resume_command()}"
+                f"the labels of {corpus} are being replaced, or were when a run was stopped; "
+                f"finish it with: {pages[0].resume_command()}"
             )
-        labels = self.store.read(f"{corpus}/labels/{split}")[:rows]
+        labels, texts, classes = found
         return Table(
             features=tuple(chosen),
             rows=tuple(page.matrix(each) for page, each in zip(pages, chosen, strict=True)),
             labels=None if (labels == UNLABELLED).all() else labels,
-            classes=tuple(self.store.attrs(corpus)["classes"]),
+            classes=classes,
             specs=tuple(page.spec for page in pages),
-            texts=self.store.read(f"{corpus}/rows/{split}")[:rows],
+            texts=texts,
             corpus=corpus,
             split=split,
         )
@@ -112,29 +108,41 @@ class Cache(Node["CorpusNode"]):
         """A table for each split of the corpus that has labels."""
         corpus = self.corpus(data)
         chosen = self.features(features, data)
-        extracted = {
-            split for each in chosen for split in self[corpus][each.model] if split in SPLITS
-        }
-        labelled = [
-            split
-            for split in SPLITS
-            if split in extracted
-            and np.any(self.store.read(f"{corpus}/labels/{split}") != UNLABELLED)
-        ]
+        extracted = {split for each in chosen for split in self._splits(corpus, each.model)}
+        labelled = [split for split in labelled_splits(self.store, corpus) if split in extracted]
         return {split: self.table(chosen, split, corpus) for split in labelled}
+
+    def unextracted(
+        self, features: str | Iterable[str | Feature], data: str | None = None
+    ) -> list[str]:
+        """What `tables` goes without, one line a model with the command that adds it.
+
+        A study of a corpus whose validation was not extracted judges by a part of train instead,
+        which its user should know.
+        """
+        corpus = self.corpus(data)
+        lines = []
+        for model in dict.fromkeys(each.model for each in self.features(features, data)):
+            here = self._splits(corpus, model)
+            lacking = [each for each in labelled_splits(self.store, corpus) if each not in here]
+            if lacking:
+                lines.append(
+                    f"{corpus}/{model} was not extracted on {' and '.join(lacking)}; add it with: "
+                    f"{self._split_command(corpus, model, lacking)}"
+                )
+        return lines
 
     def features(
         self, wanted: str | Iterable[str | Feature], data: str | None = None
     ) -> list[Feature]:
         """Expand a list such as `mistral:20..24,e5:last`; `mistral` alone means all its layers."""
-        corpus = self.corpus(data)
         items = [wanted] if isinstance(wanted, str) else list(wanted)
         found: list[Feature] = []
         for item in items:
             if isinstance(item, Feature):
                 found.append(item)
             else:
-                found += parse_features(item, lambda model: self._any_split(corpus, model))
+                found += parse_features(item, lambda model: self._any_split(data, model))
         if not found:
             meant = ", ".join(map(str, items)) or "an empty list"
             raise FeatureError(f"{meant} names no feature in {self.path}: see `lef ls`")
@@ -152,17 +160,24 @@ class Cache(Node["CorpusNode"]):
 
     def pages(self, model: str, split: str = "train", data: str | None = None) -> Pages:
         """What one model left of one split; FeatureError, with the command, if it is not there."""
-        corpus = self.corpus(data)
-        if split not in self._splits(corpus, model):
-            source = self.store.attrs(corpus).get("source", data or corpus)
-            held = "; ".join(repr(node) for node in self.values()) or "nothing yet"
-            more = corpus_flags(self.store.attrs(corpus))
-            command = extract_command(self.path, source, model, more=more)
+        corpus, split = self.corpus(data), split_name(split)
+        if split in self._splits(corpus, model):
+            return Pages(self.store, corpus, model, split)
+        attrs = self.store.attrs(corpus)
+        if attrs and split not in attrs["splits"]:
             raise FeatureError(
-                f"{corpus}/{model}/{split} is not in the cache {self.path}, which holds {held}; "
-                f"add it with: {command}"
+                f"{corpus} has no split {split}: it has {', '.join(attrs['splits'])}"
             )
-        return Pages(self.store, corpus, model, split)
+        if self.spec(model, corpus) is not None:
+            command = self._split_command(corpus, model, [split])
+        else:
+            source = attrs.get("source") or data or corpus
+            command = extract_command(self.path, source, model, more=corpus_flags(attrs))
+        held = "; ".join(repr(node) for node in self.values()) or "nothing yet"
+        raise FeatureError(
+            f"{corpus}/{model}/{split} is not in the cache {self.path}, which holds {held}; "
+            f"add it with: {command}"
+        )
 
     def spec(self, model: str, data: str | None = None) -> Spec | None:
         """What a model was extracted with; None if it is not in the cache."""
@@ -174,14 +189,12 @@ class Cache(Node["CorpusNode"]):
         return dict(self.store.attrs(f"{self.corpus(data)}/{model}").get("provenance", {}))
 
     def ls(self) -> list[dict[str, Any]]:
-        """One entry per corpus, model and split: layers, pools, rows, done rows, bytes."""
-        return [
-            pages.describe() | {"resume": None if whole else pages.resume_command()}
-            for corpus in self.values()
-            for model in corpus.values()
-            for pages in model.values()
-            for whole in [pages.done_rows == pages.rows]
-        ]
+        """One entry per corpus, model and split: layers, pools, rows, done rows, bytes.
+
+        Where anything that was asked for lacks rows, `unfinished` says what, and `resume` is the
+        command that computes it.
+        """
+        return [pages.describe() for corpus in self.values() for pages in corpus.all_pages()]
 
     # Writing
 
@@ -193,20 +206,19 @@ class Cache(Node["CorpusNode"]):
         """Be the one writer of a split."""
         return reserve(self.store, request)
 
-    def missing_rows(self, request: Request) -> int:
-        """Rows that an extraction would have to compute; MismatchError if it would be refused."""
+    def missing(self, request: Request) -> list[Task]:
+        """The blocks that an extraction would compute; MismatchError if it would be refused."""
         check_model(self.store, request)
-        attrs = self.store.attrs(f"{request.corpus}/{request.model}/{request.split}")
-        if not attrs:
-            return request.rows
         pages = Pages(self.store, request.corpus, request.model, request.split)
-        missing = Writer(self.store, request, pages).missing()
-        appended = max(0, request.rows - pages.rows)
-        return sum(task.stop - task.start for task in missing) + appended
+        if not pages.generations:  # the split is begun afresh, whatever was written down
+            cut = ("rows", "block_rows", "batch_tokens")
+            pages.attrs = {"chunk_rows": 0} | {name: getattr(request, name) for name in cut}
+        pages.attrs["rows"] = max(pages.rows, request.rows)  # a partial last block has grown
+        return Writer(self.store, request, pages).missing()
 
     # The tree
 
-    def __getitem__(self, corpus: str) -> "CorpusNode":
+    def __getitem__(self, corpus: str) -> CorpusNode:
         if corpus not in list(self):
             raise FeatureError(f"no corpus '{corpus}' in {self.path}: it holds {', '.join(self)}")
         return CorpusNode(self, corpus)
@@ -219,25 +231,14 @@ class Cache(Node["CorpusNode"]):
         return f"<Cache {self.path}{lines or ' (empty)'}>"
 
     def _repr_html_(self) -> str:
-        columns = (
-            "corpus",
-            "model",
-            "split",
-            "layers",
-            "pools",
-            "rows",
-            "done_rows",
-            "width",
-            "dtype",
-        )
-        head = "".join(f"<th>{name}</th>" for name in columns)
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
         body = ""
         for entry in self.ls():
             shown = entry | {
                 "layers": describe_layers(entry["layers"]),
                 "pools": ", ".join(entry["pools"]),
             }
-            cells = "".join(f"<td>{html.escape(str(shown[name]))}</td>" for name in columns)
+            cells = "".join(f"<td>{html.escape(str(shown[name]))}</td>" for name in COLUMNS)
             body += f"<tr>{cells}</tr>"
         return (
             f"<table><caption>{html.escape(str(self.path))}</caption>"
@@ -248,52 +249,13 @@ class Cache(Node["CorpusNode"]):
         here = self.store.children(f"{corpus}/{model}") if model not in RESERVED else []
         return [split for split in SPLITS if split in here]
 
-    def _any_split(self, corpus: str, model: str) -> Pages:
-        splits = self._splits(corpus, model)
-        return self.pages(model, splits[0] if splits else "train", corpus)
+    def _any_split(self, data: str | None, model: str) -> Pages:
+        corpus = self.corpus(data)
+        known = self._splits(corpus, model) or list(self.store.attrs(corpus).get("splits", ()))
+        return self.pages(model, known[0] if known else "train", data)
 
-
-class ModelNode(Node[Pages]):
-    """One model's splits."""
-
-    def __init__(self, cache: Cache, corpus: str, model: str) -> None:
-        self.cache, self.corpus, self.model = cache, corpus, model
-
-    def __getitem__(self, split: str) -> Pages:
-        return self.cache.pages(self.model, split, self.corpus)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.cache._splits(self.corpus, self.model))
-
-    def __repr__(self) -> str:
-        return f"<{self.corpus}/{self.model}: {', '.join(self) or 'no splits'}>"
-
-
-class CorpusNode(Node[ModelNode]):
-    """One corpus's models."""
-
-    def __init__(self, cache: Cache, corpus: str) -> None:
-        self.cache, self.corpus = cache, corpus
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """Classes, source, rows of each split, digest of the texts."""
-        return self.cache.store.attrs(self.corpus)
-
-    def all_pages(self) -> list[Pages]:
-        """Every model and split of this corpus."""
-        return [pages for model in self.values() for pages in model.values()]
-
-    def __getitem__(self, model: str) -> ModelNode:
-        if model not in list(self):
-            raise FeatureError(
-                f"no model '{model}' under {self.corpus}: it has {', '.join(self) or 'none'}"
-            )
-        return ModelNode(self.cache, self.corpus, model)
-
-    def __iter__(self) -> Iterator[str]:
-        here = self.cache.store.children(self.corpus)
-        return iter(name for name in here if name not in RESERVED)
-
-    def __repr__(self) -> str:
-        return f"<{self.corpus}: {', '.join(self) or 'no models'}>"
+    def _split_command(self, corpus: str, model: str, splits: list[str]) -> str:
+        """The command that runs a model on more splits, for all that it has of the others."""
+        pages = [Pages(self.store, corpus, model, split) for split in self._splits(corpus, model)]
+        arrays = [name for each in pages for name in each.asked]
+        return command_again(self.store, corpus, model, arrays, ["--splits", ",".join(splits)])

@@ -40,6 +40,7 @@ class Request:
     aliases: Mapping[str, Layer] | None = None
     source: str | None = None
     provenance: Mapping[str, Any] | None = None
+    flags: tuple[str, ...] = ()  # of the command, where Spec and provenance do not tell them
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,12 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
         _make_room(store, pages)
         writer = Writer(store, request, pages)
         # What was asked for is known even if the first block is never finished.
-        asked = [*pages.asked, *(name for each in writer.generations for name in each.arrays)]
-        if len(names := list(dict.fromkeys(asked))) > len(pages.asked):
-            store.set_attrs(path, pages.attrs | {"arrays": names})
+        wanted = [name for each in writer.generations for name in each.arrays]
+        asked: dict[str, Any] = {"arrays": list(dict.fromkeys([*pages.asked, *wanted]))}
+        if not {*wanted} <= {*pages.arrays}:
+            asked["store_dtype"] = request.store_dtype
+        if (attrs := pages.attrs | asked) != pages.attrs:
+            store.set_attrs(path, attrs)
         yield writer
 
 
@@ -198,8 +202,8 @@ def _describe_model(store: Store, request: Request) -> None:
     path = f"{request.corpus}/{request.model}"
     if _bare(store, path):
         known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
-        made = {"source": request.source, "provenance": dict(request.provenance or {})}
-        store.set_attrs(path, known | made)
+        made = {"source": request.source, "flags": list(request.flags)}
+        store.set_attrs(path, known | made | {"provenance": dict(request.provenance or {})})
 
 
 def _bare(store: Store, model: str) -> bool:

@@ -1,7 +1,7 @@
 """Stage 1: run each frozen model once over the texts and keep every layer."""
 
 from lefcache.extract.backbone import Backbone, Encoded
-from lefcache.extract.huggingface import load_backbone
+from lefcache.extract.loading import load_backbone
 from lefcache.extract.models import MODELS, resolve_model
 from lefcache.extract.order import Estimate, Order, estimate, place_order
 from lefcache.extract.run import Progress, Receipt, extract

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lefcache.extract.backbone import Deliver
 from lefcache.feature import Layer
-
-Deliver = Callable[[Layer, Tensor], None]
 
 
 class Enough(Exception):  # noqa: N818 - no error: the deepest wanted layer has been read
@@ -63,12 +62,10 @@ def listening(
             handle.remove()
 
 
-def agree(
-    model: nn.Module, blocks: nn.ModuleList, inputs: dict[str, Tensor]
-) -> tuple[bool, bool] | None:
-    """Whether hooks on `blocks` see the states that the model reports for a probe.
+def agree(model: nn.Module, blocks: nn.ModuleList, inputs: dict[str, Tensor]) -> bool | None:
+    """Whether `last` is another thing than what leaves the last block; told by a probe.
 
-    Returns None if they do not, else (True, whether `last` differs from the raw last block).
+    Returns None if hooks on `blocks` do not see the states that the model reports.
     """
     depth = len(blocks)
     heard: dict[Layer, Tensor] = {}
@@ -80,12 +77,13 @@ def agree(
         return None
     if not all(_same(heard[k], told[k], mask) for k in range(depth)):
         return None
-    return True, not _same(heard[depth], output.last_hidden_state, mask)
+    return not _same(heard[depth], output.last_hidden_state, mask)
 
 
 def _same(one: Tensor, other: Tensor, mask: Tensor) -> bool:
     if one.shape != other.shape:
         return False
+    mask = mask.to(one.device)
     one, other = one[mask].float(), other.to(one.device)[mask].float()  # (tokens, D)
     scale = float(other.abs().max())
     return torch.allclose(one, other, rtol=1e-3, atol=1e-4 * scale)

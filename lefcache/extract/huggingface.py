@@ -1,21 +1,18 @@
 """Any Hugging Face encoder, decoder or T5 as a Backbone."""
 
-import sys
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields, replace
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lefcache.errors import ModelError
 from lefcache.extract.backbone import Deliver, Encoded
 from lefcache.extract.blocks import Enough, agree, candidate_blocks, listening
-from lefcache.extract.identity import processor_facts, provenance, tokenizer_hash, weights_hash
-from lefcache.extract.models import ModelSource, locate, resolve_model
+from lefcache.extract.identity import provenance
+from lefcache.extract.models import ModelSource
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 
@@ -24,37 +21,6 @@ PROBE = ["A cat sat on the mat.", "No."]  # two lengths, so that padding is part
 UNLIMITED = 1 << 30
 # These count positions from their padding token on, so that the first ones are never used.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "xmod")
-
-
-def load_backbone(
-    model: str,
-    *,
-    name: str | None = None,
-    device: str = "auto",
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    **settings: Any,
-) -> "HuggingFaceBackbone":
-    """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
-
-    `settings` are fields of Spec: prompt, instruction, max_length, truncation_side, dtype,
-    attention. On a probe, the layers are read through hooks and through `output_hidden_states`
-    and must agree.
-
-    Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer.
-    """
-    found = resolve_model(model, name)
-    folder = locate(found, revision, trust_remote_code)
-    if found.entry is None and Path(found.source).is_dir():
-        # The command that resumes an extraction should work from any folder.
-        found = replace(found, source=str(folder.resolve()))
-    spec, notes = _settle(found, folder, settings, _device(device))
-    tokenizer, network = _open(found, folder, spec, trust_remote_code)
-    network.to(_device(device))
-    backbone = HuggingFaceBackbone(found, spec, tokenizer, network, notes)
-    backbone.provenance["revision"] = folder.name if folder.parent.name == "snapshots" else None
-    backbone.provenance["remote_code"] = trust_remote_code
-    return backbone
 
 
 class HuggingFaceBackbone:
@@ -86,9 +52,10 @@ class HuggingFaceBackbone:
         inputs = self._inputs(self.tokenize(PROBE))
         self.blocks: nn.ModuleList | None = None
         normed = True
-        for blocks in candidate_blocks(self.network, self.depth):
-            if verdict := agree(self.network, blocks, inputs):
-                self.blocks, normed = blocks, verdict[1]
+        candidates = candidate_blocks(self.network, self.depth)
+        for blocks in candidates:
+            if (verdict := agree(self.network, blocks, inputs)) is not None:
+                self.blocks, normed = blocks, verdict
                 break
         output = self.network(**inputs, output_hidden_states=True)
         self.width = int(output.last_hidden_state.shape[-1])
@@ -102,7 +69,8 @@ class HuggingFaceBackbone:
             raise ModelError(f"{self.name} does not report a state for each of its layers")
         # Without blocks to listen to, the raw last one cannot be told from the normed one.
         self.layers, self.aliases = (*range(self.depth), "last"), {}
-        self.notes.append(f"{self.name} has no list of blocks: layer {self.depth} is only `last`")
+        why = "reports other states than its blocks hold" if candidates else "has no list of blocks"
+        self.notes.append(f"{self.name} {why}: layer {self.depth} is only `last`")
 
     def tokenize(self, texts: Sequence[str]) -> list[Encoded]:
         """Texts to tokens, cut at max_length, with the prompt and instruction in front."""
@@ -170,47 +138,6 @@ class HuggingFaceBackbone:
             deliver("last", output.last_hidden_state)
 
 
-def _device(wanted: str) -> torch.device:
-    if wanted != "auto":
-        try:
-            return torch.empty(0, device=wanted).device
-        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for it
-            raise ModelError(f"no device '{wanted}' on this machine: {error}") from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _settle(
-    model: ModelSource, folder: Path, settings: Mapping[str, Any], device: torch.device
-) -> tuple[Spec, list[str]]:
-    """The Spec with what `auto` and the model's entry stand for, and notes that say so."""
-    choices = {f.name: f.metadata["choices"] for f in fields(Spec) if f.metadata}
-    if unknown := sorted(set(settings) - set(choices)):
-        raise ModelError(f"no setting {', '.join(unknown)}: there are {', '.join(choices)}")
-    for name, value in settings.items():
-        if choices[name] and value not in choices[name]:
-            raise ModelError(f"{name} {value!r} is not one of {', '.join(choices[name])}")
-    spec, notes = Spec(**settings), []
-    if "prompt" not in settings and model.entry and model.entry.prompt:
-        spec = replace(spec, prompt=model.entry.prompt)
-        notes.append(f"every text is read as {model.entry.prompt!r} + text, as its authors advise")
-    if spec.dtype == "auto":
-        fast = _fast_bfloat16(device)
-        spec = replace(spec, dtype="bfloat16" if fast else "float32")
-        why = "fast here" if fast else "this machine has no fast bfloat16"
-        notes.append(f"{spec.dtype} arithmetic ({why}; --dtype overrides)")
-    return replace(spec, weights=weights_hash(folder), tokenizer=tokenizer_hash(folder)), notes
-
-
-def _fast_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        return bool(processor_facts().get("amx_bf16", False))
-    return False
-
-
 def _clamp(spec: Spec, tokenizer: Any, config: Any, notes: list[str]) -> Spec:
     """Texts can be no longer than the model has positions for."""
     limits = [tokenizer.model_max_length]
@@ -219,56 +146,25 @@ def _clamp(spec: Spec, tokenizer: Any, config: Any, notes: list[str]) -> Spec:
         offset = (config.pad_token_id or 0) + 1 if config.model_type in OFFSET_POSITIONS else 0
         limits.append(positions - offset)
     limit = min([spec.max_length, *(int(each) for each in limits if each and each < UNLIMITED)])
-    if limit <= (own := len(tokenizer("")["input_ids"])):
-        raise ModelError(
-            f"max_length {limit} leaves no room for text beside the {own} tokens that "
-            "this tokenizer adds to each: give a higher --max-length"
-        )
+    _leave_room(spec, tokenizer, limit)
     if limit < spec.max_length:
         notes.append(f"texts are cut at {limit} tokens, the most this model reads")
     return replace(spec, max_length=limit)
 
 
-def _open(
-    model: ModelSource, folder: Path, spec: Spec, trust_remote_code: bool
-) -> tuple[Any, nn.Module]:
-    """Tokenizer and network; ModelError for anything that transformers cannot load whole."""
-    import transformers  # seconds: a fake backbone should not wait for it
-
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    trust = {"trust_remote_code": trust_remote_code, "local_files_only": True}
-    attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
-        config = transformers.AutoConfig.from_pretrained(folder, **trust)
-        network, info = _auto_class(config).from_pretrained(
-            folder,
-            config=config,
-            dtype=getattr(torch, spec.dtype),
-            output_loading_info=True,
-            **attention,
-            **trust,
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{model.source} cannot be loaded by transformers: {error}") from error
-    # A weight that the files lack is filled with random numbers. Nobody reads the pooler here.
-    if fresh := sorted(key for key in info["missing_keys"] if "pooler" not in key):
+def _leave_room(spec: Spec, tokenizer: Any, limit: int) -> None:
+    """Refuse what would cut the text away instead of a part of it: every vector would be equal."""
+    before = spec.instruction + spec.prompt
+    taken = len(tokenizer(before)["input_ids"])
+    if limit <= taken:
+        takes = "the prompt and instruction before it and the tokenizer's own take"
         raise ModelError(
-            f"{model.source} lacks the weights {', '.join(fresh[:4])} ({len(fresh)} in all), which "
-            "would be random numbers: is this the right folder, complete?"
+            f"max_length {limit} leaves no room for text: "
+            f"{takes if before else 'the tokenizer itself adds'} {taken} tokens; give a higher "
+            f"--max-length{' or a shorter prompt' if before else ''}"
         )
-    if config.is_encoder_decoder and hasattr(network, "get_encoder"):
-        network = network.get_encoder()
-    network.config.use_cache = False  # keys and values of every layer, never read again
-    return tokenizer, network.eval().requires_grad_(False)
-
-
-def _auto_class(config: Any) -> Any:
-    """AutoModel, but the part that reads text where transformers has that alone (T5's encoder)."""
-    import transformers
-
-    alone = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
-    return (
-        transformers.AutoModelForTextEncoding if type(config) in alone else transformers.AutoModel
-    )
+    if before and spec.truncation_side == "left":
+        raise ModelError(
+            f"truncation_side left would cut off {before[:40]!r}, which stands before each text: "
+            "cut on the right, or give --prompt '' and no --instruction"
+        )

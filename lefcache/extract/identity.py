@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lefcache.extract.models import weight_files
+from lefcache.extract.models import VOCABULARIES, weight_files
 from lefcache.version import __version__
 
 TOKENIZER_FILES = (
@@ -24,10 +24,8 @@ TOKENIZER_FILES = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
-    "*.model",
+    *VOCABULARIES,
 )
-
-
 # Beside the weights: the shape of the network, an adapter, and code that came with the model.
 MODEL_FILES = ("config.json", "adapter_config.json", "adapter_model.*", "*.py")
 

@@ -1,10 +1,13 @@
 """Short names for well-known models, and finding a model's files on this machine or the hub."""
 
 import importlib.util
+import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lefcache.corpus import RESERVED
 from lefcache.errors import ModelError
 from lefcache.feature import NAME
 
@@ -32,6 +35,10 @@ MODELS = {
 }
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is the one loaded
+# What else a tokenizer may be made of, beside files that end in .json and .txt.
+VOCABULARIES = ("*.model", "*.spm", "*.tiktoken", "bpe.codes")
+BESIDE_WEIGHTS = ("*.json", "*.txt", "*.jinja", *VOCABULARIES)
+NOT_WANTED = ["*/*", "consolidated*", "training_args.bin"]  # other formats of the same weights
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,13 @@ def resolve_model(text: str, name: str | None = None) -> ModelSource:
     Raises ModelError for a name that a cache cannot hold.
     """
     given, equals, source = text.partition("=")
-    source = source if equals else given
+    if not equals or Path(text).expanduser().exists():  # a folder such as `lr=3` is no NAME=
+        given, equals, source = "", "", text
     entry = MODELS.get(source)
     # A hub id or folder is known by its last component; `--as` and NAME= win over that.
     own = source if entry else Path(source).expanduser().resolve().name
     chosen = name or (given if equals else re.sub(r"[^a-z0-9._-]+", "-", own.lower()))
-    if not NAME.fullmatch(chosen) or chosen in ("labels", "rows", "results", "ledger"):
+    if not NAME.fullmatch(chosen) or chosen in RESERVED:
         raise ModelError(
             f"'{chosen}' cannot name a model in a cache (lower-case letters, digits, '.', '_', "
             "'-'): name it with --model NAME=SOURCE"
@@ -72,18 +80,38 @@ def locate(model: ModelSource, revision: str | None = None, remote_code: bool = 
         return folder
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise ModelError(f"no model at '{source}': give a folder, a hub id or {_aliases()}")
-    return _cached(source, revision) or _download(source, revision, remote_code, model)
+    beside = [*BESIDE_WEIGHTS, "*.py"] if remote_code else [*BESIDE_WEIGHTS]
+    return _cached(source, revision, beside) or _download(source, revision, beside, model)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights which transformers would load from a folder."""
+    """The files that hold the weights which transformers would load from a folder.
+
+    Those that an index lists need not be there: a download may have been interrupted. Raises
+    ModelError for an index that cannot be read.
+    """
     for name in WEIGHTS:
-        stem, _, ending = name.rpartition(".")
-        if (folder / f"{name}.index.json").is_file():
-            return sorted(folder.glob(f"{stem}-*-of-*.{ending}"))
         if (folder / name).is_file():
             return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            return [folder / shard for shard in _shards(index)]
     return []
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        return sorted(
+            {str(shard) for shard in json.loads(index.read_text())["weight_map"].values()}
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{index} is no list of weight files ({error!r}): delete it and get the model again"
+        ) from error
+
+
+def _absent(files: Iterable[Path]) -> list[str]:
+    return [file.name for file in files if not file.is_file()]
 
 
 def _aliases() -> str:
@@ -102,26 +130,44 @@ def _local(source: str) -> Path | None:
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return None
-    if not (folder / "config.json").is_file() or not weight_files(folder):
+    files = weight_files(folder)
+    if not (folder / "config.json").is_file() or not files:
         raise ModelError(
             f"{folder} is no model folder: it needs config.json and "
             f"{' or '.join(WEIGHTS)}, as save_pretrained writes them"
         )
+    if missing := _absent(files):
+        raise ModelError(
+            f"{folder} is incomplete: it lacks {', '.join(missing)} ({len(missing)} of "
+            f"{len(files)} weight files); get them, or the whole model again"
+        )
     return folder
 
 
-def _cached(source: str, revision: str | None) -> Path | None:
+def _cached(source: str, revision: str | None, beside: list[str]) -> Path | None:
+    """A model that was downloaded whole; an interrupted download is to be gone on with."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(source, revision=revision, local_files_only=True))
+        # Without patterns, a folder that lacks a file which we never fetch counts as incomplete.
+        folder = Path(
+            snapshot_download(
+                source,
+                revision=revision,
+                local_files_only=True,
+                allow_patterns=beside,
+                ignore_patterns=NOT_WANTED,
+            )
+        )
     except (LocalEntryNotFoundError, HFValidationError):
         return None
-    return folder if (folder / "config.json").is_file() and weight_files(folder) else None
+    files = weight_files(folder)
+    whole = (folder / "config.json").is_file() and files and not _absent(files)
+    return folder if whole else None
 
 
-def _download(source: str, revision: str | None, code: bool, model: ModelSource) -> Path:
+def _download(source: str, revision: str | None, beside: list[str], model: ModelSource) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub import errors as hub
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
@@ -133,16 +179,20 @@ def _download(source: str, revision: str | None, code: bool, model: ModelSource)
     try:
         # Asking first makes a wrong name or a missing network an answer in seconds; the
         # download itself would try again and again.
-        HfApi().model_info(source, revision=revision, timeout=10)
-        files = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*.bin"]
+        info = HfApi().model_info(source, revision=revision, timeout=10)
+        weights = _weights_pattern(each.rfilename for each in info.siblings or ())
         return Path(
             snapshot_download(
                 source,
                 revision=revision,
-                allow_patterns=[*files, "*.py"] if code else files,
-                ignore_patterns=["*/*", "consolidated*", "training_args.bin"],
+                allow_patterns=[*beside, weights],
+                ignore_patterns=NOT_WANTED,
             )
         )
+    except hub.HFValidationError as error:
+        raise ModelError(
+            f"'{source}' can be no model on the hub: give a folder, a hub id or {_aliases()}"
+        ) from error
     except hub.GatedRepoError as error:
         raise ModelError(
             f"{source} is gated: accept its licence at https://huggingface.co/{source}, then run "
@@ -163,3 +213,9 @@ def _download(source: str, revision: str | None, code: bool, model: ModelSource)
         raise ModelError(
             f"{source} is not on this machine and the hub cannot be reached ({error}): {offline}"
         ) from error
+
+
+def _weights_pattern(names: Iterable[str]) -> str:
+    """Which of a repository's weights to download: never the same ones in two formats."""
+    safe = {"model.safetensors", "model.safetensors.index.json"} & set(names)
+    return "*.safetensors" if safe else "*.bin"

@@ -2,27 +2,31 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
-from lefcache.cache import Cache, Request
-from lefcache.corpus import Corpus
+from lefcache.cache import TOKENS, Cache, Request, Task
+from lefcache.corpus import Corpus, split_name
 from lefcache.errors import CorpusError, FeatureError
-from lefcache.extract.backbone import Backbone
+from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
-from lefcache.extract.embed import embed_batch
+from lefcache.extract.embed import embed_in_memory
+from lefcache.extract.models import MODELS
 from lefcache.extract.pooling import POOLINGS
 from lefcache.feature import parse_layers
 
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not
 BATCH_TOKENS = {True: 16384, False: 1024}
-BUFFER_BYTES = 4 << 30
+BUFFER_BYTES = 4 << 30  # of one block; two may be alive, one computed and one being written
 STORE_DTYPES = ("auto", "float16", "float32")
 SAMPLE = 512  # texts tokenised to guess how many tokens there are
-TIMED = 64  # of them, run through the model to guess how fast it is
+TIMED = 64  # of their lengths, at which the model is timed
+TIMED_SECONDS = 2.0
+# What the model is timed on: it is to see each text of the corpus once, and not here.
+NO_TEXT = "The quick brown fox jumps over the lazy dog."
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,9 @@ class Estimate:
     rows_in_all: int
     tokens: int
     seconds: float
-    arrays: int
-    bytes_per_array: int
-    bytes: int
+    arrays: int  # that lack rows
+    bytes_per_array: int  # on average
+    bytes: int  # of the rows that arrays lack
     free_bytes: int
 
     def to_json(self) -> dict[str, Any]:
@@ -68,10 +72,13 @@ def place_order(
 ) -> Order:
     """Settle layers, poolings, splits, rows and the cut into blocks and batches.
 
+    A block has fewer rows than asked for where all its arrays would take more than BUFFER_BYTES.
+    Two blocks may be alive at once: the next one is computed while one is being written.
+
     Raises FeatureError for a layer or pooling that the model does not have, CorpusError for a
     split that the corpus does not have.
     """
-    wanted = tuple(splits or corpus.splits)
+    wanted = tuple(split_name(each.strip()) for each in splits or corpus.splits)
     if missing := [split for split in wanted if split not in corpus.splits]:
         raise CorpusError(
             f"{corpus.name} has no split {', '.join(missing)}: it has {', '.join(corpus.splits)}"
@@ -88,7 +95,8 @@ def place_order(
     block = block_rows or BLOCK_ROWS[backbone.on_gpu]
     if block & (block - 1):
         raise FeatureError(f"--block-rows {block} is not a power of two")
-    item = 4 if store_dtype == "float32" else 2
+    # The first block is float32 under `auto`, which settles by it.
+    item = 2 if store_dtype == "float16" else 4
     while block > 1 and block * backbone.width * item * len(arrays) > BUFFER_BYTES:
         block //= 2
     rows = {split: len(corpus.splits[split]) for split in wanted}
@@ -119,48 +127,115 @@ def request_for(backbone: Backbone, corpus: Corpus, order: Order, split: str) ->
         aliases=backbone.aliases,
         source=backbone.source,
         provenance=backbone.provenance,
+        flags=own_flags(backbone),
     )
+
+
+def own_flags(backbone: Backbone) -> tuple[str, ...]:
+    """The flags that a Spec cannot tell: its empty prompt may be one that was taken away."""
+    entry = MODELS.get(backbone.source)
+    return ("--prompt", "") if entry and entry.prompt and not backbone.spec.prompt else ()
+
+
+def check_buffer(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> None:
+    """Refuse more arrays than fit in memory with the blocks of a cache, which keep their rows.
+
+    Raises FeatureError that says how many arrays one run may add.
+    """
+    unsettled = 2 if order.store_dtype == "float16" else 4
+    for task, row_bytes in _missing(backbone, corpus, cache, order, unsettled):
+        rows, arrays = task.stop - task.start, len({*task.arrays} - {TOKENS})
+        if (held := rows * row_bytes) > BUFFER_BYTES:
+            raise FeatureError(
+                f"the blocks of {corpus.name}/{backbone.name} have {rows:,} rows since it was "
+                f"begun; with {arrays} arrays one would take {held / 1e9:.1f} GB of memory, more "
+                f"than {BUFFER_BYTES / 1e9:.1f}: extract at most "
+                f"{max(1, arrays * BUFFER_BYTES // held)} of them in one run, the others in "
+                "further runs (--layers, --pool)"
+            )
 
 
 def estimate(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> Estimate:
     """Rows, tokens, seconds and bytes of what the cache still lacks of an order.
 
-    Tokenises a sample of the texts and times the model on a few of them.
+    Tokenises a sample of the texts, and times the model on made-up ones of the same lengths.
+    Raises MismatchError or FeatureError where `extract` would.
     """
-    left = {
-        split: cache.missing_rows(request_for(backbone, corpus, order, split))
-        for split in order.rows
-    }
-    rows, in_all = sum(left.values()), sum(order.rows.values())
-    texts = [
-        text for split, count in order.rows.items() for text in corpus.splits[split].texts[:count]
+    check_buffer(backbone, corpus, cache, order)
+    unsettled = 4 if order.store_dtype == "float32" else 2
+    missing = [
+        (task.stop - task.start, row_bytes, {*task.arrays} - {TOKENS})
+        for task, row_bytes in _missing(backbone, corpus, cache, order, unsettled)
     ]
-    sample = texts[:: max(1, len(texts) // SAMPLE)]
-    tokens = sum(len(each) for each in backbone.tokenize(sample)) / len(sample) * rows
-    seconds = tokens / _tokens_per_second(backbone, sample, order) if rows else 0.0
-    each = rows * backbone.width * (4 if order.store_dtype == "float32" else 2)
+    rows = sum(count for count, _, _ in missing)
+    size = sum(count * row_bytes for count, row_bytes, _ in missing)
+    arrays = len(set().union(*(names for _, _, names in missing)))
+    lengths = _lengths(backbone, corpus, order) if rows else [0]
+    tokens = sum(lengths) / len(lengths) * rows
     return Estimate(
         rows=rows,
-        rows_in_all=in_all,
+        rows_in_all=sum(order.rows.values()),
         tokens=round(tokens),
-        seconds=seconds,
-        arrays=len(order.arrays),
-        bytes_per_array=each,
-        bytes=each * len(order.arrays),
+        seconds=tokens / _tokens_per_second(backbone, lengths, order) if rows else 0.0,
+        arrays=arrays,
+        bytes_per_array=size // max(1, arrays),
+        bytes=size,
         free_bytes=disk_usage(_existing(cache.path)).free,
     )
 
 
-def _tokens_per_second(backbone: Backbone, sample: Sequence[str], order: Order) -> float:
-    few = backbone.tokenize(sample[:: max(1, len(sample) // TIMED)])
-    batches = plan_batches([len(each) for each in few], order.batch_tokens)
-    seconds = 0.0
-    for _ in range(2):  # the first pass over a shape is slow, the second is as all later ones
+def _missing(
+    backbone: Backbone, corpus: Corpus, cache: Cache, order: Order, unsettled: int
+) -> Iterator[tuple[Task, int]]:
+    """Each block that the cache lacks, and the bytes of one row of all its vectors.
+
+    `unsettled` is the bytes of a number in an array that is not there yet.
+    """
+    for split in order.rows:
+        request = request_for(backbone, corpus, order, split)
+        sizes = {TOKENS: 0}  # next to nothing
+        for task in cache.missing(request):
+            for name in {*task.arrays} - {*sizes}:
+                info = cache.store.info(f"{corpus.name}/{backbone.name}/{split}/{name}")
+                sizes[name] = backbone.width * (info.dtype.itemsize if info else unsettled)
+            yield task, sum(sizes[name] for name in task.arrays)
+
+
+def _lengths(backbone: Backbone, corpus: Corpus, order: Order) -> list[int]:
+    """The tokens of a sample of the texts."""
+    texts = [
+        text for split, count in order.rows.items() for text in corpus.splits[split].texts[:count]
+    ]
+    return [len(each) for each in backbone.tokenize(texts[:: max(1, len(texts) // SAMPLE)])]
+
+
+def _tokens_per_second(backbone: Backbone, lengths: Sequence[int], order: Order) -> float:
+    """How fast made-up texts of such lengths go through the model, found out in a few seconds."""
+    [pattern] = backbone.tokenize([NO_TEXT])
+    few = lengths[:: max(1, len(lengths) // TIMED)]
+    batches = plan_batches(few, order.batch_tokens)[::-1]  # the shortest texts first
+    # Ever larger parts of the first batch warm the model up, and no step takes much longer than
+    # twice the one before: a model that is slow on this machine is found out early.
+    doubling = range((len(batches[0]) - 1).bit_length() or 1)
+    rising = [batches[0][: 1 << power] for power in doubling]
+    deadline = time.perf_counter() + TIMED_SECONDS
+    tokens, seconds = 0, 0.0
+    for number, batch in enumerate([*rising, *batches]):
+        if number <= len(rising):  # what came before was slower than the rest will be
+            tokens, seconds = 0, 0.0
+        made_up = [_repeated(pattern, few[i]) for i in batch]
         started = time.perf_counter()
-        for batch in batches:
-            embed_batch(backbone, [few[i] for i in batch], order.arrays)
-        seconds = time.perf_counter() - started
-    return sum(len(each) for each in few) / seconds
+        embed_in_memory(backbone, made_up, order.arrays)  # on the CPU in the end: really done
+        now = time.perf_counter()
+        tokens, seconds = tokens + sum(few[i] for i in batch), seconds + now - started
+        if now > deadline:
+            break
+    return tokens / seconds
+
+
+def _repeated(pattern: Encoded, length: int) -> Encoded:
+    ids = [*pattern.ids]
+    return replace(pattern, ids=(ids * -(-length // len(ids)))[:length], cut=False)
 
 
 def _existing(path: Path) -> Path:

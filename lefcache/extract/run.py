@@ -1,19 +1,20 @@
 """Extraction: each text once through the model, block by block, into the cache."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from lefcache.cache import Cache, Task, Writer
-from lefcache.cache.hints import corpus_flags, extract_command, spec_flags
 from lefcache.corpus import Corpus
 from lefcache.extract.backbone import Backbone
-from lefcache.extract.embed import NotFiniteRow, embed_block, not_finite
-from lefcache.extract.order import Order, place_order, request_for
+from lefcache.extract.embed import OnSplit, embed_block
+from lefcache.extract.memory import give_back
+from lefcache.extract.order import Order, check_buffer, place_order, request_for
+from lefcache.extract.overflow import named_rows
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Receipt:
     blocks: int
     computed_blocks: int
     skipped_blocks: int
-    tokens: int
+    tokens: int  # pooled, of those rows
     truncated: int
     seconds: float  # from the first tokenised text to the last ledger row
     load_seconds: float
@@ -44,8 +45,8 @@ class Progress:
     """One batch has been through the model."""
 
     split: str
-    rows: int
-    tokens: int
+    rows: int  # that are done: identical texts of a block are one text to the model
+    tokens: int  # that went through it
 
 
 OnProgress = Callable[[Progress], None]
@@ -67,22 +68,30 @@ def extract(
     store_dtype, block_rows, batch_tokens. Blocks that are whole are skipped, so an interrupted
     extraction goes on where it was, with the same bytes in the end.
 
-    Raises MismatchError for other texts or settings than the cache was made from, BusyError if
-    another process is at it, NotFiniteError if the model overflows, StorageError for a full disk.
+    Raises MismatchError for other texts or settings than the cache was made from, FeatureError for
+    more arrays than its blocks leave memory for, BusyError if another process is at it,
+    NotFiniteError if the model overflows, ModelError for a text that the device has no room for,
+    StorageError for a full disk.
     """
     order = order or place_order(backbone, corpus, **choices)
-    notes = [*backbone.notes, *cache.register(corpus), *_moved(backbone, corpus, cache)]
+    check_buffer(backbone, corpus, cache, order)
+    notes = [*backbone.notes, *cache.register(corpus)]
+    moved = _moved(backbone, corpus, cache)
+    halved: list[int] = []  # texts in each batch that did not fit in memory
     computed = blocks = 0
     started = time.perf_counter()
     for split in order.rows:
         with cache.reserve(request_for(backbone, corpus, order, split)) as writer:
-            tasks = writer.missing()
-            _run(backbone, corpus, writer, tasks, split, on_progress)
+            computed += _run(backbone, corpus, cache, order, writer, on_progress, halved.append)
             blocks += writer.blocks
-            computed += len(tasks)
     seconds = time.perf_counter() - started
-    pages = [cache.pages(backbone.name, split, corpus.name) for split in order.rows]
-    counted = [each.tokens() for each in pages]
+    if computed:
+        notes += [*moved, *_halved(halved)]
+    pages = {split: cache.pages(backbone.name, split, corpus.name) for split in order.rows}
+    counted = [
+        (tokens[: order.rows[split]], cut[: order.rows[split]])
+        for split, (tokens, cut) in ((split, each.tokens()) for split, each in pages.items())
+    ]
     return Receipt(
         model=backbone.name,
         corpus=corpus.name,
@@ -94,7 +103,7 @@ def extract(
         truncated=sum(int(cut.sum()) for _, cut in counted),
         seconds=seconds,
         load_seconds=load_seconds,
-        bytes=sum(each.describe()["bytes"] for each in pages),
+        bytes=sum(each.describe()["bytes"] for each in pages.values()),
         path=str(cache.path / corpus.name / backbone.name),
         notes=tuple(notes),
     )
@@ -113,29 +122,40 @@ def _moved(backbone: Backbone, corpus: Corpus, cache: Cache) -> list[str]:
     return [f"this cache was begun with {', '.join(differ)}{blame}"] if differ else []
 
 
+def _halved(texts: list[int]) -> list[str]:
+    if not texts:
+        return []
+    return [
+        f"{len(texts):,} batches (the largest of {max(texts):,} texts) did not fit in memory and "
+        "were halved; new caches are made faster with a lower --batch-tokens"
+    ]
+
+
 def _run(
     backbone: Backbone,
     corpus: Corpus,
+    cache: Cache,
+    order: Order,
     writer: Writer,
-    tasks: list[Task],
-    split: str,
     on_progress: OnProgress | None,
-) -> None:
+    on_split: OnSplit,
+) -> int:
     """Compute one block while the one before it is written: the model never waits for the disk.
 
     At most two blocks are in memory. The first block of new arrays settles their dtype, so it is
-    on disk before the second one is computed.
+    on disk before the second one is computed. Returns how many blocks were computed.
     """
+    split = writer.request.split
 
     def on_batch(rows: int, tokens: int) -> None:
         if on_progress:
             on_progress(Progress(split, rows, tokens))
 
-    texts = corpus.splits[split].texts
+    texts, tasks = corpus.splits[split].texts, writer.missing()
     with ThreadPoolExecutor(1, thread_name_prefix="lef-writer") as thread:
         writing: Future[None] | None = None
         for task in tasks:
-            with _named_rows(backbone, corpus, writer.store.root, split, task):
+            with named_rows(backbone, corpus, cache, order, split, task):
                 values = embed_block(
                     backbone,
                     texts[task.start : task.stop],
@@ -143,35 +163,19 @@ def _run(
                     writer.dtypes,
                     writer.batch_tokens,
                     on_batch,
+                    on_split,
                 )
             if writing:
                 writing.result()
             settled = set(task.arrays) <= set(writer.dtypes)
-            writing = thread.submit(writer.commit, task, values)
+            writing = thread.submit(_commit, writer, task, values)
             if not settled:
                 writing.result()
         if writing:
             writing.result()
+    return len(tasks)
 
 
-@contextmanager
-def _named_rows(
-    backbone: Backbone, corpus: Corpus, cache: Path, split: str, task: Task
-) -> Iterator[None]:
-    """Say which row of the split it was that could not be stored."""
-    try:
-        yield
-    except NotFiniteRow as error:
-        texts = corpus.splits[split].texts[task.start : task.stop]
-        text = list(dict.fromkeys(texts))[error.row]
-        more = ["--store-dtype", "float32", "--as", f"{backbone.name}-f32"]
-        command = extract_command(
-            cache,
-            corpus.source,
-            backbone.source,
-            [error.array.partition("/")[2]],
-            [error.array.partition("/")[0]],
-            [*more, *corpus_flags({"options": corpus.options}), *spec_flags(backbone.spec)],
-        )
-        where = f"{corpus.name}/{backbone.name}/{split}"
-        raise not_finite(error, where, task.start + texts.index(text), text, command) from None
+def _commit(writer: Writer, task: Task, values: dict[str, NDArray[Any]]) -> None:
+    writer.commit(task, values)
+    give_back()

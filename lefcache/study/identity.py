@@ -65,6 +65,8 @@ def identity(
         "digest": _digest(tables),
         "features": [str(feature) for feature in train.features],
         "specs": [spec.to_json() for spec in train.specs],
+        # The same layer extracted again may lie there in another precision.
+        "stored": [f"{rows.dtype} x {rows.shape[1]}" for rows in train.rows],
         "recipe": recipe.to_json() if recipe else None,
         "seeds": list(seeds),
         "numerics": NUMERICS,

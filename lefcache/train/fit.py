@@ -189,7 +189,7 @@ def _fit(
         if on_epoch is not None:
             on_epoch(epoch)
     head.load_state_dict(kept)
-    return history, correct.cpu().numpy()
+    return history, correct.numpy()
 
 
 def _epoch(
@@ -214,8 +214,9 @@ def _judge(head: Head, data: Loaded) -> tuple[float, Tensor]:
     with torch.inference_mode():
         places = torch.arange(len(data.index), device=data.index.device)
         values = torch.cat([head(*data.batch(some)[0]) for some in torch.split(places, EVAL_ROWS)])
-        loss = cross_entropy(values.double(), data.labels)
-        return float(loss), values.argmax(dim=1) == data.labels
+        # Summed on the CPU: not every device has float64.
+        values, labels = values.cpu(), data.labels.cpu()
+        return float(cross_entropy(values.double(), labels)), values.argmax(dim=1) == labels
 
 
 def _score(values: NDArray[np.float32] | None, tested: Part | None) -> dict[str, Any]:
@@ -273,4 +274,6 @@ def _own_randomness(seed: int, where: torch.device) -> Iterator[None]:
         if gpu:
             with torch.cuda.device(where):
                 torch.cuda.manual_seed(seed)
+        if where.type == "mps":
+            torch.mps.manual_seed(seed)
         yield

@@ -1,5 +1,8 @@
 """Which texts and labels a cache is about."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,11 +15,11 @@ from lefcache.extract import extract
 from lefcache.testing import FakeBackbone
 
 
-def corpus_of(labels, texts=None, classes=("no", "yes"), **more):
+def corpus_of(labels, texts=None, classes=("no", "yes"), source="demo", options=(), **more):
     texts = texts or [f"text {number}" for number in range(len(labels))]
     codes = None if labels is None else np.array([classes.index(x) if x else -1 for x in labels])
     splits = {"train": Split(texts, None if codes is None else codes.astype(np.int32))} | more
-    return Corpus("tiny", tuple(classes), splits, "demo")
+    return Corpus("tiny", tuple(classes), splits, source, dict(options))
 
 
 def stored(cache, split="train"):
@@ -106,10 +109,46 @@ def test_corrected_labels_are_taken_over_and_noted(cache):
     assert stored(cache) == ["yes", "yes", "no"]
 
 
-def test_labels_that_vanish_are_noted(cache):
+BARE = Corpus("tiny", (), {"train": Split(["text 0", "text 1"])}, "demo")
+
+
+def test_data_without_labels_takes_none_away(cache):
+    cache.register(corpus_of(["no", "yes"], options={"label-column": "mood"}))
+    [note] = cache.register(BARE)
+    assert note == "tiny: this data has no labels for train; those in the cache are kept"
+    assert stored(cache) == ["no", "yes"]
+    attrs = cache["tiny"].attrs
+    assert (attrs["classes"], attrs["options"]) == (["no", "yes"], {"label-column": "mood"})
+
+
+def test_data_without_labels_from_elsewhere_is_read_with_its_own_options(cache):
+    cache.register(corpus_of(["no", "yes"], options={"label-column": "mood"}))
+    cache.register(Corpus("tiny", (), BARE.splits, "/else/where", {"text-column": "body"}))
+    attrs = cache["tiny"].attrs
+    assert (attrs["source"], attrs["options"]) == ("/else/where", {"text-column": "body"})
+    assert stored(cache) == ["no", "yes"]
+
+
+def test_rows_appended_without_labels_have_none(cache):
     cache.register(corpus_of(["no", "yes"]))
-    bare = Corpus("tiny", (), {"train": Split(["text 0", "text 1"])}, "demo")
-    assert any("2 corrected labels" in note for note in cache.register(bare))
+    cache.register(corpus_of(None, [f"text {number}" for number in range(4)], classes=()))
+    assert stored(cache) == ["no", "yes", None, None]
+
+
+def test_a_split_without_labels_keeps_its_own_while_others_change(cache):
+    test = {"test": Split(["t0", "t1"], np.array([1, 0], np.int32))}
+    cache.register(corpus_of(["b", "c"], classes=("b", "c"), **test))
+    bare = {"test": Split(["t0", "t1"])}
+    notes = cache.register(corpus_of(["a", "c"], classes=("a", "c"), **bare))
+    assert [note.partition(":")[0] for note in notes] == ["tiny", "tiny/train"]
+    assert (stored(cache), stored(cache, "test")) == (["a", "c"], ["c", "b"])
+
+
+def test_labels_that_come_later_are_taken_over(cache):
+    cache.register(BARE)
+    cache.register(corpus_of(["no", "yes"], options={"label-column": "mood"}))
+    assert stored(cache) == ["no", "yes"]
+    assert cache["tiny"].attrs["options"] == {"label-column": "mood"}
 
 
 def test_a_new_class_recodes_and_is_no_correction(cache):
@@ -153,18 +192,19 @@ def meaning(cache):
     return [[(t.classes[code] if code >= 0 else None) for code in t.labels] for t in (table, test)]
 
 
-def test_relabelling_can_be_killed_at_any_file_and_never_lies(cache, tmp_path, monkeypatch):
+def relabelled(labels, classes):
+    test = Split(["t0", "t1"], np.array([classes.index("d"), classes.index("b")], np.int32))
+    return corpus_of(labels, classes=classes, test=test)
+
+
+@pytest.fixture
+def killed_at(cache, tmp_path, monkeypatch):
+    """A function that registers a corpus in a copy and ends the process at the k-th file."""
     import shutil
 
     from zarr.storage import _local
 
-    def version(labels, classes):
-        test = Split(["t0", "t1"], np.array([classes.index("c"), classes.index("b")], np.int32))
-        return corpus_of(labels, classes=classes, test=test)
-
-    old, new = version(["b", "c"], ("b", "c")), version(["c", "a"], ("a", "b", "c"))
-    extract(FakeBackbone(), old, cache, layers="1")
-    put, left = _local._put, [0]
+    put, left = _local._put, [10**9]
 
     def count_down(path, value, exclusive=False):
         left[0] -= 1
@@ -173,23 +213,122 @@ def test_relabelling_can_be_killed_at_any_file_and_never_lies(cache, tmp_path, m
         return put(path, value, exclusive)
 
     monkeypatch.setattr(_local, "_put", count_down)
-    before, after, waits = [["b", "c"], ["c", "b"]], [["c", "a"], ["c", "b"]], 0
-    for stop in range(30):
-        left[0] = 10**9
+
+    def kill(corpus, stop):
         copy = open_cache(shutil.copytree(cache.path, tmp_path / f"copy-{stop}"))
         left[0] = stop
         try:
-            copy.register(new)
+            copy.register(corpus)
         except Killed:
+            return copy, True
+        finally:
             left[0] = 10**9
-            try:
-                assert meaning(copy) == before
-            except IncompleteError as error:
-                assert "lef extract" in str(error)  # noqa: PT017
-                waits += 1
-            copy.register(new)
-            assert meaning(copy) == after
-        else:
+        return copy, False
+
+    return kill
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["d", "a"], ("a", "b", "d")),
+        (["b", "d", "e", "a", "c"], ("a", "b", "c", "d", "e")),  # rows appended, classes between
+        (["d", "d", "c"], ("b", "c", "d")),
+    ],
+    ids=["corrected", "grown", "both"],
+)
+def test_relabelling_can_be_killed_at_any_file_and_never_lies(cache, killed_at, labels, classes):
+    extract(FakeBackbone(), relabelled(["b", "d"], ("b", "d")), cache, layers="1")
+    new = relabelled(labels, classes)
+    before, after, waits = [["b", "d"], ["d", "b"]], [labels[:2], ["d", "b"]], 0
+    for stop in range(30):
+        copy, killed = killed_at(new, stop)
+        if not killed:
             break
+        try:
+            assert meaning(copy) == before
+        except IncompleteError as error:
+            assert "lef extract" in str(error)  # noqa: PT017
+            waits += 1
+        notes = copy.register(new)
+        assert meaning(copy) == after
+        assert before != after or notes == []
     assert waits > 1
     assert meaning(copy) == after
+    assert stored(copy) == labels
+
+
+def test_labels_that_were_half_replaced_cannot_be_kept(cache, killed_at):
+    extract(FakeBackbone(), relabelled(["b", "d"], ("b", "d")), cache, layers="1")
+    new = relabelled(["d", "a"], ("a", "b", "d"))
+    marked = 0
+    for stop in range(30):
+        copy, killed = killed_at(new, stop)
+        if not killed:
+            break
+        if not copy["tiny"].attrs.get("changing"):
+            continue
+        marked += 1
+        train, test = new.splits["train"], new.splits["test"]
+        for splits in ({"train": train}, {"train": train, "test": Split(test.texts)}):
+            with pytest.raises(IncompleteError, match=r"labels of tiny/test .* data that has them"):
+                copy.register(Corpus("tiny", new.classes, splits, "demo"))
+        copy.register(new)
+        assert meaning(copy) == [["d", "a"], ["d", "b"]]
+    assert marked
+
+
+def test_the_command_after_a_kill_names_the_new_labels(cache, killed_at):
+    extract(FakeBackbone(), corpus_of(["no", "no"]), cache, layers="1")
+    new = corpus_of(["yes", "no"], source="/new", options={"label-column": "mood"})
+    copy, killed = killed_at(new, 1)
+    assert killed
+    with pytest.raises(IncompleteError, match=r"--data /new .*--label-column mood"):
+        copy.table("fake:1")
+
+
+# Several at once
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+def test_a_table_never_pairs_labels_with_other_classes(cache, monkeypatch, writers):
+    extract(FakeBackbone(), corpus_of(["b", "c"], classes=("b", "c")), cache, layers="1")
+    later = [corpus_of(["b", "c"], classes=("a", "b", "c")), corpus_of(["b", "c"], classes="bc")]
+    todo, read = later[:writers], cache.store.read
+
+    def overtaken(path):
+        found = read(path)
+        if path == "tiny/labels/train" and todo:
+            open_cache(cache.path).register(todo.pop(0))
+        return found
+
+    monkeypatch.setattr(cache.store, "read", overtaken)
+    try:
+        table = cache.table("fake:1")
+    except IncompleteError:
+        assert writers == 2
+        table = cache.table("fake:1")
+    assert [table.classes[code] for code in table.labels] == ["b", "c"]
+
+
+def test_two_first_corpora_make_one_root(cache, monkeypatch):
+    from lefcache.stores.zarr_store import ZarrStore
+
+    names, set_attrs = [], ZarrStore.set_attrs
+    other = open_cache(cache.path)
+    second = threading.Thread(
+        target=other.register, args=[Corpus("other", (), {"train": Split(["a"])})]
+    )
+
+    def slow(store, path, values):
+        names.append(path)
+        if names == [""]:
+            second.start()
+            time.sleep(0.2)
+        set_attrs(store, path, values)
+
+    monkeypatch.setattr(ZarrStore, "set_attrs", slow)
+    cache.register(corpus_of(["no"]))
+    second.join()
+    assert names.count("") == 1
+    assert list(cache) == ["other", "tiny"]

@@ -1,6 +1,7 @@
 """The cache as a tree, as tables, and as messages that tell what to type."""
 
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +10,15 @@ import lefcache
 from lefcache.cache import open as open_cache
 from lefcache.corpus import Corpus, Split, read_corpus
 from lefcache.errors import (
+    CorpusError,
     DamagedError,
     FeatureError,
     IncompleteError,
     MismatchError,
     StorageError,
 )
-from lefcache.extract import extract
+from lefcache.extract import extract, place_order
+from lefcache.extract.order import request_for
 from lefcache.feature import Feature
 from lefcache.testing import FakeBackbone
 
@@ -54,6 +57,19 @@ def parse(message):
     assert words[:2] == ["lef", "extract"]
     assert len(words) % 2 == 0
     return dict(zip(words[2::2], words[3::2], strict=True))
+
+
+def stopped(corpus, cache, *, after=0, **choices):
+    """An extraction that Ctrl-C ended after this many batches."""
+    passes = []
+
+    def stop(_):
+        passes.append(1)
+        if len(passes) > after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(FakeBackbone(on_forward=stop), corpus, cache, **choices)
 
 
 # As a tree
@@ -137,6 +153,38 @@ def test_ls_says_how_much_is_there(filled):
     assert train["bytes"] > 0
     assert train["resume"] is None
     assert (test["split"], test["rows"]) == ("test", 2)
+
+
+def test_an_added_pooling_does_not_make_the_old_one_look_unfinished(cache, make_corpus):
+    corpus = make_corpus(9)
+    extract(FakeBackbone(), corpus, cache, layers="1,2", block_rows=2)
+    stopped(corpus, cache, layers="1", pools=["max"])
+    [entry] = cache.ls()
+    assert entry["done_rows"] == entry["rows"] == 9
+    assert entry["unfinished"] == ["0 of 9 rows; max: layers 1"]
+    command = parse(entry["resume"])
+    assert (command["--layers"], command["--pool"]) == ("1", "max")
+    extract(FakeBackbone(), corpus, cache, layers="1", pools=["max"], limit=3)
+    [entry] = cache.ls()
+    assert entry["done_rows"] == 4
+    assert entry["unfinished"] == ["4 of 9 rows; max: layers 1"]
+    assert "--limit" not in parse(entry["resume"])
+    assert repr(cache["tiny"]["fake"]["train"]) == (
+        "<tiny/fake/train: 9 of 9 rows; mean: layers 1..2; 4 of 9 rows; max: layers 1>"
+    )
+    assert cache.rows("fake:2").shape == (9, 2)
+    with pytest.raises(IncompleteError, match="tiny/fake/train/max/1 has 4 of 9 rows"):
+        cache.rows("fake:1@max")
+
+
+def test_a_split_without_its_first_block_can_be_looked_at(cache, make_corpus):
+    stopped(make_corpus(3), cache)
+    pages = cache.pages("fake")
+    tokens, cut = pages.tokens()
+    assert (tokens.tolist(), cut.tolist()) == ([0, 0, 0], [False] * 3)
+    assert repr(pages) == "<tiny/fake/train: 0 of 3 rows>"
+    with pytest.raises(IncompleteError, match="0 of 3 rows; finish it with: lef extract"):
+        cache.rows("fake:1")
 
 
 def test_ls_carries_the_command_that_finishes_an_interrupted_run(interrupted):
@@ -277,6 +325,40 @@ def test_a_table_of_no_features_is_refused(filled, wanted):
         filled.table(wanted)
 
 
+@pytest.mark.parametrize("spelling", ["validation", "valid", "val", "dev", "Dev"])
+def test_a_split_is_found_by_any_spelling(cache, make_corpus, spelling):
+    extract(FakeBackbone(), make_corpus(3, dev=["a", "b"]), cache)
+    assert list(cache["tiny"]["fake"]) == ["train", "validation"]
+    assert cache.rows("fake:1", split=spelling).shape == (2, 2)
+    assert cache.pages("fake", spelling).split == "validation"
+    assert cache.table("fake:1", split=spelling).split == "validation"
+
+
+def test_a_split_that_nobody_knows_is_refused(filled):
+    for ask in (filled.rows, filled.table, filled.pages):
+        with pytest.raises(CorpusError, match="no split 'eval': there are train, validation"):
+            ask("fake:1", split="eval")
+
+
+def test_a_split_that_was_not_extracted_is_told_with_its_command(cache, make_corpus):
+    corpus = make_corpus(5, validation=["a"], test=["b"])
+    extract(FakeBackbone(), corpus, cache, splits=["train"], layers="1")
+    assert list(cache.tables("fake:1")) == ["train"]
+    [line] = cache.unextracted("fake:1")
+    assert line.startswith("tiny/fake was not extracted on validation and test; add it with: lef")
+    command = parse(line)
+    assert (command["--splits"], command["--layers"]) == ("validation,test", "1")
+    extract(FakeBackbone(), corpus, cache, layers="1")
+    assert cache.unextracted("fake:1") == []
+    assert list(cache.tables("fake:1")) == ["train", "validation", "test"]
+
+
+def test_a_split_without_labels_is_not_missed(cache):
+    splits = {"train": Split(["a"], np.zeros(1, np.int32)), "test": Split(["b"])}
+    extract(FakeBackbone(), Corpus("tiny", ("x",), splits), cache, splits=["train"])
+    assert cache.unextracted("fake:1") == []
+
+
 def test_models_with_different_rows_make_no_table(filled, make_corpus):
     extract(FakeBackbone(name="short"), make_corpus(9), filled, limit=5)
     with pytest.raises(MismatchError, match=r"fake: 9, short: 5.*--limit"):
@@ -334,6 +416,42 @@ def test_an_interruption_before_the_first_block_can_be_resumed_too(cache, make_c
     assert (command["--layers"], command["--pool"]) == ("2", "max")
 
 
+def test_a_run_of_many_flags_is_told_with_all_of_them(cache, make_corpus):
+    corpus = make_corpus(9, test=["t one"])
+    backbone = FakeBackbone()
+    backbone.provenance = {"revision": "abc123", "remote_code": False}
+    order = place_order(backbone, corpus, layers="1", store_dtype="float32", splits=["train"])
+    wanted = replace(request_for(backbone, corpus, order, "train"), flags=("--prompt", ""))
+    cache.register(corpus)
+    with cache.reserve(wanted):
+        pass  # stopped within its first block
+    command = parse(cache.pages("fake").resume_command())
+    assert (command["--revision"], command["--prompt"]) == ("abc123", "")
+    assert command["--store-dtype"] == "float32"
+    extract(backbone, corpus, cache, order=order)
+    # What is stored is settled now, whatever was asked for.
+    assert "--store-dtype" not in cache.pages("fake").resume_command()
+
+
+def test_the_store_dtype_of_a_later_pooling_is_told_until_it_is_begun(cache, make_corpus):
+    corpus = make_corpus(3)
+    extract(FakeBackbone(), corpus, cache, layers="1")
+    stopped(corpus, cache, layers="1", pools=["max"], store_dtype="float16")
+    stopped(corpus, cache, layers="1", pools=["max"], store_dtype="float32")
+    command = parse(cache.pages("fake").resume_command())
+    assert (command["--pool"], command["--store-dtype"]) == ("max", "float32")
+
+
+def test_what_was_asked_for_apart_is_resumed_apart(cache, make_corpus):
+    corpus = make_corpus(9)
+    extract(FakeBackbone(), corpus, cache, layers="2", limit=3, block_rows=4)
+    extract(FakeBackbone(), corpus, cache, layers="1", pools=["max"], limit=5)
+    extract(FakeBackbone(), corpus, cache, layers="3", pools=["first"])
+    first, second = cache.pages("fake").resume_command().split(" && ")
+    assert (parse(first)["--layers"], parse(first)["--pool"]) == ("2", "mean")
+    assert (parse(second)["--layers"], parse(second)["--pool"]) == ("1", "max")
+
+
 def test_a_layer_that_was_never_asked_for_comes_with_its_command(cache, make_corpus):
     extract(FakeBackbone(), make_corpus(3), cache, layers="1")
     with pytest.raises(FeatureError, match="fake:2 is not in the cache") as raised:
@@ -348,11 +466,69 @@ def test_a_model_that_was_never_extracted_comes_with_its_command(filled):
     assert parse(str(raised.value))["--model"] == "other"
 
 
+def test_a_layer_is_added_to_the_rows_and_splits_that_are_there(cache, make_corpus):
+    corpus = make_corpus(9, test=["a", "b"], validation=["c"])
+    extract(FakeBackbone(), corpus, cache, layers="1", splits=["train", "test"], limit=4)
+    with pytest.raises(FeatureError, match="add it with") as raised:
+        cache.rows("fake:2")
+    command = parse(str(raised.value))
+    assert (command["--splits"], command["--limit"]) == ("train,test", "4")
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("fake:4", "no layer 4 in fake: it has 0..3, last"),
+        ("fake:2~9", "no layer 4 in fake: it has 0..3, last"),
+        ("fake:0+25", "no layer 25 in fake: it has 0..3, last"),
+        ("fake:last@own", "fake has no pooled vector of its own; any model has mean, mean_nobos"),
+        ("fake:2@own", "fake has no pooled vector of its own"),
+    ],
+)
+def test_what_cannot_exist_comes_with_no_command(filled, feature, message):
+    with pytest.raises(FeatureError) as raised:
+        filled.rows(feature)
+    assert message in str(raised.value)
+    assert "lef extract" not in str(raised.value)
+
+
 def test_a_split_that_was_never_extracted_comes_with_its_command(cache, make_corpus):
-    extract(FakeBackbone(), make_corpus(3, test=["t"]), cache, splits=["train"])
+    corpus = make_corpus(3, test=["t"], source="/some/where")
+    backbone = FakeBackbone(max_length=77)
+    backbone.source = "org/fake"
+    extract(backbone, corpus, cache, splits=["train"], layers="2,last", pools=["max"])
+    extract(backbone, corpus, cache, splits=["train"], layers="1", pools=["mean"])
     with pytest.raises(FeatureError, match="tiny/fake/test is not in the cache") as raised:
         cache.rows("fake:1", split="test")
-    assert parse(str(raised.value)).keys() <= FLAGS
+    first, second = str(raised.value).split(" && ")
+    assert parse(first) == {
+        "--cache": str(cache.path),
+        "--data": "/some/where",
+        "--model": "fake=org/fake",
+        "--layers": "2,last",
+        "--pool": "max",
+        "--splits": "test",
+        "--max-length": "77",
+    }
+    assert (parse(second)["--layers"], parse(second)["--pool"]) == ("1", "mean")
+
+
+def test_a_split_that_the_corpus_lacks_comes_with_no_command(filled):
+    with pytest.raises(FeatureError, match=r"tiny has no split validation: it has train, test$"):
+        filled.rows("fake:1", split="dev")
+
+
+def test_a_model_of_a_corpus_that_is_not_there_is_told_where_it_was_looked_for(cache):
+    with pytest.raises(FeatureError, match="other/fake/train is not in the cache") as raised:
+        cache.table("fake:1", data="corpora/Other")
+    assert parse(str(raised.value))["--data"] == "corpora/Other"
+
+
+def test_a_model_beside_a_corpus_without_train_comes_with_its_command(cache, make_corpus):
+    extract(FakeBackbone(), make_corpus(test=["t"]), cache)
+    with pytest.raises(FeatureError, match="tiny/other/test is not in the cache") as raised:
+        cache.tables("other:1")
+    assert parse(str(raised.value))["--model"] == "other"
 
 
 def test_the_package_opens_caches():

@@ -119,7 +119,7 @@ def test_ls_shows_the_command_that_finishes_an_extraction(lef, fakes, texts, blo
     [
         (["--layers", "7"], "no layer 7 in this model: it has 0..3, last"),
         (["--pool", "median"], "no pool median"),
-        (["--splits", "dev"], "no split dev: it has train, test"),
+        (["--splits", "dev"], "no split validation: it has train, test"),
         (["--block-rows", "24"], "not a power of two"),
         (["--text-column", "body"], "no column 'body': it has text, label"),
         (["--label-column", "stars"], "no column 'stars': it has text, label"),

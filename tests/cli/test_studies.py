@@ -44,7 +44,7 @@ def test_fuse_prints_n_and_intervals(extracted):
     ran = extracted("fuse", "--models", "llama2:1,nvembed:2", *FAST)
     assert "accuracy, test" in ran.out
     assert "95 % interval" in ran.out
-    assert "One seed: the interval covers the texts only" in ran.out
+    assert "One seed: these intervals cover the texts only" in ran.out
 
 
 def test_sweep_shows_the_test_to_the_chosen_layer_only(extracted):
@@ -72,7 +72,7 @@ def test_the_mlp_probe_sweeps_too(extracted):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--models", "llama2:25"), "add layer 25 with: lef extract"),
+        (("--models", "llama2:25"), "no layer 25 in llama2: it has 0..24, last"),
         (("--models", "llama2:3@max"), "--pool max"),
         (("--models", "mistral:3"), "lef extract"),
         (("--models", "llama2:x"), "has no layer 'x'"),

@@ -143,3 +143,29 @@ def test_a_model_without_a_list_of_blocks_falls_back_to_what_it_reports(backbone
     reported = pooled(model, TEXTS, layers=[0, 1, 3, "last"])
     for layer, values in reported.items():
         np.testing.assert_allclose(values, heard[layer], atol=1e-6)
+
+
+def reloaded(model):
+    """The same network, read once more."""
+    from lefcache.extract.huggingface import HuggingFaceBackbone
+    from lefcache.extract.models import ModelSource
+
+    source = ModelSource(model.name, model.source)
+    return HuggingFaceBackbone(source, model.spec, model.tokenizer, model.network, [])
+
+
+@pytest.mark.parametrize(
+    ("function", "result", "why"),
+    [
+        ("candidate_blocks", [], "has no list of blocks"),
+        ("agree", None, "reports other states than its blocks hold"),
+    ],
+)
+def test_why_a_model_is_not_read_through_its_blocks_is_said(
+    backbone, monkeypatch, function, result, why
+):
+    monkeypatch.setattr(f"lefcache.extract.huggingface.{function}", lambda *_: result)
+    model = reloaded(backbone("llama"))
+    assert model.blocks is None
+    assert model.layers == (0, 1, 2, 3, "last")
+    assert model.notes == [f"llama {why}: layer 4 is only `last`"]

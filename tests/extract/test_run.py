@@ -100,6 +100,20 @@ def test_progress_counts_every_row_and_token(run, make_corpus):
     assert sum(each.tokens for each in seen) == sum(TOKENS)
 
 
+def test_progress_counts_a_row_for_every_duplicate(run, make_corpus):
+    seen = []
+    run(make_corpus(train=["a b", "c", "a b", "a b", "c", "c"]), on_progress=seen.append)
+    assert sum(each.rows for each in seen) == 6
+    assert sum(each.tokens for each in seen) == 2 + 1 + 1  # what went through the model
+
+
+def test_a_receipt_counts_the_tokens_of_its_own_rows(run, make_corpus):
+    corpus = make_corpus(train=[*TEXTS, "x " * 600])
+    assert run(corpus).truncated == 1
+    receipt = run(corpus, limit=5)
+    assert (receipt.rows, receipt.tokens, receipt.truncated) == (5, sum(TOKENS[:5]), 0)
+
+
 def test_an_estimate_counts_what_is_left_and_writes_nothing(run, cache, make_corpus):
     corpus, fake = make_corpus(train=TEXTS, test=TEXTS[:3]), FakeBackbone()
     order = place_order(fake, corpus, layers="1,2", block_rows=4)
@@ -277,7 +291,8 @@ def test_a_value_that_outgrows_float16_gives_the_command_that_keeps_it(run, cach
     texts = [*QUIET, "loud"]
     with pytest.raises(NotFiniteError, match="too large for float16") as raised:
         run(make_corpus(train=texts), backbone=Loud(1e5))
-    for word in ("--layers 2", "--store-dtype float32", "--as fake-f32", str(cache.path)):
+    words = ("--layers 0..3,last", "--store-dtype float32", "--as fake-f32", "--dtype float32")
+    for word in (*words, str(cache.path)):
         assert word in str(raised.value)
     assert cache.pages("fake").done_rows == 12
 
@@ -337,6 +352,13 @@ def test_a_cache_begun_with_other_versions_goes_on_with_a_note(run, make_corpus)
     assert note.startswith("this cache was begun with torch 2.11 then, 2.13 now;")
 
 
+def test_other_versions_that_compute_nothing_are_not_worth_a_note(run, make_corpus):
+    first, later = FakeBackbone(), FakeBackbone()
+    first.provenance, later.provenance = {"torch": "2.11"}, {"torch": "2.13"}
+    run(make_corpus(5), backbone=first)
+    assert run(make_corpus(5), backbone=later).notes == ()
+
+
 def test_a_changed_text_is_refused_before_the_model_runs(run, make_corpus, counter):
     run(make_corpus(train=TEXTS))
     seen = counter()
@@ -353,7 +375,7 @@ def test_a_changed_text_is_refused_before_the_model_runs(run, make_corpus, count
         ({"layers": "3..1"}, FeatureError, "empty"),
         ({"layers": "1,,2"}, FeatureError, "empty item"),
         ({"pools": ["median"]}, FeatureError, "no pool median"),
-        ({"splits": ["dev2"]}, CorpusError, "no split dev2"),
+        ({"splits": ["dev2"]}, CorpusError, "no split 'dev2'"),
         ({"block_rows": 12}, FeatureError, "power of two"),
     ],
     ids=str,

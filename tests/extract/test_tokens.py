@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lefcache.errors import ModelError
 from lefcache.extract.embed import embed_batch, embed_block
 
 FAMILIES = ["llama", "llama-left", "llama-bare", "bert", "t5"]
@@ -124,3 +125,37 @@ def test_long_and_short_texts_do_not_disturb_each_other(backbone):
     np.testing.assert_allclose(
         vectors(model, [LONG, TEXT])["mean/2"][1], vectors(model, [TEXT])["mean/2"][0], atol=1e-5
     )
+
+
+PROMPT = "the film was very good "  # five tokens
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", ["prompt", "instruction"])
+def test_a_prompt_that_leaves_no_room_for_text_is_refused(backbone, family, kind):
+    own = len(backbone(family).tokenizer("")["input_ids"])
+    with pytest.raises(
+        ModelError, match=rf"max_length {own + 5} leaves no room.* {own + 5} tokens"
+    ):
+        backbone(family, max_length=own + 5, **{kind: PROMPT})
+    model = backbone(family, max_length=own + 6, **{kind: PROMPT})
+    one, other = model.tokenize(["yes", "bad cat"])
+    assert list(one.ids) != list(other.ids)
+    assert other.cut
+    assert not one.cut
+
+
+def test_a_prompt_and_an_instruction_are_measured_together(backbone):
+    with pytest.raises(ModelError, match="11 tokens; give a higher --max-length or a shorter"):
+        backbone("llama", max_length=11, prompt=PROMPT, instruction=PROMPT)
+
+
+def test_a_prompt_longer_than_the_positions_of_a_model_is_refused(backbone):
+    with pytest.raises(ModelError, match=r"max_length 64 leaves no room for text.* 201 tokens"):
+        backbone("llama", prompt=LONG)
+
+
+@pytest.mark.parametrize("kind", ["prompt", "instruction"])
+def test_cutting_on_the_left_would_cut_the_prompt_and_is_refused(backbone, kind):
+    with pytest.raises(ModelError, match=r"truncation_side left would cut off 'the film"):
+        backbone("llama", truncation_side="left", **{kind: PROMPT})

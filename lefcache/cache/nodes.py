@@ -1,0 +1,71 @@
+"""The nodes of the tree below a cache: corpora and their models, each a mapping."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lefcache.cache.pages import Pages
+from lefcache.corpus import RESERVED, SPLITS
+from lefcache.errors import FeatureError
+
+if TYPE_CHECKING:
+    from lefcache.cache.tree import Cache
+
+Child = TypeVar("Child")
+
+
+class Node(Mapping[str, Child]):
+    """A place in the tree: its children by name, listed afresh at each look."""
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == child for child in self)
+
+
+class ModelNode(Node[Pages]):
+    """One model's splits."""
+
+    def __init__(self, cache: "Cache", corpus: str, model: str) -> None:
+        self.cache, self.corpus, self.model = cache, corpus, model
+
+    def __getitem__(self, split: str) -> Pages:
+        if split not in SPLITS:
+            raise FeatureError(f"no split '{split}': it is one of {', '.join(SPLITS)}")
+        return self.cache.pages(self.model, split, self.corpus)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cache._splits(self.corpus, self.model))
+
+    def __repr__(self) -> str:
+        return f"<{self.corpus}/{self.model}: {', '.join(self) or 'no splits'}>"
+
+
+class CorpusNode(Node[ModelNode]):
+    """One corpus's models."""
+
+    def __init__(self, cache: "Cache", corpus: str) -> None:
+        self.cache, self.corpus = cache, corpus
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Classes, source, rows of each split, digest of the texts."""
+        return self.cache.store.attrs(self.corpus)
+
+    def all_pages(self) -> list[Pages]:
+        """Every model and split of this corpus."""
+        return [pages for model in self.values() for pages in model.values()]
+
+    def __getitem__(self, model: str) -> ModelNode:
+        if model not in list(self):
+            raise FeatureError(
+                f"no model '{model}' under {self.corpus}: it has {', '.join(self) or 'none'}"
+            )
+        return ModelNode(self.cache, self.corpus, model)
+
+    def __iter__(self) -> Iterator[str]:
+        here = self.cache.store.children(self.corpus)
+        return iter(name for name in here if name not in RESERVED)
+
+    def __repr__(self) -> str:
+        return f"<{self.corpus}: {', '.join(self) or 'no models'}>"

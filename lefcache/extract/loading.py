@@ -1,0 +1,156 @@
+"""A model of transformers from its files: found, settled, loaded whole, on its device."""
+
+import pickle
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from lefcache.errors import ModelError
+from lefcache.extract.huggingface import HuggingFaceBackbone
+from lefcache.extract.identity import processor_facts, tokenizer_hash, weights_hash
+from lefcache.extract.memory import out_of_memory
+from lefcache.extract.models import ModelSource, locate, resolve_model
+from lefcache.spec import Spec
+
+# What transformers raises for files that are torn, of another model, or newer than it.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    ImportError,
+    RuntimeError,
+    EOFError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+
+
+def load_backbone(
+    model: str,
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    **settings: Any,
+) -> HuggingFaceBackbone:
+    """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
+
+    `settings` are fields of Spec: prompt, instruction, max_length, truncation_side, dtype,
+    attention. On a probe, the layers are read through hooks and through `output_hidden_states`
+    and must agree.
+
+    Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer.
+    """
+    found = resolve_model(model, name)
+    folder = locate(found, revision, trust_remote_code)
+    if found.entry is None and Path(found.source).is_dir():
+        # The command that resumes an extraction should work from any folder.
+        found = replace(found, source=str(folder.resolve()))
+    where = _device(device)
+    spec, notes = _settle(found, folder, settings, where)
+    tokenizer, network = _open(found, folder, spec, trust_remote_code)
+    try:
+        backbone = HuggingFaceBackbone(found, spec, tokenizer, network.to(where), notes)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise ModelError(
+            f"{found.name} does not fit in the memory of {where} as {spec.dtype}: choose another "
+            "--device, or half the bytes with --dtype bfloat16"
+        ) from error
+    backbone.provenance["revision"] = folder.name if folder.parent.name == "snapshots" else None
+    backbone.provenance["remote_code"] = trust_remote_code
+    return backbone
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted != "auto":
+        try:
+            return torch.empty(0, device=wanted).device
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for it
+            raise ModelError(f"no device '{wanted}' on this machine: {error}") from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _settle(
+    model: ModelSource, folder: Path, settings: Mapping[str, Any], device: torch.device
+) -> tuple[Spec, list[str]]:
+    """The Spec with what `auto` and the model's entry stand for, and notes that say so."""
+    choices = {f.name: f.metadata["choices"] for f in fields(Spec) if f.metadata}
+    if unknown := sorted(set(settings) - set(choices)):
+        raise ModelError(f"no setting {', '.join(unknown)}: there are {', '.join(choices)}")
+    for name, value in settings.items():
+        if choices[name] and value not in choices[name]:
+            raise ModelError(f"{name} {value!r} is not one of {', '.join(choices[name])}")
+    spec, notes = Spec(**settings), []
+    if "prompt" not in settings and model.entry and model.entry.prompt:
+        spec = replace(spec, prompt=model.entry.prompt)
+        notes.append(f"every text is read as {model.entry.prompt!r} + text, as its authors advise")
+    if spec.dtype == "auto":
+        fast = _fast_bfloat16(device)
+        spec = replace(spec, dtype="bfloat16" if fast else "float32")
+        why = "fast here" if fast else "this machine has no fast bfloat16"
+        notes.append(f"{spec.dtype} arithmetic ({why}; --dtype overrides)")
+    return replace(spec, weights=weights_hash(folder), tokenizer=tokenizer_hash(folder)), notes
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(processor_facts().get("amx_bf16", False))
+    return False
+
+
+def _open(
+    model: ModelSource, folder: Path, spec: Spec, trust_remote_code: bool
+) -> tuple[Any, nn.Module]:
+    """Tokenizer and network; ModelError for anything that transformers cannot load whole."""
+    import transformers  # seconds: a fake backbone should not wait for it
+
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    trust = {"trust_remote_code": trust_remote_code, "local_files_only": True}
+    attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
+        config = transformers.AutoConfig.from_pretrained(folder, **trust)
+        network, info = _auto_class(config).from_pretrained(
+            folder,
+            config=config,
+            dtype=getattr(torch, spec.dtype),
+            output_loading_info=True,
+            **attention,
+            **trust,
+        )
+    except UNREADABLE as error:
+        raise ModelError(f"{model.source} cannot be loaded by transformers: {error}") from error
+    # A weight that the files lack is filled with random numbers. Nobody reads the pooler here.
+    if fresh := sorted(key for key in info["missing_keys"] if "pooler" not in key):
+        raise ModelError(
+            f"{model.source} lacks the weights {', '.join(fresh[:4])} ({len(fresh)} in all), which "
+            "would be random numbers: is this the right folder, complete?"
+        )
+    if config.is_encoder_decoder and hasattr(network, "get_encoder"):
+        network = network.get_encoder()
+    network.config.use_cache = False  # keys and values of every layer, never read again
+    return tokenizer, network.eval().requires_grad_(False)
+
+
+def _auto_class(config: Any) -> Any:
+    """AutoModel, but the part that reads text where transformers has that alone (T5's encoder)."""
+    import transformers
+
+    alone = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
+    return (
+        transformers.AutoModelForTextEncoding if type(config) in alone else transformers.AutoModel
+    )

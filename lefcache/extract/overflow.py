@@ -1,0 +1,78 @@
+"""A vector that cannot be stored: which row it is, and the command that keeps it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from lefcache.cache import Cache, Task
+from lefcache.cache.hints import corpus_flags, extract_command, model_flags
+from lefcache.corpus import Corpus
+from lefcache.errors import NotFiniteError
+from lefcache.extract.backbone import Backbone
+from lefcache.extract.embed import NotFiniteRow
+from lefcache.extract.order import Order, own_flags
+from lefcache.spec import Spec
+
+
+@contextmanager
+def named_rows(
+    backbone: Backbone, corpus: Corpus, cache: Cache, order: Order, split: str, task: Task
+) -> Iterator[None]:
+    """Say which row of the split it was that could not be stored, and what to do."""
+    try:
+        yield
+    except NotFiniteRow as error:
+        texts = corpus.splits[split].texts[task.start : task.stop]
+        text = list(dict.fromkeys(texts))[error.row]
+        pool, _, layer = error.array.partition("/")
+        raise NotFiniteError(
+            f"{corpus.name}/{backbone.name}/{split}: layer {layer} ({pool}) of row "
+            f"{task.start + texts.index(text)}, {text[:60]!r}, "
+            + _what_to_do(error.largest, backbone, corpus, cache, order)
+        ) from None
+
+
+def _what_to_do(
+    largest: float, backbone: Backbone, corpus: Corpus, cache: Cache, order: Order
+) -> str:
+    kept = "finished blocks are kept"
+    if np.isfinite(largest):
+        command = _again(backbone, corpus, cache, order, backbone.spec)
+        return (
+            f"has the value {largest:,.0f}, too large for float16; {kept}. "
+            f"Keep such values as float32 with: {command}"
+        )
+    if backbone.spec.dtype == "float32":
+        return (
+            f"is NaN or infinite: the model itself overflows, in float32; {kept}. "
+            "Leave that layer out with --layers, beside what is there with --as NAME"
+        )
+    wide = replace(backbone.spec, dtype="float32")
+    command = _again(backbone, corpus, cache, order, wide)
+    return (
+        f"is NaN or infinite: the model itself overflows, in {backbone.spec.dtype}; {kept}. "
+        f"Try a wider arithmetic with: {command}"
+    )
+
+
+def _again(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order, spec: Spec) -> str:
+    """The command that extracts all that was asked for once more, as float32, beside the old.
+
+    All of it: arrays that were asked for together are finished together, so without the one that
+    overflows the others would never be.
+    """
+    named = [name.partition("/") for name in order.arrays]
+    layers = dict.fromkeys(layer if layer == "last" else int(layer) for _, _, layer in named)
+    pools = dict.fromkeys(pool for pool, _, _ in named)
+    more = ["--store-dtype", "float32", "--as", f"{backbone.name}-f32"]
+    if tuple(order.rows) != tuple(corpus.splits):
+        more += ["--splits", ",".join(order.rows)]
+    if any(count < len(corpus.splits[split]) for split, count in order.rows.items()):
+        more += ["--limit", str(max(order.rows.values()))]
+    more += corpus_flags({"options": corpus.options})
+    # On its own cache, `auto` means what the cache was made with; here it is a new one.
+    more += ["--dtype", spec.dtype, "--attention", spec.attention]
+    more += model_flags(spec, backbone.provenance, own_flags(backbone))
+    return extract_command(cache.path, corpus.source, backbone.source, layers, pools, more)

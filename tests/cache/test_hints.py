@@ -1,0 +1,64 @@
+"""The words of a command: which layers go with which poolings, which rows with which splits."""
+
+import shlex
+
+import pytest
+
+from lefcache.cache.hints import by_pool, command_again, model_flags, products, split_flags
+from lefcache.spec import Spec
+
+
+def test_arrays_are_told_apart_by_pooling():
+    arrays = ["mean/10", "mean/last", "max/2", "tokens", "mean/9", "mean/9"]
+    assert by_pool(arrays) == {"mean": [9, 10, "last"], "max": [2]}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "known", "wanted"),
+    [
+        ([], [], [([], [])]),
+        (["mean/1", "tokens"], [], [([1], ["mean"])]),
+        (["mean/2", "max/2", "mean/last", "max/last"], [], [([2, "last"], ["mean", "max"])]),
+        (["mean/24", "max/8"], [], [([24], ["mean"]), ([8], ["max"])]),
+        (["mean/24", "max/8"], ["mean/8", "max/24"], [([8, 24], ["mean", "max"])]),
+        (["mean/1", "max/1", "last/3"], [], [([1], ["mean", "max"]), ([3], ["last"])]),
+    ],
+    ids=str,
+)
+def test_a_command_asks_for_no_array_that_nobody_wanted(arrays, known, wanted):
+    assert products(arrays, known) == wanted
+
+
+@pytest.mark.parametrize(
+    ("here", "wanted"),
+    [
+        ({"train": 100, "test": 20}, ["--splits train,test"]),
+        ({"train": 30, "test": 20}, ["--splits train,test --limit 30"]),
+        ({"train": 10, "test": 10}, ["--splits train,test --limit 10"]),
+        ({"train": 9}, ["--splits train --limit 9"]),
+        ({"test": 20}, ["--splits test"]),
+        ({"train": 30, "test": 5}, ["--splits train --limit 30", "--splits test --limit 5"]),
+        ({"train": 100, "test": 5}, ["--splits train", "--splits test --limit 5"]),
+    ],
+    ids=str,
+)
+def test_a_command_asks_for_the_rows_that_are_there(here, wanted):
+    whole = {"train": 100, "test": 20}
+    assert [shlex.join(words) for words in split_flags(here, whole)] == wanted
+
+
+def test_a_model_is_loaded_again_as_it_was():
+    spec = Spec(prompt="a b: ", max_length=99, dtype="float32", attention="sdpa")
+    provenance = {"revision": "abc", "remote_code": True}
+    assert shlex.join(model_flags(spec, provenance)) == (
+        "--prompt 'a b: ' --max-length 99 --revision abc --trust-remote-code"
+    )
+    assert model_flags(Spec(), {"revision": None, "remote_code": False}) == []
+    assert shlex.join(model_flags(Spec(), {}, ("--prompt", ""))) == "--prompt ''"
+
+
+def test_a_corpus_without_a_source_is_known_by_its_name(cache):
+    cache.store.set_attrs("tiny", {"source": "", "splits": {}})
+    cache.store.set_attrs("tiny/m", {"spec": Spec().to_json(), "source": "org/m"})
+    command = command_again(cache.store, "tiny", "m", ["mean/1"], [])
+    assert command.endswith("--data tiny --model m=org/m --layers 1 --pool mean")
