@@ -85,6 +85,10 @@ def _report(found: "Fused", cache: str) -> None:
         f"{found.selected_by}; {found.seeds} {'seeds' if found.seeds > 1 else 'seed'}, "
         f"0 forward passes, {took}."
     )
+    if found.recipe["epochs"] in found.best_epochs:
+        click.echo(
+            "The last epoch was the best: the head was still learning; raise --epochs or --lr."
+        )
     if found.seeds == 1:
         again = f"--data {found.corpus} --models {','.join(found.features)} --op {found.op}"
         click.echo("One seed: these intervals cover the texts only, not the luck of training.")

@@ -102,7 +102,12 @@ def progress(label: str, rows: int) -> Iterator[Advance]:
     if rows == 0:
         yield lambda split, rows, tokens: None
     elif console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),  # in all narrow enough for 80 characters
+            _Rate(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console) as live:
             task = live.add_task(label, total=rows, tokens=0)
 
@@ -123,7 +128,7 @@ class _Rate(ProgressColumn):
         if not elapsed:
             return Text(done)
         rows, tokens = task.completed / elapsed, task.fields["tokens"] / elapsed
-        return Text(f"{done}  {rows:,.0f} rows/s, {tokens:,.0f} tokens/s")
+        return Text(f"{done}, {rows:,.0f}/s, {tokens:,.0f} tokens/s", no_wrap=True)
 
 
 class _Log:

@@ -47,10 +47,10 @@ def command(key: str, cache: str, as_json: bool) -> None:
 def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
     corpus = cache[parts[0]]
     if len(parts) == 1:
-        return corpus.attrs | {"models": ", ".join(corpus)}
+        return corpus.attrs | {"models": list(corpus)}
     model = corpus[parts[1]]
     if len(parts) == 2:
-        return cache.store.attrs("/".join(parts)) | {"extracted": ", ".join(model)}
+        return cache.store.attrs("/".join(parts)) | {"extracted": list(model)}
     return _describe_split(cache.pages(parts[1], parts[2], parts[0]))
 
 

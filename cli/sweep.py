@@ -59,6 +59,10 @@ def command(models: str, data: str | None, as_json: bool, **options: Any) -> Non
     import lefcache
     from lefcache.study import sweep
 
+    settings = given(Recipe, options)
+    if settings and options["probe"] == "ridge":
+        flags = ", ".join(f"--{name}" for name in settings)
+        raise click.UsageError(f"{flags}: for --probe mlp; a ridge has no such settings")
     cache = lefcache.open(options["cache"])
     tables = cache.tables(models, data)
     for line in cache.unextracted(models, data):
@@ -66,7 +70,7 @@ def command(models: str, data: str | None, as_json: bool, **options: Any) -> Non
     found = sweep(
         tables,
         options["probe"],
-        Recipe(**given(Recipe, options)),
+        Recipe(**settings),
         seeds=options["seeds"],
         first_seed=options["seed"],
         show_test=options["show_test"],

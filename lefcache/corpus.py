@@ -42,6 +42,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def __repr__(self) -> str:
+        return f"<Split {len(self):,} texts{'' if self.labels is None else ', labelled'}>"
+
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
         """(N,) one hash per text, which is what identifies a row in a cache."""
@@ -78,6 +81,10 @@ class Corpus:
                 raise CorpusError(f"{self.source}: the split {split} has no rows")
             named[split] = content
         object.__setattr__(self, "splits", named)  # frozen
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        return f"<Corpus {self.name}: {splits} rows, {len(self.classes)} classes>"
 
     def describe(self) -> list[str]:
         """What is odd about the texts and labels, one line each; nothing is ever dropped."""

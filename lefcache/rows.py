@@ -191,6 +191,10 @@ class Table:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def __repr__(self) -> str:
+        features = ", ".join(map(str, self.features))
+        return f"<Table {self.corpus}/{self.split}: {len(self):,} rows of {features}>"
+
     @property
     def widths(self) -> tuple[int, ...]:
         """D_k of each feature."""

@@ -459,3 +459,9 @@ def test_the_demo_is_not_solved_by_counting_words(demo):
     model.fit(vectorizer.fit_transform(train.texts), train.labels)
     score = model.score(vectorizer.transform(test.texts), test.labels)
     assert 0.3 < score < 0.9
+
+
+def test_a_corpus_is_shown_in_one_line_and_not_text_by_text(make_corpus):
+    corpus = make_corpus(40)
+    assert repr(corpus) == "<Corpus tiny: train 40 rows, 2 classes>"
+    assert repr(corpus.splits["train"]) == "<Split 40 texts, labelled>"

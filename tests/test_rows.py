@@ -163,3 +163,8 @@ def test_a_file_that_was_replaced_is_seen_by_new_rows(tmp_path):
 def test_no_rows_at_all():
     rows = Rows([], np.float16, WIDTH)
     assert np.asarray(rows).shape == rows[:].shape == rows[[]].shape == (0, WIDTH)
+
+
+def test_a_table_is_shown_in_one_line(make_table):
+    shown = repr(make_table([0, 1], np.zeros((2, 3)), np.zeros((2, 4))))
+    assert shown == "<Table tiny/train: 2 rows of m:1, m:2>"

@@ -64,6 +64,17 @@ def test_sweep_prints_bars_the_verdict_and_the_next_command(extracted):
     assert "Next: lef fuse --data reviews --models" in ran.out
 
 
+def test_settings_that_a_ridge_would_ignore_are_a_usage_error(extracted):
+    ran = extracted("sweep", "--models", "llama2:1", "--epochs", 3)
+    assert ran.code == 2
+    assert "--epochs: for --probe mlp" in ran.err
+
+
+def test_a_head_that_was_still_learning_is_told(extracted):
+    ran = extracted("fuse", "--models", "llama2:1,nvembed:2", *FAST, "--epochs", 1)
+    assert "raise --epochs" in ran.out
+
+
 def test_the_mlp_probe_sweeps_too(extracted):
     found = extracted("sweep", "--models", "llama2:1..2", "--probe", "mlp", *FAST, "--json").json
     assert [row["feature"] for row in found["rows"]] == ["llama2:1", "llama2:2"]
