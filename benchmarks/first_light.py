@@ -3,7 +3,8 @@
     python benchmarks/first_light.py --data FOLDER --models FOLDER > benchmarks/first-light.md
 
 FOLDER holds sst2, r8 and mr as tab-separated files; the models' folder holds `smalldecoder`, a
-small Llama-architecture decoder. Works in a scratch folder; takes about half an hour on two cores.
+small Llama-architecture decoder. Works in a scratch folder; takes about a quarter of an hour on
+two cores.
 """
 
 import argparse
