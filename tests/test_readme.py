@@ -42,6 +42,13 @@ def test_the_two_commands_are_targets_of_the_makefile():
     assert all(re.search(rf"^{name}:", makefile, re.M) for name in named)
 
 
+def test_nothing_is_left_to_fill_in_and_every_link_leads_somewhere():
+    assert "@@" not in README
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_the_six_promises_stand_in_the_tests():
     tests = (ROOT / "tests" / "test_promises.py").read_text(encoding="utf-8")
     numbered = re.findall(r"^(\d)\. ", README.partition("## Six promises")[2], re.M)
