@@ -14,7 +14,7 @@ from torch import nn
 from lefcache.errors import ModelError
 from lefcache.extract.huggingface import HuggingFaceBackbone
 from lefcache.extract.identity import processor_facts, tokenizer_hash, weights_hash
-from lefcache.extract.memory import out_of_memory
+from lefcache.extract.memory import keep_few_kernels, out_of_memory
 from lefcache.extract.models import ModelSource, locate, resolve_model
 from lefcache.spec import Spec
 
@@ -48,6 +48,7 @@ def load_backbone(
 
     Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer.
     """
+    keep_few_kernels()
     found = resolve_model(model, name)
     folder = locate(found, revision, trust_remote_code)
     if found.entry is None and Path(found.source).is_dir():

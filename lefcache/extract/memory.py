@@ -1,6 +1,7 @@
 """Memory: how running out of a device's shows, and giving back what is free of our own."""
 
 import ctypes
+import os
 import sys
 from functools import cache
 from typing import Any
@@ -12,6 +13,15 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cublas_status_alloc_
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether an error of torch says that there was too little memory."""
     return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def keep_few_kernels() -> None:
+    """Bound what oneDNN, which torch uses on a CPU, keeps of the kernels it makes for a shape.
+
+    Nearly every batch has a shape of its own, so the 1,024 that it would keep are never used
+    again and grow a long run by a hundred MB. Read at its first kernel; a user's value stands.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
 
 
 def give_back() -> None:
