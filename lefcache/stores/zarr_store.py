@@ -1,24 +1,30 @@
-"""Zarr v3 on a local disk: uncompressed chunks, so that each chunk file is a raw block to map."""
+"""Zarr v3 on a local disk: uncompressed chunks, so that each chunk file is a raw block to map.
+
+Looking needs no zarr: metadata is a JSON document beside the chunks, and importing the library
+takes longer than listing a cache. Everything that is written is written by zarr itself.
+"""
 
 import errno
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import DTypeLike, NDArray
-from zarr.core.array_spec import ArrayConfigParams
 
 from lefcache.errors import DamagedError, StorageError
 from lefcache.rows import Extent
 from lefcache.stores import ArrayInfo
 
+if TYPE_CHECKING:
+    from zarr.core.array_spec import ArrayConfigParams
+
 # Without this an all-zero chunk is not written at all, and a missing chunk reads as zeros: a
 # lost block and a block of zeros could not be told apart. zarr does not store this setting.
-_WRITE_ZEROS: ArrayConfigParams = {"write_empty_chunks": True}
+_WRITE_ZEROS: "ArrayConfigParams" = {"write_empty_chunks": True}
 
 _DISK = {
     errno.ENOSPC: "the disk is full: free some space, then run the same command again",
@@ -70,12 +76,12 @@ class ZarrStore:
         """Attributes as plain values; {} for a node that is absent."""
         folder = self.root / path
         with _readable(folder):
-            if not _is_node(folder):
-                return {}
-            return dict(zarr.open(folder, mode="r", use_consolidated=False).attrs)
+            return dict(_metadata(folder).get("attributes", {})) if _is_node(folder) else {}
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
+        import zarr
+
         with _on_disk(self.root / path):
             self._ensure_parents(path)
             if _is_node(self.root / path):
@@ -90,12 +96,15 @@ class ZarrStore:
         with _readable(self.root / path):
             if not _is_node(self.root / path):
                 return None
-            node = zarr.open(self.root / path, mode="r", use_consolidated=False)
-            if not isinstance(node, zarr.Array):
+            node = _metadata(self.root / path)
+            if node["node_type"] != "array":
                 return None
-            if node.compressors or node.filters or node.shards:
+            if [codec["name"] for codec in node["codecs"]] != ["bytes"]:
                 raise DamagedError(f"{self.root / path}: compressed by another program; cannot map")
-            return ArrayInfo(node.shape, np.dtype(node.dtype), node.chunks[0])
+            big = node["codecs"][0].get("configuration", {}).get("endian") == "big"
+            dtype = np.dtype(node["data_type"]).newbyteorder(">" if big else "<")
+            chunk, *_ = node["chunk_grid"]["configuration"]["chunk_shape"]
+            return ArrayInfo(tuple(node["shape"]), dtype, chunk)
 
     def create(
         self,
@@ -106,6 +115,8 @@ class ZarrStore:
         axes: Sequence[str],
     ) -> None:
         """Create an array without compression or filters, its first axis cut into chunks."""
+        import zarr
+
         with _on_disk(self.root / path):
             self._ensure_parents(path)
             zarr.create_array(
@@ -121,18 +132,24 @@ class ZarrStore:
 
     def _ensure_parents(self, path: str) -> None:
         """Make the groups above a node, top first: zarr would make them last, if not killed."""
+        import zarr
+
         for parent in reversed(PurePath(path).parents):
             if not _is_node(self.root / parent):
                 zarr.create_group(self.root / parent)
 
     def resize(self, path: str, rows: int) -> None:
         """Change the length; chunks beyond the new end are deleted."""
+        import zarr
+
         with _on_disk(self.root / path):
             array = zarr.open_array(self.root / path, mode="r+")
             array.resize((rows, *array.shape[1:]))
 
     def write(self, path: str, start: int, values: NDArray[Any]) -> None:
         """Write whole chunks from `start`; each chunk file appears at once or not at all."""
+        import zarr
+
         with _on_disk(self.root / path):
             array = zarr.open_array(self.root / path, mode="r+").with_config(_WRITE_ZEROS)
             assert start % array.chunks[0] == 0, "a write must begin a chunk"
@@ -145,28 +162,55 @@ class ZarrStore:
                 stray.unlink()
 
     def read(self, path: str) -> NDArray[Any]:
-        """The whole array in memory."""
-        with _readable(self.root / path):
-            return np.asarray(zarr.open_array(self.root / path, mode="r")[...])
+        """The whole array in memory; chunks that were never written are zeros."""
+        info = self.info(path)
+        if info is None:
+            raise DamagedError(f"{self.root / path} is no array")
+        whole = np.zeros(info.shape, info.dtype)
+        for file, start in self._chunks(path, info):
+            rows = whole[start : start + info.chunk_rows]
+            with _on_disk(file):
+                raw = file.read_bytes() if file.exists() else bytes(_chunk_bytes(info))
+            _check_length(file, len(raw), info)
+            rows[:] = np.frombuffer(raw, info.dtype, rows.size).reshape(rows.shape)
+        return whole
 
     def extents(self, path: str) -> list[Extent]:
         """One extent per chunk file, in order; the last chunk is stored full size, then cut."""
         info = self.info(path)
         assert info is not None, f"{path} is no array"
-        below = "/0" * (len(info.shape) - 1)
-        size = info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize
         extents = []
-        for chunk, start in enumerate(range(0, info.shape[0], info.chunk_rows)):
-            file = self.root / path / f"c/{chunk}{below}"
+        for file, start in self._chunks(path, info):
             # A length costs one look at the file and finds a torn or missing chunk at once; a
             # reader that skipped it would shift every later row onto the wrong text.
             with _on_disk(file):
-                found = file.stat().st_size if file.exists() else 0
-            if found != size:
-                raise DamagedError(f"{file}: {found:,} bytes where {size:,} were written")
+                _check_length(file, file.stat().st_size if file.exists() else 0, info)
             extents.append(Extent(str(file), 0, min(info.chunk_rows, info.shape[0] - start)))
         return extents
+
+    def _chunks(self, path: str, info: ArrayInfo) -> Iterator[tuple[Path, int]]:
+        """The file of each chunk, and the row that it begins with."""
+        below = "/0" * (len(info.shape) - 1)
+        for chunk, start in enumerate(range(0, info.shape[0], info.chunk_rows)):
+            yield self.root / path / f"c/{chunk}{below}", start
+
+
+def _chunk_bytes(info: ArrayInfo) -> int:
+    return info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize
+
+
+def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
+    if found != (size := _chunk_bytes(info)):
+        raise DamagedError(f"{file}: {found:,} bytes where {size:,} were written")
 
 
 def _is_node(folder: Path) -> bool:
     return (folder / "zarr.json").is_file()
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    """What Zarr v3 says of a group or array, as the format lays it down."""
+    node: dict[str, Any] = json.loads((folder / "zarr.json").read_bytes())
+    if node["zarr_format"] != 3:
+        raise ValueError(f"Zarr format {node['zarr_format']}")
+    return node
