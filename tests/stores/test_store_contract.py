@@ -267,3 +267,33 @@ class TestZarr(StoreContract):
     def test_sweeping_what_is_absent_does_nothing(self, store):
         store.sweep("nothing/here")
         assert not store.root.exists()
+
+    def test_looking_needs_no_zarr(self, filled, python):
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from lefcache.stores.zarr_store import ZarrStore\n"
+            "store = ZarrStore(Path(sys.argv[1]))\n"
+            "store.children('a'), store.attrs('a'), store.info('a/b'), store.extents('a/b')\n"
+            "print(store.read('a/b').sum(), 'zarr' in sys.modules)"
+        )
+        assert python(code, filled.root).split() == [str(self.values.sum()), "False"]
+
+    def test_a_torn_chunk_is_not_read(self, filled):
+        file = filled.root / "a/b/c/1/0"
+        file.write_bytes(file.read_bytes()[:8])
+        with pytest.raises(DamagedError, match="8 bytes where 48 were written"):
+            filled.read("a/b")
+
+    def test_an_older_format_is_not_read_as_this_one(self, filled):
+        meta = filled.root / "a/b/zarr.json"
+        meta.write_text(meta.read_text().replace('"zarr_format": 3', '"zarr_format": 2'))
+        with pytest.raises(DamagedError, match="Zarr format 2"):
+            filled.info("a/b")
+
+    def test_numbers_of_another_byte_order_are_read_as_what_they_are(self, store):
+        import zarr
+
+        group = zarr.open_group(store.root, mode="a")
+        values = np.arange(4, dtype=">u4")
+        group.create_array("x", data=values, chunks=(2,), compressors=None, filters=None)
+        np.testing.assert_array_equal(store.read("x"), values)
