@@ -55,7 +55,16 @@ HEAVY = ("numpy", "zarr", "torch", "transformers", "h5py", "click", "rich")
         ("import lefcache; lefcache.open, lefcache.read_corpus", ("torch", "transformers")),
         ("import lefcache.cache", ("torch", "transformers", "accelerate", "click", "rich")),
         ("import lefcache.train", ("transformers", "accelerate", "lefcache.extract")),
-        ("import lefcache.extract", ("lefcache.train", "lefcache.study", "click", "rich")),
+        ("import lefcache.extract", HEAVY),
+        ("import lefcache.extract.models", HEAVY),
+        (
+            "from lefcache.extract import extract, load_backbone",
+            ("lefcache.train", "lefcache.study", "click", "rich"),
+        ),
+        (
+            "import lefcache; lefcache.open('nowhere').ls()",
+            ("torch", "transformers", "zarr", "h5py", "click", "rich"),
+        ),
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(python, statement, kept_out):

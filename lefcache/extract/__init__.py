@@ -1,10 +1,17 @@
-"""Stage 1: run each frozen model once over the texts and keep every layer."""
+"""Stage 1: run each frozen model once over the texts and keep every layer.
 
-from lefcache.extract.backbone import Backbone, Encoded
-from lefcache.extract.loading import load_backbone
-from lefcache.extract.models import MODELS, resolve_model
-from lefcache.extract.order import Estimate, Order, estimate, place_order
-from lefcache.extract.run import Progress, Receipt, extract
+Names are loaded when first asked for: `lefcache.extract.models` alone does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lefcache.extract.backbone import Backbone, Encoded
+    from lefcache.extract.loading import load_backbone
+    from lefcache.extract.models import MODELS, resolve_model
+    from lefcache.extract.order import Estimate, Order, estimate, place_order
+    from lefcache.extract.run import Progress, Receipt, extract
 
 __all__ = [
     "MODELS",
@@ -20,3 +27,28 @@ __all__ = [
     "place_order",
     "resolve_model",
 ]
+
+_HOMES = {
+    "MODELS": "models",
+    "Backbone": "backbone",
+    "Encoded": "backbone",
+    "Estimate": "order",
+    "Order": "order",
+    "Progress": "run",
+    "Receipt": "run",
+    "estimate": "order",
+    "extract": "run",
+    "load_backbone": "loading",
+    "place_order": "order",
+    "resolve_model": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lefcache.extract' has no attribute '{name}'")
+    return getattr(import_module(f"lefcache.extract.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
