@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.errors import CorpusError
-from lefcache.feature import NAME
+from lefcache.feature import NAME, NAMES, RESERVED
 from lefcache.readers import READERS
+from lefcache.wording import count
 
 # How files and people spell the three splits; in this order everywhere.
 SPLITS = {
@@ -24,7 +25,6 @@ SPLITS = {
 }
 TEXT_COLUMNS = ("text", "sentence")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target")
-RESERVED = ("labels", "rows", "results", "ledger")
 UNLABELLED = -1
 
 
@@ -43,7 +43,7 @@ class Split:
         return len(self.texts)
 
     def __repr__(self) -> str:
-        return f"<Split {len(self):,} texts{'' if self.labels is None else ', labelled'}>"
+        return f"<Split {count(len(self), 'text')}{'' if self.labels is None else ', labelled'}>"
 
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
@@ -70,8 +70,8 @@ class Corpus:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name) or self.name in RESERVED:
             raise CorpusError(
-                f"'{self.name}' cannot name a corpus (lower-case letters, digits, '.', '_', '-'; "
-                f"not {', '.join(RESERVED)}): name it yourself with --data NAME=FOLDER"
+                f"'{self.name}' cannot name a corpus ({NAMES}; not {', '.join(RESERVED)}): "
+                "name it yourself with --data NAME=FOLDER"
             )
         named: dict[str, Split] = {}
         for spelling, content in self.splits.items():
@@ -84,7 +84,8 @@ class Corpus:
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
-        return f"<Corpus {self.name}: {splits} rows, {len(self.classes)} classes>"
+        classes = count(len(self.classes), "class", "classes")
+        return f"<Corpus {self.name}: {splits} rows, {classes}>"
 
     def describe(self) -> list[str]:
         """What is odd about the texts and labels, one line each; nothing is ever dropped."""
@@ -92,13 +93,14 @@ class Corpus:
         for name, split in self.splits.items():
             empty = sum(not text.strip() for text in split.texts)
             repeated = len(split) - len(np.unique(split.hashes))
-            counts = [f"{repeated:,} duplicate texts"] * bool(repeated)
-            counts += [f"{empty:,} empty texts"] * bool(empty)
+            counts = [count(repeated, "duplicate text")] * bool(repeated)
+            counts += [count(empty, "empty text")] * bool(empty)
             if train is not None and split is not train:
                 known = int(np.isin(split.hashes, train.hashes).sum())
-                counts += [f"{known:,} texts that are also in train"] * bool(known)
+                verb = "is" if known == 1 else "are"
+                counts += [f"{count(known, 'text')} that {verb} also in train"] * bool(known)
             if split.labels is not None and (missing := int((split.labels == UNLABELLED).sum())):
-                counts.append(f"{missing:,} rows without a label")
+                counts.append(f"{count(missing, 'row')} without a label")
             if counts:
                 lines.append(f"{name}: {', '.join(counts)} (kept)")
         return lines + self._unknown_labels()

@@ -11,10 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lefcache.errors import FeatureError
+from lefcache.wording import did_you_mean
 
 POOLS = ("mean", "mean_nobos", "last", "first", "max", "own")
 ALIASES = {"cls": "first"}
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+# Of models and corpora, which are folders: also on Windows, which drops a dot at the end and takes
+# `nul` or `con.txt` for a device.
+NAME = re.compile(
+    r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?"
+)
+NAMES = "lower-case letters, digits, '.', '_', '-'; no '.' at the end, no device such as con or nul"
+RESERVED = ("labels", "rows", "results", "ledger")
 
 Layer = int | str  # a number, "last", or a mean such as "20~24" and "4+8+12"
 
@@ -64,7 +71,7 @@ class Feature:
         if layer == "all" or _RANGE.fullmatch(layer):
             raise FeatureError(f"'{text}' stands for several features; one is wanted here")
         parsed = _parse_layer(layer, text)
-        return cls(model, parsed, _parse_pool(pool, text) if at else default_pool(parsed))
+        return cls(model, parsed, parse_pool(pool, text) if at else default_pool(parsed))
 
     def __str__(self) -> str:
         bare = self.pool == default_pool(self.layer)
@@ -82,6 +89,23 @@ class Feature:
         if span := _SPAN.fullmatch(self.layer):
             return tuple(range(int(span[1]), int(span[2]) + 1))
         return tuple(part if part == "last" else int(part) for part in self.layer.split("+"))
+
+
+def parse_pool(text: str, whole: str = "") -> str:
+    """A pooling by either of its names, in the feature `whole`; FeatureError for any other."""
+    pool = ALIASES.get(text, text)
+    if pool not in POOLS:
+        where = f"'{whole}' has " if whole else ""
+        near = did_you_mean(text, [*POOLS, *ALIASES])
+        raise FeatureError(f"{where}no pool '{text}': it is one of {', '.join(POOLS)}{near}")
+    return pool
+
+
+def check_layers(text: str) -> None:
+    """Refuse a misspelt `16..32,last`, of a model that nobody has looked at yet."""
+    for item in split_list(text):
+        if item != "all" and not _RANGE.fullmatch(item):
+            _parse_layer(item, text)
 
 
 def default_pool(layer: Layer) -> str | None:
@@ -118,7 +142,7 @@ def parse_features(text: str, model: Callable[[str], Depth]) -> list[Feature]:
         if not colon and NAME.fullmatch(name):
             layer = "all"
         if layer == "all" or _RANGE.fullmatch(layer):
-            chosen = _parse_pool(pool, item) if at else "mean"
+            chosen = parse_pool(pool, item) if at else "mean"
             known = model(name)
             for each in _expand(layer, known.depth, known.layers(chosen), item):
                 unwritten = default_pool(each) if not at else chosen
@@ -166,13 +190,6 @@ def _parse_layer(text: str, whole: str) -> Layer:
             raise FeatureError(f"'{whole}': a layer stands twice in the mean {text}")
         return "+".join(parts)
     raise FeatureError(f"'{whole}' has no layer '{text}': {_HOW}")
-
-
-def _parse_pool(text: str, whole: str) -> str:
-    pool = ALIASES.get(text, text)
-    if pool not in POOLS:
-        raise FeatureError(f"'{whole}' has no pool '{text}': it is one of {', '.join(POOLS)}")
-    return pool
 
 
 def _resolve(layer: Layer, depth: int) -> Layer:

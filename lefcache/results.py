@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.errors import CorpusError, DamagedError, StorageError
-from lefcache.feature import NAME
+from lefcache.feature import NAME, NAMES
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def list(results: Path, corpus: str | None = None) -> Iterator[Result]:
 
 def _place(results: Path, corpus: str, id: str) -> Path:
     if not NAME.fullmatch(corpus):
-        raise CorpusError(f"'{corpus}' cannot name a folder: use a-z, 0-9, '.', '_' and '-'")
+        raise CorpusError(f"'{corpus}' cannot name a folder ({NAMES})")
     return results / corpus / f"{id}.json"
 
 
@@ -126,11 +126,17 @@ def _replace(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a new name on the disk too; Windows opens no folders, and writes names down itself."""
+    if hasattr(os, "O_DIRECTORY"):
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _digest(raw: bytes, size: int) -> str:

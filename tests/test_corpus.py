@@ -218,7 +218,7 @@ def test_classes_are_those_of_all_splits(folder):
 def test_an_empty_label_is_none(folder, blank):
     corpus = read_corpus(folder(train_tsv=f"text\tlabel\na\tyes\nb\t{blank}\nc\tyes\n"))
     assert (corpus.classes, labels_of(corpus)) == (("yes",), ["yes", None, "yes"])
-    assert "train: 1 rows without a label (kept)" in corpus.describe()
+    assert "train: 1 row without a label (kept)" in corpus.describe()
 
 
 @pytest.mark.parametrize("label", ["-1", ""])
@@ -304,7 +304,7 @@ def test_duplicates_and_empty_texts_are_reported_and_kept(folder):
     corpus = read_corpus(folder(train_tsv="text\tlabel\na\tx\n \tx\na\ty\n\tx\n"))
     assert len(corpus.splits["train"]) == 4
     [line] = [line for line in corpus.describe() if line.startswith("train")]
-    assert line == "train: 1 duplicate texts, 2 empty texts (kept)"
+    assert line == "train: 1 duplicate text, 2 empty texts (kept)"
 
 
 def test_an_ordinary_corpus_has_nothing_odd(folder):
@@ -315,7 +315,7 @@ def test_texts_that_are_also_in_train_are_reported_and_kept(folder):
     train, test = "text\tlabel\na\tx\nb\ty\n", "text\tlabel\nb\ty\nc\tx\nb\ty\n"
     corpus = read_corpus(folder(train_tsv=train, test_tsv=test, dev_tsv="text\tlabel\nd\tx\n"))
     assert corpus.describe() == [
-        "test: 1 duplicate texts, 2 texts that are also in train (kept)",
+        "test: 1 duplicate text, 2 texts that are also in train (kept)",
     ]
 
 
@@ -383,7 +383,23 @@ def test_a_folder_that_is_named_like_a_file_is_no_split(tmp_path):
         read_corpus(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["labels", "rows", "results", "ledger", "Upper", "a/b", "", ".x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "labels",
+        "rows",
+        "results",
+        "ledger",
+        "Upper",
+        "a/b",
+        "",
+        ".x",
+        "x.",
+        "con",
+        "nul.txt",
+        "com1",
+    ],
+)
 def test_a_name_that_a_cache_cannot_hold_is_refused(name):
     with pytest.raises(CorpusError, match=r"cannot name a corpus.*NAME=FOLDER"):
         Corpus(name, (), {"train": Split(["a"])})

@@ -6,16 +6,19 @@ from hypothesis import strategies as st
 
 from lefcache.errors import FeatureError
 from lefcache.feature import (
+    NAME,
     POOLS,
     Feature,
+    check_layers,
     describe_layers,
     parse_features,
     parse_layers,
+    parse_pool,
     split_list,
 )
 
 NUMBER = st.integers(-99, 99)
-MODEL = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,12}", fullmatch=True)
+MODEL = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,12}", fullmatch=True).filter(NAME.fullmatch)
 SPAN = st.tuples(NUMBER, NUMBER).filter(
     lambda ends: (ends[0] < 0) != (ends[1] < 0) or ends[0] < ends[1]
 )
@@ -230,3 +233,34 @@ def test_described_layers_can_be_read_back(numbers, last):
     assert re.fullmatch(r"[\d., last]*", words)
     if layers:
         assert parse_layers(words, 40, [*range(41), "last"]) == layers
+
+
+@pytest.mark.parametrize(
+    "name", ["con", "nul", "aux.bin", "lpt1", "com9.x", "a.", "..", ".a", "A", ""]
+)
+def test_what_some_system_cannot_name_a_folder_names_no_model(name):
+    assert not NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "e5", "qwen2.5", "console", "con-x", "null", "com10", "a-", "0"]
+)
+def test_other_names_are_fine_everywhere(name):
+    assert NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize("text", ["all", "16..32,last", "-4..-1", "0", "2~4", "1+last", "0..8/2"])
+def test_layers_can_be_checked_before_the_model_is_known(text):
+    check_layers(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1,,2", "3-5", "4~2", "lst", "1+1"])
+def test_misspelt_layers_are_refused_before_the_model_is_known(text):
+    with pytest.raises(FeatureError):
+        check_layers(text)
+
+
+def test_a_pool_may_be_called_by_its_other_name():
+    assert [parse_pool(name) for name in ("cls", "mean")] == ["first", "mean"]
+    with pytest.raises(FeatureError, match=r"no pool 'maen': .*own \(did you mean mean\?\)"):
+        parse_pool("maen")

@@ -117,3 +117,14 @@ def test_a_corpus_cannot_lead_out_of_the_folder(tmp_path):
 def test_the_json_is_readable_by_anyone(tmp_path):
     path = results.save(tmp_path, "mr", ID, {"accuracy": 0.5}, PREDICTIONS)
     assert json.loads(path.read_text())["payload"] == {"accuracy": 0.5}
+
+
+def test_where_folders_cannot_be_opened_results_are_kept_all_the_same(tmp_path, monkeypatch):
+    def on_windows(path, *_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    monkeypatch.setattr(os, "open", on_windows)
+    results.save(tmp_path, "mr", ID, {"accuracy": 0.5})
+    monkeypatch.undo()
+    assert results.find(tmp_path, "mr", ID).payload == {"accuracy": 0.5}

@@ -1,6 +1,5 @@
 """The commands that a message tells the user to type, built from what the cache itself knows."""
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from lefcache.feature import Layer, describe_layers
 from lefcache.spec import Spec
 from lefcache.stores import Store
+from lefcache.wording import command_line
 
 DEFAULT_CACHE = "lef-cache"
 SETTLED = ("dtype", "attention")  # settings whose `auto` means, on a cache, what it was made with
@@ -31,7 +31,7 @@ def extract_command(
         words += ["--layers", written]
     for pool in pools:
         words += ["--pool", pool]
-    return shlex.join([*words, *more])
+    return command_line([*words, *more])
 
 
 def command_again(

@@ -50,8 +50,8 @@ def _ourselves() -> dict[str, str | int]:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may be a number without a name
-        user = f"user {os.getuid()}"
+    except (ImportError, KeyError, OSError):  # a container's user may be without a name
+        user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
     return {"pid": os.getpid(), "host": socket.gethostname(), "user": user, "since": since}
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lefcache.cache.display import html_table
 from lefcache.cache.pages import Pages
-from lefcache.corpus import RESERVED, SPLITS
+from lefcache.corpus import SPLITS
 from lefcache.errors import FeatureError
+from lefcache.feature import RESERVED
+from lefcache.wording import did_you_mean
 
 if TYPE_CHECKING:
     from lefcache.cache.tree import Cache
@@ -40,6 +43,9 @@ class ModelNode(Node[Pages]):
     def __repr__(self) -> str:
         return f"<{self.corpus}/{self.model}: {', '.join(self) or 'no splits'}>"
 
+    def _repr_html_(self) -> str:
+        return html_table(f"{self.corpus}/{self.model}", map(Pages.describe, self.values()))
+
 
 class CorpusNode(Node[ModelNode]):
     """One corpus's models."""
@@ -59,7 +65,8 @@ class CorpusNode(Node[ModelNode]):
     def __getitem__(self, model: str) -> ModelNode:
         if model not in list(self):
             raise FeatureError(
-                f"no model '{model}' under {self.corpus}: it has {', '.join(self) or 'none'}"
+                f"no model '{model}' under {self.corpus}{did_you_mean(model, self)}: "
+                f"it has {', '.join(self) or 'none'}"
             )
         return ModelNode(self.cache, self.corpus, model)
 
@@ -69,3 +76,6 @@ class CorpusNode(Node[ModelNode]):
 
     def __repr__(self) -> str:
         return f"<{self.corpus}: {', '.join(self) or 'no models'}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.corpus, map(Pages.describe, self.all_pages()))

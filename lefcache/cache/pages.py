@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.cache.display import html_table
 from lefcache.cache.hints import by_pool, command_again, split_flags
+from lefcache.cache.layers import Layers
 from lefcache.cache.ledger import finished
 from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError, IncompleteError
@@ -30,8 +32,8 @@ class Generation:
     ledger: NDArray[np.uint32]
 
 
-class Pages(Mapping[str, Mapping[str, Matrix]]):
-    """What one model left of one split: `pages["mean"]["24"]` is an (N, D) matrix on disk."""
+class Pages(Mapping[str, Layers]):
+    """What one model left of one split: `pages["mean"][24]` is an (N, D) matrix on disk."""
 
     def __init__(self, store: Store, corpus: str, model: str, split: str) -> None:
         self.store, self.corpus, self.model, self.split = store, corpus, model, split
@@ -169,11 +171,10 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
     def _corpus_rows(self) -> dict[str, int]:
         return dict(self.store.attrs(self.corpus)["splits"])
 
-    def __getitem__(self, pool: str) -> Mapping[str, Matrix]:
+    def __getitem__(self, pool: str) -> Layers:
         if pool not in self.pools:
             raise FeatureError(f"{self.path} has no pool '{pool}': it has {', '.join(self.pools)}")
-        layers = [str(layer) for layer in self.layers(pool)]
-        return {layer: self._array(f"{pool}/{layer}") for layer in layers}
+        return Layers(self, pool)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.pools)
@@ -184,6 +185,9 @@ class Pages(Mapping[str, Mapping[str, Matrix]]):
     def __repr__(self) -> str:
         progress = "; ".join(self.progress(self.arrays)) or f"0 of {self.rows:,} rows"
         return f"<{self.path}: {progress}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.path, [self.describe()])
 
     def _name(self, feature: Feature, layer: Layer) -> str:
         """The array of one layer; FeatureError with the command, if a command can add it."""

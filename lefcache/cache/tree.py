@@ -1,25 +1,24 @@
 """The cache as a tree of corpora, models and splits, and as tables to train on."""
 
-import html
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from lefcache.cache.display import html_table
 from lefcache.cache.hints import DEFAULT_CACHE, command_again, corpus_flags, extract_command
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, register
 from lefcache.cache.writer import Request, Task, Writer, check_model, reserve
-from lefcache.corpus import RESERVED, SPLITS, UNLABELLED, Corpus, corpus_name, split_name
+from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
-from lefcache.feature import Feature, describe_layers, parse_features
+from lefcache.feature import RESERVED, Feature, parse_features
 from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
 from lefcache.stores.zarr_store import ZarrStore
-
-COLUMNS = ("corpus", "model", "split", "layers", "pools", "rows", "done_rows", "width", "dtype")
+from lefcache.wording import did_you_mean
 
 
 def open(path: str | Path | None = None) -> "Cache":
@@ -33,7 +32,7 @@ def open(path: str | Path | None = None) -> "Cache":
 class Cache(Node[CorpusNode]):
     """Every layer's vectors of every corpus and model in one folder.
 
-    `cache["sst2"]["mistral"]["train"]["mean"]["24"]` walks the tree as it lies on disk;
+    `cache["sst2"]["mistral"]["train"]["mean"][24]` walks the tree as it lies on disk;
     `cache.rows("mistral:24", split="train", data="sst2")` asks in the notation of features.
     """
 
@@ -48,6 +47,11 @@ class Cache(Node[CorpusNode]):
                 f"{path} was written by a newer lefcache (format {version}, this one knows "
                 f"{FORMAT}): upgrade lefcache"
             )
+
+    @property
+    def results(self) -> Path:
+        """Where finished studies are kept, and looked up before they are run again."""
+        return self.path / "results"
 
     # Reading
 
@@ -173,9 +177,10 @@ class Cache(Node[CorpusNode]):
         else:
             source = attrs.get("source") or data or corpus
             command = extract_command(self.path, source, model, more=corpus_flags(attrs))
+        near = did_you_mean(model, self.get(corpus, ()))
         held = "; ".join(repr(node) for node in self.values()) or "nothing yet"
         raise FeatureError(
-            f"{corpus}/{model}/{split} is not in the cache {self.path}, which holds {held}; "
+            f"{corpus}/{model}/{split} is not in the cache {self.path}{near}, which holds {held}; "
             f"add it with: {command}"
         )
 
@@ -220,7 +225,10 @@ class Cache(Node[CorpusNode]):
 
     def __getitem__(self, corpus: str) -> CorpusNode:
         if corpus not in list(self):
-            raise FeatureError(f"no corpus '{corpus}' in {self.path}: it holds {', '.join(self)}")
+            raise FeatureError(
+                f"no corpus '{corpus}' in {self.path}{did_you_mean(corpus, self)}: "
+                f"it holds {', '.join(self) or 'nothing yet'}"
+            )
         return CorpusNode(self, corpus)
 
     def __iter__(self) -> Iterator[str]:
@@ -228,22 +236,11 @@ class Cache(Node[CorpusNode]):
 
     def __repr__(self) -> str:
         lines = "".join(f"\n  {pages!r}" for node in self.values() for pages in node.all_pages())
-        return f"<Cache {self.path}{lines or ' (empty)'}>"
+        nothing = " (empty)" if self.path.exists() else " (empty: no such folder yet)"
+        return f"<Cache {self.path}{lines or nothing}>"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
-        body = ""
-        for entry in self.ls():
-            shown = entry | {
-                "layers": describe_layers(entry["layers"]),
-                "pools": ", ".join(entry["pools"]),
-            }
-            cells = "".join(f"<td>{html.escape(str(shown[name]))}</td>" for name in COLUMNS)
-            body += f"<tr>{cells}</tr>"
-        return (
-            f"<table><caption>{html.escape(str(self.path))}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return html_table(str(self.path), self.ls())
 
     def _splits(self, corpus: str, model: str) -> list[str]:
         here = self.store.children(f"{corpus}/{model}") if model not in RESERVED else []

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lefcache.corpus import RESERVED
 from lefcache.errors import ModelError
-from lefcache.feature import NAME
+from lefcache.feature import NAME, NAMES, RESERVED
+from lefcache.wording import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def resolve_model(text: str, name: str | None = None) -> ModelSource:
     chosen = name or (given if equals else re.sub(r"[^a-z0-9._-]+", "-", own.lower()))
     if not NAME.fullmatch(chosen) or chosen in RESERVED:
         raise ModelError(
-            f"'{chosen}' cannot name a model in a cache (lower-case letters, digits, '.', '_', "
-            "'-'): name it with --model NAME=SOURCE"
+            f"'{chosen}' cannot name a model in a cache ({NAMES}; not {', '.join(RESERVED)}): "
+            "name it with --model NAME=SOURCE"
         )
     return ModelSource(chosen, source, entry)
 
@@ -79,9 +79,15 @@ def locate(model: ModelSource, revision: str | None = None, remote_code: bool = 
     if folder := _carried(model.entry) or _local(source):
         return folder
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
-        raise ModelError(f"no model at '{source}': give a folder, a hub id or {_aliases()}")
+        raise ModelError(f"no model at '{source}': give a folder, a hub id or {_aliases(source)}")
     beside = [*BESIDE_WEIGHTS, "*.py"] if remote_code else [*BESIDE_WEIGHTS]
     return _cached(source, revision, beside) or _download(source, revision, beside, model)
+
+
+def on_this_machine(name: str) -> Path | None:
+    """Where the model of a short name lies; None for one that `locate` would have to download."""
+    entry = MODELS[name]
+    return _carried(entry) or _cached(entry.source, None, [*BESIDE_WEIGHTS])
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -114,8 +120,8 @@ def _absent(files: Iterable[Path]) -> list[str]:
     return [file.name for file in files if not file.is_file()]
 
 
-def _aliases() -> str:
-    return f"one of {', '.join(MODELS)}"
+def _aliases(source: str) -> str:
+    return f"one of {', '.join(MODELS)}{did_you_mean(source, MODELS)}"
 
 
 def _carried(entry: ModelEntry | None) -> Path | None:
@@ -176,6 +182,8 @@ def _download(source: str, revision: str | None, beside: list[str], model: Model
         f"get it where there is a network with `hf download {source}`, or use a copy with "
         f"--model {model.name}=FOLDER (HF_HOME names the folder of downloads)"
     )
+    if model.entry is None and "/" not in source:  # a short name misspelt, more likely than not
+        offline += f"; or give {_aliases(source)}"
     try:
         # Asking first makes a wrong name or a missing network an answer in seconds; the
         # download itself would try again and again.
@@ -191,7 +199,7 @@ def _download(source: str, revision: str | None, beside: list[str], model: Model
         )
     except hub.HFValidationError as error:
         raise ModelError(
-            f"'{source}' can be no model on the hub: give a folder, a hub id or {_aliases()}"
+            f"'{source}' can be no model on the hub: give a folder, a hub id or {_aliases(source)}"
         ) from error
     except hub.GatedRepoError as error:
         raise ModelError(
@@ -203,7 +211,7 @@ def _download(source: str, revision: str | None, beside: list[str], model: Model
     except hub.RepositoryNotFoundError as error:
         raise ModelError(
             f"the hub has no model '{source}', or you may not see it (`hf auth login`): give a "
-            f"folder, a hub id or {_aliases()}"
+            f"folder, a hub id or {_aliases(source)}"
         ) from error
     except hub.OfflineModeIsEnabled as error:
         raise ModelError(

@@ -16,7 +16,7 @@ from lefcache.extract.batching import plan_batches
 from lefcache.extract.embed import embed_in_memory
 from lefcache.extract.models import MODELS
 from lefcache.extract.pooling import POOLINGS
-from lefcache.feature import parse_layers
+from lefcache.feature import parse_layers, parse_pool
 
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not
 BATCH_TOKENS = {True: 16384, False: 1024}
@@ -83,6 +83,7 @@ def place_order(
         raise CorpusError(
             f"{corpus.name} has no split {', '.join(missing)}: it has {', '.join(corpus.splits)}"
         )
+    pools = [parse_pool(pool) for pool in pools]
     if unknown := [pool for pool in pools if pool not in POOLINGS]:
         raise FeatureError(
             f"{backbone.name} has no pool {', '.join(unknown)}: it has {', '.join(POOLINGS)}"

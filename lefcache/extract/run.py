@@ -15,6 +15,7 @@ from lefcache.extract.embed import OnSplit, embed_block
 from lefcache.extract.memory import give_back
 from lefcache.extract.order import Order, check_buffer, place_order, request_for
 from lefcache.extract.overflow import named_rows
+from lefcache.wording import count
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ def _halved(texts: list[int]) -> list[str]:
     if not texts:
         return []
     return [
-        f"{len(texts):,} batches (the largest of {max(texts):,} texts) did not fit in memory and "
-        "were halved; new caches are made faster with a lower --batch-tokens"
+        f"{count(len(texts), 'batch', 'batches')} (the largest of {count(max(texts), 'text')}) "
+        "did not fit in memory; halved, and new caches are made faster with a lower --batch-tokens"
     ]
 
 

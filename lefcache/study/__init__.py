@@ -1,6 +1,7 @@
 """Questions asked of a cache: which layer, which features together. No language model is needed."""
 
 from lefcache.study.fuse import Estimate, Fused, fuse
+from lefcache.study.identity import check_tables
 from lefcache.study.probes import PROBES, Probed, Setup
 from lefcache.study.sweep import Row, Sweep, sweep
 
@@ -12,6 +13,7 @@ __all__ = [
     "Row",
     "Setup",
     "Sweep",
+    "check_tables",
     "fuse",
     "sweep",
 ]

@@ -28,7 +28,7 @@ BY_LEFT_OUT = "leave-one-out"
 def check_tables(tables: Mapping[str, Table], seeds: Sequence[int]) -> None:
     """Refuse at once what would otherwise fail after hours of training."""
     if "train" not in tables:
-        raise CorpusError("a study learns from the split train: give the corpus one")
+        raise CorpusError("a study learns from the split train: give the corpus one with labels")
     if unknown := sorted(set(tables) - set(SPLITS)):
         raise CorpusError(f"no use for the split {unknown[0]}: a study takes {', '.join(SPLITS)}")
     if not seeds:

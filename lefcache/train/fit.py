@@ -18,6 +18,7 @@ from lefcache.rows import Table
 from lefcache.train.head import Head
 from lefcache.train.protocol import Part, check_split, labelled, training_parts
 from lefcache.train.stats import accuracy, macro_f1
+from lefcache.wording import count
 
 EVAL_ROWS = 4096
 
@@ -32,7 +33,7 @@ class Epoch:
     val_accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trained:
     """What `train` measured; the test's fields are None without a test table.
 
@@ -55,6 +56,14 @@ class Trained:
     dropped: int
     seconds: float
     history: tuple[Epoch, ...]
+
+    def __repr__(self) -> str:
+        tested = ""
+        if self.test_accuracy is not None:
+            tested = f", {self.test_accuracy:.1%} of {count(self.n_test, 'test row')}"
+        judged = count(self.n_val, "validation row")
+        best = f"epoch {self.best_epoch} of {len(self.history)}"
+        return f"<Trained: {self.val_accuracy:.1%} of {judged}{tested}, at {best}>"
 
 
 @dataclass(frozen=True)

@@ -89,3 +89,14 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path):
 def test_what_the_holder_raises_passes_through_unchanged(tmp_path):
     with pytest.raises(OSError, match=r"^mine$"), exclusive(tmp_path, "a"):
         raise OSError("mine")
+
+
+def test_a_user_without_a_name_can_hold_a_lock(tmp_path, monkeypatch):
+    def nobody():
+        raise ImportError("no module named pwd")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.delattr("os.getuid")
+    busy = pytest.raises(BusyError, match="of somebody on")
+    with exclusive(tmp_path, "a"), busy, exclusive(tmp_path, "a"):
+        pass

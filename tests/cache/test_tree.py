@@ -81,6 +81,64 @@ def test_the_tree_is_walked_as_it_lies_on_disk(filled):
     assert (filled.path / "tiny/fake/train/mean/2/c/0/0").is_file()
 
 
+@pytest.mark.parametrize(
+    ("layer", "stored"), [(2, "2"), ("2", "2"), (-1, "3"), ("-2", "2"), ("last", "last")]
+)
+def test_a_layer_has_many_names(filled, layer, stored):
+    layers = filled["tiny"]["fake"]["train"]["mean"]
+    assert layer in layers
+    file = filled.path / f"tiny/fake/train/mean/{stored}/c/0/0"
+    assert layers[layer].extents[0].path == str(file)
+
+
+def test_last_is_a_layer_also_where_it_is_another_ones_second_name(cache, make_corpus):
+    backbone = FakeBackbone()
+    backbone.layers, backbone.aliases = (0, 1, 2, 3), {"last": 3}
+    extract(backbone, make_corpus(3), cache)
+    layers = cache["tiny"]["fake"]["train"]["mean"]
+    assert list(layers) == ["0", "1", "2", "3"]
+    assert "last" in layers
+    assert layers["last"].extents == layers[3].extents
+
+
+@pytest.mark.parametrize("layer", [7, "7", -9, "x", "all", None, 1.5])
+def test_what_is_no_layer_is_an_error_that_lists_them(filled, layer):
+    layers = filled["tiny"]["fake"]["train"]["mean"]
+    assert layer not in layers
+    with pytest.raises(FeatureError, match=r"it has 0\.\.3, last|LAYER is a number|several|-4"):
+        layers[layer]
+
+
+def test_a_mean_of_layers_is_computed(filled):
+    layers = filled["tiny"]["fake"]["train"]["mean"]
+    both = (np.asarray(layers[1], np.float32) + np.asarray(layers[2], np.float32)) / 2
+    np.testing.assert_array_equal(layers["1+2"], both)
+
+
+def test_a_layer_that_is_not_whole_is_there_and_says_how_to_finish_it(interrupted):
+    layers = interrupted["odd-name"]["fake"]["train"]["max"]
+    assert 1 in layers
+    with pytest.raises(IncompleteError, match="lef extract"):
+        layers[1]
+
+
+@pytest.mark.parametrize(
+    ("look", "meant"),
+    [
+        (lambda cache: cache["tinny"], "tiny"),
+        (lambda cache: cache["tiny"]["fakes"], "fake"),
+        (lambda cache: cache.rows("fakke:1", data="tiny"), "fake"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_offered(filled, look, meant):
+    with pytest.raises(FeatureError, match=rf"did you mean {meant}\?"):
+        look(filled)
+
+
+def test_results_lie_in_the_cache(cache):
+    assert cache.results == cache.path / "results"
+
+
 def test_every_level_is_a_mapping(filled):
     assert list(filled) == ["tiny"]
     assert list(filled["tiny"]) == ["fake"]
@@ -117,14 +175,22 @@ def test_what_is_reserved_is_no_model(filled, name):
 
 def test_repr_shows_what_is_inside(filled, tmp_path):
     assert "tiny/fake/train: 9 of 9 rows; mean: layers 0..3, last" in repr(filled)
-    assert "(empty)" in repr(open_cache(tmp_path / "none"))
+    assert repr(open_cache(tmp_path / "none")).endswith("none (empty: no such folder yet)>")
+    (tmp_path / "there").mkdir()
+    assert repr(open_cache(tmp_path / "there")).endswith("there (empty)>")
+    assert repr(filled["tiny"]["fake"]["train"]["max"]) == (
+        "<tiny/fake/train/max: layers 0..3, last>"
+    )
     assert repr(filled["tiny"]) == "<tiny: fake>"
     assert repr(filled["tiny"]["fake"]) == "<tiny/fake: train, test>"
 
 
 def test_html_shows_what_is_inside(filled):
     page = filled._repr_html_()
-    assert page.startswith("<table>")
+    corpus = filled["tiny"]
+    for place in (filled, corpus, corpus["fake"], corpus["fake"]["train"]):
+        assert place._repr_html_().startswith("<table>")
+        assert "<td>9</td>" in place._repr_html_()
     for cell in ("tiny", "fake", "0..3, last", "mean, max", "float16"):
         assert f"<td>{cell}</td>" in page
 

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from lefcache.errors import ModelError
 from lefcache.extract import load_backbone, resolve_model
 from lefcache.extract.identity import tokenizer_hash
-from lefcache.extract.models import locate, weight_files
+from lefcache.extract.models import MODELS, ModelEntry, locate, on_this_machine, weight_files
 
 FLOAT32 = {"dtype": "float32", "device": "cpu"}
 COMMIT = "0" * 40
@@ -210,3 +210,20 @@ def test_a_folder_with_an_equals_sign_is_a_folder(model_folder, tmp_path, monkey
     assert resolve_model("lr=3").source == "lr=3"
     named = resolve_model(f"mine={tmp_path / 'lr=3'}")
     assert (named.name, named.source) == ("mine", str(tmp_path / "lr=3"))
+
+
+def test_what_is_on_this_machine_is_found_without_a_network(sharded, hub, monkeypatch):
+    monkeypatch.setitem(MODELS, "mine", ModelEntry("org/whole"))
+    assert on_this_machine("mine") is None
+    folder = hub(sharded, "org/whole")
+    assert on_this_machine("mine") == folder
+    (folder / "config.json").unlink()
+    assert on_this_machine("mine") is None
+
+
+def test_a_misspelt_short_name_is_told_the_right_ones():
+    with pytest.raises(ModelError, match=r"one of .*mistral.*did you mean minilm\?"):
+        locate(resolve_model("minilmm"))
+    with pytest.raises(ModelError) as raised:
+        locate(resolve_model("org/minilmm"))
+    assert "did you mean" not in str(raised.value)

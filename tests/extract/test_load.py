@@ -46,7 +46,7 @@ def test_as_wins_over_the_folder(model_folder):
     assert load_backbone(str(model_folder("bert")), name="other", **FLOAT32).name == "other"
 
 
-@pytest.mark.parametrize("name", ["Mine", "labels", "results", "a b", "-x", ""])
+@pytest.mark.parametrize("name", ["Mine", "labels", "results", "a b", "-x", "", "aux", "x."])
 def test_a_name_that_a_cache_cannot_hold_is_refused(model_folder, name):
     with pytest.raises(ModelError, match=r"cannot name a model.*NAME=SOURCE"):
         load_backbone(f"{name}={model_folder('bert')}", **FLOAT32)

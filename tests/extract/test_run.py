@@ -374,7 +374,7 @@ def test_a_changed_text_is_refused_before_the_model_runs(run, make_corpus, count
         ({"layers": "9"}, FeatureError, "no layer 9 in this model: it has 0..3, last"),
         ({"layers": "3..1"}, FeatureError, "empty"),
         ({"layers": "1,,2"}, FeatureError, "empty item"),
-        ({"pools": ["median"]}, FeatureError, "no pool median"),
+        ({"pools": ["median"]}, FeatureError, "no pool 'median'"),
         ({"splits": ["dev2"]}, CorpusError, "no split 'dev2'"),
         ({"block_rows": 12}, FeatureError, "power of two"),
     ],

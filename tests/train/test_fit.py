@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -209,3 +210,12 @@ def test_training_never_imports_a_language_model():
         "import sys; sys.modules['transformers'] = None; import lefcache.train, lefcache.study"
     )
     subprocess.run([sys.executable, "-c", blocked], check=True)
+
+
+def test_a_result_is_shown_in_one_line(split):
+    _, trained = train(split(40), TINY, test=split(10, split="test"))
+    assert repr(trained).count("\n") == 0
+    assert re.fullmatch(
+        r"<Trained: [\d.]+% of \d+ validation rows?, [\d.]+% of 10 test rows, at epoch \d+ of \d+>",
+        repr(trained),
+    )

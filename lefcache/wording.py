@@ -1,0 +1,28 @@
+"""The words that messages share: how many of a thing, what was meant, what to type next."""
+
+import os
+import shlex
+from collections.abc import Iterable
+
+
+def count(number: int, thing: str, several: str = "") -> str:
+    """`1 text`, `1,802 texts`; a plural that takes more than an s is given."""
+    return f"{number:,} {thing if number == 1 else several or f'{thing}s'}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean minilm?)` after a word that is nearly a known one, otherwise nothing."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower(), list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def command_line(words: Iterable[object]) -> str:
+    """A command to type, quoted for the shell of this system."""
+    written = [str(word) for word in words]
+    if os.name == "nt":  # neither cmd nor PowerShell knows the quotes of a POSIX shell
+        from subprocess import list2cmdline
+
+        return list2cmdline(written)
+    return shlex.join(written)

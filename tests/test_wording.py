@@ -1,0 +1,32 @@
+import os
+import shlex
+
+import pytest
+
+from lefcache.wording import command_line, count, did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 texts"), (1, "1 text"), (2, "2 texts"), (1802, "1,802 texts")]
+)
+def test_one_is_singular(number, words):
+    assert count(number, "text") == words
+
+
+def test_an_odd_plural_is_given():
+    assert (count(1, "batch", "batches"), count(3, "batch", "batches")) == ("1 batch", "3 batches")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("minilmm", "minilm"), ("Mistral", "mistral"), ("gpt", ""), ("", "")]
+)
+def test_only_a_near_word_is_offered(word, meant):
+    offered = did_you_mean(word, ("llama2", "mistral", "minilm"))
+    assert offered == (f" (did you mean {meant}?)" if meant else "")
+
+
+def test_a_command_is_quoted_for_the_shell_of_the_system(monkeypatch):
+    words = ["lef", "ls", "--cache", "my data's"]
+    assert shlex.split(command_line(words)) == words
+    monkeypatch.setattr(os, "name", "nt")
+    assert command_line(words) == 'lef ls --cache "my data\'s"'
