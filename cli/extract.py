@@ -1,14 +1,13 @@
 """`lef extract`: run a frozen model once and keep every layer."""
 
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import cache_words, duration, print_json, progress, say, size
+from cli.candidates import models as known_models
+from cli.output import cache_words, duration, interrupted, print_json, progress, say, size
 from cli.params import (
     cache_option,
     data_option,
@@ -17,14 +16,13 @@ from cli.params import (
     json_option,
     settings_options,
 )
-from lefcache.errors import StorageError
+from lefcache.errors import LefError, StorageError
 from lefcache.spec import Spec
+from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache import Cache, Corpus
     from lefcache.extract import Backbone, Estimate, Order, Receipt
-
-INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 
 
 @click.command("extract", short_help="Run a frozen model once; keep every layer.")
@@ -33,6 +31,7 @@ INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
     "models",
     required=True,
     multiple=True,
+    shell_complete=known_models,
     help="A short name (mistral, minilm, ...), hub id or folder, or NAME= and one of these; "
     "may be repeated.",
 )
@@ -81,15 +80,27 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
         raise click.UsageError("--as names one model; write NAME=SOURCE for each of several")
     if options["all_layers"] and options["layers"]:
         raise click.UsageError("--all-layers and --layers exclude each other")
+    _check_spelling(options)
     try:
         corpus, cache = _open(options)
         documents = [_extract(model, name, corpus, cache, options) for model in models]
     except KeyboardInterrupt:
-        say("\nInterrupted. Every finished block is safe in the cache. Go on with:")
-        say(f"  {shlex.join(['lef', *sys.argv[1:]])}")
-        sys.exit(INTERRUPTED)
+        interrupted(". Every finished block is safe in the cache. Go on with:\n  ")
     if options["as_json"]:
         print_json(documents[0] if len(documents) == 1 else documents)
+
+
+def _check_spelling(options: dict[str, Any]) -> None:
+    """Refuse what no model and no corpus has, before a model is loaded for minutes."""
+    from lefcache.corpus import split_name
+    from lefcache.feature import check_layers, parse_pool
+
+    if options["layers"]:
+        check_layers(options["layers"])
+    for pool in options["pools"]:
+        parse_pool(pool)
+    for split in options["splits"].split(",") if options["splits"] else ():
+        split_name(split.strip())
 
 
 def _open(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
@@ -111,7 +122,7 @@ def _open(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
     say(
         f"{corpus.name}: "
         + ", ".join(f"{split} {len(rows):,}" for split, rows in corpus.splits.items())
-        + f" rows, {len(corpus.classes)} classes"
+        + f" rows, {count(len(corpus.classes), 'class', 'classes')}"
     )
     for line in corpus.describe():
         say(f"  note: {line}")
@@ -167,7 +178,7 @@ def _extract(
             load_seconds=load_seconds,
             on_progress=lambda batch: advance(batch.split, batch.rows, batch.tokens),
         )
-    _report(receipt, len(backbone.notes), options)
+    _report(receipt, len(backbone.notes), cache, options)
     return receipt.to_json()
 
 
@@ -175,7 +186,7 @@ def _announce(
     backbone: "Backbone", order: "Order", expected: "Estimate", load_seconds: float
 ) -> None:
     say(
-        f"{backbone.name}: {backbone.depth} blocks, width {backbone.width}, "
+        f"{backbone.name}: {count(backbone.depth, 'block')}, width {backbone.width}, "
         f"loaded in {duration(load_seconds)} on {backbone.provenance['device']}"
     )
     for line in backbone.notes:
@@ -185,28 +196,44 @@ def _announce(
         return
     there = max(0, expected.rows_in_all - expected.rows)
     say(
-        f"  to compute: {expected.rows:,} rows"
+        f"  to compute: {count(expected.rows, 'row')}"
         + (f" ({there:,} are in the cache already)" if there else "")
-        + f", about {expected.tokens:,} tokens, about {duration(expected.seconds)}"
+        + f", about {count(expected.tokens, 'token')}, about {duration(expected.seconds)}"
     )
     say(
-        f"  to write: {expected.arrays} arrays of {size(expected.bytes_per_array)}, "
+        f"  to write: {count(expected.arrays, 'array')} of {size(expected.bytes_per_array)}, "
         f"{size(expected.bytes)} in all; {size(expected.free_bytes)} free on that disk"
     )
 
 
-def _report(receipt: "Receipt", known: int, options: dict[str, Any]) -> None:
+def _report(receipt: "Receipt", known: int, cache: "Cache", options: dict[str, Any]) -> None:
     # With --json, stdout belongs to the document.
     write = say if options["as_json"] else click.echo
     for line in receipt.notes[known:]:
         write(f"  note: {line}")
     rate = receipt.rows / receipt.seconds if receipt.computed_blocks else 0.0
     write(
-        f"  done: {receipt.rows:,} rows, {receipt.tokens:,} tokens, {receipt.truncated:,} texts "
-        f"cut; {receipt.computed_blocks} blocks computed, {receipt.skipped_blocks} there before; "
+        f"  done: {count(receipt.rows, 'row')}, {count(receipt.tokens, 'token')}, "
+        f"{count(receipt.truncated, 'text')} cut; "
+        f"{count(receipt.computed_blocks, 'block')} computed, {receipt.skipped_blocks} there "
+        f"before; "
         f"{duration(receipt.seconds)}"
         + (f", {rate:,.0f} rows/s" if not receipt.skipped_blocks and rate else "")
     )
-    where = cache_words(options["cache"])
     write(f"  {size(receipt.bytes)} in {receipt.path}")
-    write(f"Next: lef sweep{where} --data {receipt.corpus} --models {receipt.model}")
+    write(_next(receipt, cache, options["cache"]))
+
+
+def _next(receipt: "Receipt", cache: "Cache", folder: str) -> str:
+    """The sweep that comes next, or what it would refuse, with what to do instead."""
+    from lefcache.study import check_tables
+
+    pages, *_ = cache[receipt.corpus][receipt.model].values()
+    # A model's name alone stands for its layers pooled by their mean.
+    models = receipt.model if "mean" in pages.pools else f"{receipt.model}:all@{pages.pools[0]}"
+    try:
+        check_tables(cache.tables(models, receipt.corpus), seeds=[0])
+    except LefError as error:
+        lacking = cache.unextracted(models, receipt.corpus)
+        return f"Before lef sweep can run: {'; '.join(lacking) or error}"
+    return f"Next: lef sweep{cache_words(folder)} --data {receipt.corpus} --models {models}"

@@ -1,41 +1,33 @@
 """`lef fuse`: several features in one head."""
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import cache_words, duration, percent, print_json, print_table, say
-from cli.params import (
-    cache_option,
-    data_option,
-    device_option,
-    given,
-    json_option,
-    settings_options,
-)
+from cli.output import cache_words, deliver, duration, percent, print_table, say
+from cli.params import given, spelled, study_options
 from lefcache.recipe import Recipe
+from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
     from lefcache.study import Estimate, Fused
 
 
+CSV = ("figure", "mean", "std", "ci95_low", "ci95_high", "n")
+FIGURES = {
+    "val_accuracy": "accuracy, validation",
+    "test_accuracy": "accuracy, test",
+    "test_macro_f1": "macro F1, test",
+}
+
+
 @click.command("fuse", short_help="Train one head on several features together.")
-@click.option(
-    "--models",
-    required=True,
-    help="Features, for example llama2:24,nvembed:last; a range such as e5:4..8 is several.",
+@study_options(
+    "Features, for example llama2:24,nvembed:last; a range such as e5:4..8 is several.",
+    "Heads to train.",
 )
-@data_option
-@click.option(
-    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Heads to train."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="The first seed.")
-@settings_options(Recipe)
-@cache_option
-@device_option
-@json_option
-def command(models: str, data: str | None, as_json: bool, **options: Any) -> None:
+def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Project each feature to a common width, fuse them, and train a classifier on the result.
 
     The epoch is chosen on validation (the corpus's own, else a part of train); the test is read
@@ -53,49 +45,67 @@ def command(models: str, data: str | None, as_json: bool, **options: Any) -> Non
     tables = cache.tables(models, data)
     for line in cache.unextracted(models, data):
         say(f"  note: {line}")
+    settings = given(Recipe, options)
     found = fuse(
         tables,
-        Recipe(**given(Recipe, options)),
+        Recipe(**settings),
         seeds=options["seeds"],
         first_seed=options["seed"],
         device=options["device"],
-        results=Path(options["cache"]) / "results",
+        results=cache.results,
         on_seed=lambda seed, _, run: say(
             f"  seed {seed}: {percent(run.val_accuracy)} % on validation at epoch "
             f"{run.best_epoch}, {duration(run.seconds)}"
         ),
     )
-    if as_json:
-        print_json(found.to_json())
-    else:
-        _report(found, options["cache"])
+    rows = list(_figures(found))
+    deliver(
+        form, found.to_json(), CSV, rows, lambda: _report(found, rows, options["cache"], settings)
+    )
 
 
-def _report(found: "Fused", cache: str) -> None:
+def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
+    """A row for each figure that was measured."""
+    for name in FIGURES:
+        figure: Estimate | None = getattr(found, name)
+        if figure is not None:
+            low, high = figure.ci95
+            yield {
+                "figure": name,
+                "mean": figure.mean,
+                "std": figure.std if found.seeds > 1 else None,
+                "ci95_low": low,
+                "ci95_high": high,
+                "n": found.n_val if name == "val_accuracy" else found.n_test,
+            }
+
+
+def _report(
+    found: "Fused", figures: list[dict[str, Any]], cache: str, settings: dict[str, Any]
+) -> None:
     title = f"{found.corpus}: {' + '.join(found.features)}, {found.op}"
-    rows = [_row("accuracy, validation", found.val_accuracy, found.n_val)]
-    if found.test_accuracy and found.test_macro_f1:
-        rows.append(_row("accuracy, test", found.test_accuracy, found.n_test))
-        rows.append(_row("macro F1, test", found.test_macro_f1, found.n_test))
+    rows = [
+        [
+            FIGURES[row["figure"]],
+            percent(row["mean"]),
+            "" if row["std"] is None else percent(row["std"]),
+            f"[{percent(row['ci95_low'])}, {percent(row['ci95_high'])}]",
+            f"{row['n']:,}",
+        ]
+        for row in figures
+    ]
     print_table(title, ["", ">%", ">± seeds", "95 % interval", ">n"], rows)
     epochs = ", ".join(str(epoch) for epoch in found.best_epochs)
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
     click.echo(
-        f"{found.n_train:,} rows to train on; epoch {epochs} of {found.recipe['epochs']} chosen by "
-        f"{found.selected_by}; {found.seeds} {'seeds' if found.seeds > 1 else 'seed'}, "
-        f"0 forward passes, {took}."
+        f"{count(found.n_train, 'row')} to train on; epoch {epochs} of {found.recipe['epochs']} "
+        f"chosen by {found.selected_by}; {count(found.seeds, 'seed')}, 0 forward passes, {took}."
     )
     if found.recipe["epochs"] in found.best_epochs:
         click.echo(
             "The last epoch was the best: the head was still learning; raise --epochs or --lr."
         )
     if found.seeds == 1:
-        again = f"--data {found.corpus} --models {','.join(found.features)} --op {found.op}"
+        flags = ["--data", found.corpus, "--models", ",".join(found.features), *spelled(settings)]
         click.echo("One seed: these intervals cover the texts only, not the luck of training.")
-        click.echo(f"Next: lef fuse{cache_words(cache)} {again} --seeds 5")
-
-
-def _row(name: str, figure: "Estimate", rows: int) -> list[str]:
-    low, high = figure.ci95
-    spread = percent(figure.std) if len(figure.values) > 1 else ""
-    return [name, percent(figure.mean), spread, f"[{percent(low)}, {percent(high)}]", f"{rows:,}"]
+        click.echo(f"Next: lef fuse{cache_words(cache)} {command_line([*flags, '--seeds', '5'])}")

@@ -1,15 +1,32 @@
 """`lef ls`: what is in the cache, and the command that finishes what is not."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
-from cli.output import print_json, print_table, say, size, visible
-from cli.params import cache_option, json_option
+from cli.output import deliver, print_table, say, size, visible
+from cli.params import cache_option, form_options
+
+CSV = (
+    "corpus",
+    "model",
+    "split",
+    "layers",
+    "pools",
+    "rows",
+    "done_rows",
+    "width",
+    "dtype",
+    "bytes",
+    "resume",
+)
 
 
 @click.command("ls", short_help="List what is in the cache.")
 @cache_option
-@json_option
-def command(cache: str, as_json: bool) -> None:
+@form_options
+def command(cache: str, form: str) -> None:
     """List every corpus, model and split in the cache with its layers, rows and size.
 
     An interrupted extraction is shown with the command that finishes it.
@@ -18,14 +35,27 @@ def command(cache: str, as_json: bool) -> None:
     Examples:
       lef ls
       lef ls --cache /data/lef-cache --json
+      lef ls --csv > cache.csv
     """
     import lefcache
     from lefcache.feature import describe_layers
 
     entries = lefcache.open(cache).ls()
-    if as_json:
-        print_json(entries)
-        return
+    # Layers and pools as --layers takes them, and as one writes several pools.
+    rows = [
+        entry
+        | {
+            "layers": describe_layers(entry["layers"]).replace(" ", ""),
+            "pools": ",".join(entry["pools"]),
+        }
+        for entry in entries
+    ]
+    deliver(form, entries, CSV, rows, lambda: _show(cache, entries))
+
+
+def _show(cache: str, entries: Sequence[dict[str, Any]]) -> None:
+    from lefcache.feature import describe_layers
+
     if not entries:
         say(f"{cache} is empty. Start with: lef extract --model minilm")
         return
@@ -36,7 +66,7 @@ def command(cache: str, as_json: bool) -> None:
         whole = entry["done_rows"] == entry["rows"]
         rows.append(
             [
-                f"{entry['corpus']}/{entry['model']}/{entry['split']}",
+                _key(entry),
                 describe_layers(entry["layers"]),
                 ", ".join(entry["pools"]),
                 done if whole else f"{done} of {entry['rows']:,}",
@@ -48,7 +78,10 @@ def command(cache: str, as_json: bool) -> None:
     print_table(cache, columns, rows)
     for entry in entries:
         if entry["resume"]:
-            key = f"{entry['corpus']}/{entry['model']}/{entry['split']}"
             left = "; ".join(entry["unfinished"])
-            click.echo(f"\n{key} is not finished ({left}). Go on with:")
+            click.echo(f"\n{_key(entry)} is not finished ({left}). Go on with:")
             click.echo(f"  {visible(entry['resume'])}")
+
+
+def _key(entry: dict[str, Any]) -> str:
+    return f"{entry['corpus']}/{entry['model']}/{entry['split']}"

@@ -1,14 +1,21 @@
 """The command `lef` and its subcommands, each imported only when it is needed."""
 
+import os
+import sys
 from importlib import import_module
+from io import TextIOWrapper
+from typing import Any
 
 import click
 
 from lefcache.errors import LefError
 from lefcache.version import __version__
+from lefcache.wording import did_you_mean
 
 # In the order in which one uses them; each lives in `cli/<name>.py` as `command`.
-COMMANDS = ("extract", "ls", "show", "sweep", "fuse")
+COMMANDS = ("extract", "ls", "show", "sweep", "fuse", "models", "completion")
+
+COMPLETE = "_LEF_COMPLETE"  # the variable with which a shell asks what a word may become
 
 EPILOG = """\b
 First steps, with nothing to download:
@@ -21,6 +28,16 @@ First steps, with nothing to download:
 class Commands(click.Group):
     """Subcommands by name; a LefError ends any of them with one line and exit code 1."""
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the words of the command line, or complete them where a shell asks for that."""
+        for stream in (sys.stdout, sys.stderr):
+            # A console that knows no bars of blocks shows question marks, not a traceback.
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        if COMPLETE in os.environ:
+            import_module("cli.completion")  # it tells click how bash cuts words
+        return super().main(*args, complete_var=COMPLETE, **extra)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of use."""
         return list(COMMANDS)
@@ -32,13 +49,27 @@ class Commands(click.Group):
         command: click.Command = import_module(f"cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names; a misspelt one is told what it is near to."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = did_you_mean(name, COMMANDS)
+            ctx.fail(f"No such command '{name}'{near}: there are {', '.join(COMMANDS)}.")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Run a subcommand; a user's mistake is one line on stderr, never a traceback."""
+        """Run a subcommand; a mistake or Ctrl-C is a line on stderr, never a traceback."""
         try:
             return super().invoke(ctx)
         except LefError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(1)
+        except KeyboardInterrupt:
+            from cli.output import interrupted
+
+            interrupted("; nothing is left half-written. Start again with: ")
 
 
 @click.command(

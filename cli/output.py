@@ -1,11 +1,14 @@
-"""How things look: JSON on stdout, tables for people, progress and plans on stderr."""
+"""How things look: JSON and csv on stdout, tables for people, progress and plans on stderr."""
 
+import csv
+import io
 import json
-import shlex
+import os
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import click
 from rich.console import Console, JustifyMethod
@@ -14,9 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.params import DEFAULT_CACHE
+from lefcache.wording import command_line
 
 BAR = 24  # characters of a full bar
 LOG_SECONDS = 30.0  # between two lines of progress where there is no terminal
+INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 NO_TERMINAL_WIDTH = 160  # files and pipes have no width; a table should not be squeezed for them
 
 
@@ -30,11 +35,36 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
 
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """The rows of `--csv` under a header: numbers as they are, true and false, nothing for None."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells = (row[name] for name in columns)
+        writer.writerow(str(cell).lower() if isinstance(cell, bool) else cell for cell in cells)
+    click.echo(text.getvalue(), nl=False)
+
+
+def deliver(
+    form: str,
+    document: Any,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    show: Callable[[], None],
+) -> None:
+    """What a command found, in the form that was asked for; `show` prints it for a person."""
+    if form == "json":
+        print_json(document)
+    elif form == "csv":
+        print_csv(columns, rows)
+    else:
+        show()
+
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; a column whose name starts with '>' is set flush right."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=NO_TERMINAL_WIDTH)
+    console = _console()
     table = Table(
         title=Text(visible(title)),
         title_justify="left",
@@ -48,6 +78,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     console.print(table)
+
+
+def _console(stderr: bool = False) -> Console:
+    """Where rich writes: with NO_COLOR or a dumb terminal, not even bold."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
+    console = Console(stderr=stderr, highlight=False, color_system=None if plain else "auto")
+    if not (stderr or console.is_terminal):
+        console.width = NO_TERMINAL_WIDTH
+    return console
 
 
 def visible(text: str) -> str:
@@ -98,10 +137,10 @@ class Advance(Protocol):
 @contextmanager
 def progress(label: str, rows: int) -> Iterator[Advance]:
     """A bar with rows/s, tokens/s and time left; a line now and then where there is no terminal."""
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     if rows == 0:
         yield lambda split, rows, tokens: None
-    elif console.is_terminal:
+    elif console.is_terminal and not console.is_dumb_terminal:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),  # in all narrow enough for 80 characters
@@ -156,11 +195,30 @@ class _Log:
 
 def cache_words(cache: str) -> str:
     """` --cache FOLDER` for a command to type next, or nothing for the default folder."""
-    return "" if cache == DEFAULT_CACHE else f" --cache {shlex.quote(cache)}"
+    return "" if cache == DEFAULT_CACHE else f" {command_line(['--cache', cache])}"
 
 
 def facts(values: Mapping[str, Any], indent: str = "  ") -> None:
     """Names and values, one a line, on stdout."""
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
-        click.echo(f"{indent}{name:<{width}}  {visible(str(value))}")
+        click.echo(f"{indent}{name:<{width}}  {visible(plain(value))}".rstrip())
+
+
+def plain(value: Any) -> str:
+    """A value as a person writes it: no brackets around lists, no Python words."""
+    if value is None or value in ("", [], {}):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(each) for each in value)
+    return str(value)
+
+
+def interrupted(what: str) -> NoReturn:
+    """End a command that Ctrl-C stopped, with what became of it and the command that repeats it."""
+    say(f"\nInterrupted{what}{command_line(['lef', *sys.argv[1:]])}")
+    sys.exit(INTERRUPTED)

@@ -1,10 +1,13 @@
 """Flags that several commands share, and flags made from a dataclass of settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from typing import Any, TypeVar
 
 import click
+
+from cli.candidates import corpora, features
+from lefcache.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,6 +23,7 @@ cache_option = click.option(
 data_option = click.option(
     "--data",
     envvar="LEF_DATA",
+    shell_complete=corpora,
     help="The corpus: its name in the cache, a folder with train.tsv|csv|jsonl|parquet and so on, "
     "NAME=FOLDER, or 'demo' (or $LEF_DATA; default: the only one in the cache, else demo).",
 )
@@ -29,6 +33,53 @@ json_option = click.option(
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
 )
+
+
+def form_options(command: Command) -> Command:
+    """The flags `--json` and `--csv` of a command that prints a table; the value is `form`."""
+    for form, what in (("csv", "comma-separated rows"), ("json", "one JSON document")):
+        command = click.option(
+            f"--{form}",
+            is_flag=True,
+            expose_value=False,
+            callback=_choose_form,
+            help=f"Print {what} on stdout, nothing else.",
+        )(command)
+    return command
+
+
+def _choose_form(ctx: click.Context, option: click.Parameter, chosen: bool) -> None:
+    form = ctx.params.setdefault("form", "table")
+    if chosen and form != "table":
+        raise click.UsageError("--json and --csv exclude each other")
+    if chosen:
+        ctx.params["form"] = option.name
+
+
+def study_options(
+    models_help: str, seeds_help: str, *own: Callable[[Any], Any]
+) -> Callable[[Command], Command]:
+    """The flags of every command that trains heads on features of the cache, and its own ones."""
+    options: tuple[Callable[[Any], Any], ...] = (
+        click.option("--models", required=True, shell_complete=features, help=models_help),
+        data_option,
+        click.option(
+            "--seeds", type=click.IntRange(1), default=1, show_default=True, help=seeds_help
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="The first seed."),
+        *own,
+        settings_options(Recipe),
+        cache_option,
+        device_option,
+        form_options,
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def settings_options(settings: type) -> Callable[[Command], Command]:
@@ -51,6 +102,15 @@ def given(settings: type, values: dict[str, Any]) -> dict[str, Any]:
     """The settings among a command's values that the user gave."""
     names = [each.name for each in fields(settings) if each.metadata]
     return {name: values[name] for name in names if values[name] is not None}
+
+
+def spelled(values: Mapping[str, Any]) -> list[str]:
+    """Settings as the flags that give them again."""
+    words = []
+    for name, value in values.items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
+    return words
 
 
 def _flag(each: Field[Any]) -> Callable[[Command], Command]:

@@ -1,21 +1,24 @@
 """`lef show KEY`: everything the cache knows about a corpus, a model or a split."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import facts, print_json, size
-from cli.params import cache_option, json_option
+from cli.candidates import keys
+from cli.output import deliver, facts, plain, size
+from cli.params import cache_option, form_options
+from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache.cache import Cache, Pages
 
 
 @click.command("show", short_help="Show what one entry was made from.")
-@click.argument("key")
+@click.argument("key", shell_complete=keys)
 @cache_option
-@json_option
-def command(key: str, cache: str, as_json: bool) -> None:
+@form_options
+def command(key: str, cache: str, form: str) -> None:
     """Show a corpus (sst2), a model's extraction (sst2/mistral) or a split (sst2/mistral/train).
 
     A split shows its settings, where it was made, its arrays, and tokens and truncations.
@@ -24,6 +27,7 @@ def command(key: str, cache: str, as_json: bool) -> None:
     Examples:
       lef show demo/minilm/train
       lef show demo --json
+      lef show demo/minilm --csv
     """
     import lefcache
 
@@ -32,16 +36,17 @@ def command(key: str, cache: str, as_json: bool) -> None:
     if len(parts) > 3:
         raise click.UsageError("KEY is corpus, corpus/model or corpus/model/split")
     document = _describe(opened, parts)
-    if as_json:
-        print_json(document)
-        return
-    click.echo(key)
+    rows = ({"key": name, "value": value} for name, value in _flat(document))
+    deliver(form, document, ("key", "value"), rows, lambda: _show(key, document))
+
+
+def _flat(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """`spec.dtype` and the like with their plain values."""
     for name, value in document.items():
-        if isinstance(value, dict):
-            click.echo(f"{name}")
-            facts(value)
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
         else:
-            facts({name: value}, indent="")
+            yield f"{above}{name}", plain(value) if isinstance(value, list | tuple) else value
 
 
 def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
@@ -59,19 +64,55 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
     for name in pages.arrays:
         info = pages.store.info(f"{pages.path}/{name}")
         assert info is not None
-        shape = " x ".join(f"{length:,}" for length in info.shape)
-        arrays[name] = f"{shape} {info.dtype}, chunks of {info.chunk_rows:,} rows"
+        arrays[name] = {
+            "shape": list(info.shape),
+            "dtype": str(info.dtype),
+            "chunk_rows": info.chunk_rows,
+        }
     tokens, cut = pages.tokens()
     return {
         "spec": pages.spec.to_json(),
         "provenance": pages.model_attrs["provenance"],
         "rows": {
-            "asked for": f"{pages.rows:,}",
-            "done": f"{'; '.join(pages.progress(pages.asked))}, in blocks of {pages.block_rows:,}",
-            "tokens": f"{int(tokens.sum()):,} pooled, {int(tokens.max()):,} in the longest text",
-            "cut": f"{int(cut.sum()):,} texts longer than {pages.spec.max_length} tokens",
-            "on disk": size(pages.describe()["bytes"]),
+            "asked": pages.rows,
+            "done": pages.done_rows,
+            "progress": pages.progress(pages.asked),
+            "block_rows": pages.block_rows,
+            "tokens": int(tokens.sum()),
+            "longest": int(tokens.max()),
+            "cut": int(cut.sum()),
+            "bytes": pages.describe()["bytes"],
         },
         "aliases": pages.aliases,
         "arrays": arrays,
     }
+
+
+def _show(key: str, document: Mapping[str, Any]) -> None:
+    click.echo(key)
+    words = _in_words(document) if "arrays" in document and "spec" in document else document
+    for name, value in words.items():
+        if isinstance(value, Mapping) and value:
+            click.echo(name)
+            facts(value)
+        else:
+            facts({name: value}, indent="")
+
+
+def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
+    """A split's figures as a person reads them."""
+    rows, most = split["rows"], split["spec"]["max_length"]
+    arrays = {
+        name: f"{' x '.join(f'{length:,}' for length in each['shape'])} {each['dtype']}, "
+        f"chunks of {count(each['chunk_rows'], 'row')}"
+        for name, each in split["arrays"].items()
+    }
+    done = "; ".join(rows["progress"])
+    counted = {
+        "asked for": f"{rows['asked']:,}",
+        "done": f"{done}, in blocks of {count(rows['block_rows'], 'row')}",
+        "tokens": f"{rows['tokens']:,} pooled, {rows['longest']:,} in the longest text",
+        "cut": f"{count(rows['cut'], 'text')} longer than {count(most, 'token')}",
+        "on disk": size(rows["bytes"]),
+    }
+    return {**split, "rows": counted, "arrays": arrays}

@@ -1,51 +1,47 @@
 """`lef sweep`: every layer on its own, and which one is best."""
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import bar, cache_words, duration, percent, print_json, print_table, say
-from cli.params import (
-    cache_option,
-    data_option,
-    device_option,
-    given,
-    json_option,
-    settings_options,
-)
+from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
+from cli.params import given, study_options
 from lefcache.recipe import Recipe
+from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache import Cache, Feature
     from lefcache.study import Row, Sweep
 
 
+CSV = (
+    "feature",
+    "val_accuracy",
+    "test_accuracy",
+    "test_macro_f1",
+    "test_ci95_low",
+    "test_ci95_high",
+    "seconds",
+    "best",
+)
+CLOSE = 0.1  # a feature that is further behind the best one adds little to it
+
+
 @click.command("sweep", short_help="Judge every layer; choose one without the test.")
-@click.option(
-    "--models",
-    required=True,
-    help="Models and layers, for example mistral (all its layers), mistral:16..32 or e5:all@first.",
+@study_options(
+    "Models and layers, for example mistral (all its layers), mistral:16..32 or e5:all@first.",
+    "Heads a layer.",
+    click.option(
+        "--probe",
+        type=click.Choice(["ridge", "mlp"]),
+        default="ridge",
+        show_default=True,
+        help="ridge: closed form, seconds; mlp: the method's own head.",
+    ),
+    click.option("--show-test", is_flag=True, help="Fill the test column of every row."),
 )
-@data_option
-@click.option(
-    "--probe",
-    type=click.Choice(["ridge", "mlp"]),
-    default="ridge",
-    show_default=True,
-    help="ridge: closed form, seconds; mlp: the method's own head.",
-)
-@click.option(
-    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Heads a layer."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="The first seed.")
-@click.option("--show-test", is_flag=True, help="Fill the test column of every row.")
-@settings_options(Recipe)
-@cache_option
-@device_option
-@json_option
-def command(models: str, data: str | None, as_json: bool, **options: Any) -> None:
+def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Train one small classifier per layer from the cache, and choose the best layer.
 
     The choice is made on validation (exact leave-one-out on train where a corpus has none), and
@@ -75,13 +71,22 @@ def command(models: str, data: str | None, as_json: bool, **options: Any) -> Non
         first_seed=options["seed"],
         show_test=options["show_test"],
         device=options["device"],
-        results=Path(options["cache"]) / "results",
+        results=cache.results,
         on_row=_show_row if options["probe"] == "mlp" else None,
     )
-    if as_json:
-        print_json(found.to_json())
-    else:
-        _report(found, options["cache"], _finals(cache, tables["train"].features, data))
+    finals = _finals(cache, tables["train"].features, data)
+    rows = (_record(row, found) for row in found.rows)
+    deliver(form, found.to_json(), CSV, rows, lambda: _report(found, options["cache"], finals))
+
+
+def _record(row: "Row", found: "Sweep") -> dict[str, Any]:
+    low, high = row.test_ci95 or (None, None)
+    return {
+        **vars(row),
+        "test_ci95_low": low,
+        "test_ci95_high": high,
+        "best": row.feature == found.best,
+    }
 
 
 def _show_row(row: "Row") -> None:
@@ -111,7 +116,7 @@ def _report(found: "Sweep", cache: str, finals: Collection[str]) -> None:
     ]
     if not found.n_test:
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    judged = f"{found.n_val:,} rows" if found.n_val else f"all {found.n_train:,} rows in turn"
+    judged = count(found.n_val, "row") if found.n_val else f"all {found.n_train:,} rows in turn"
     title = f"{found.corpus}, {found.probe} probe: accuracy by {found.selected_by}, {judged}"
     print_table(title, columns, rows)
     click.echo(_verdict(found, finals))
@@ -128,21 +133,30 @@ def _verdict(found: "Sweep", finals: Collection[str]) -> str:
             lines.append(f"{found.best} is {gain:.1f} points above {what}, {last}.")
         elif len(found.rows) > 1:
             lines.append(f"{found.best}, {what}, is the best here.")
-    heads = len(found.rows) * found.seeds
+    heads = count(len(found.rows) * found.seeds, "head")
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
-    return "\n".join([*lines, f"{heads} heads, 0 forward passes, {took}."])
+    return "\n".join([*lines, f"{heads}, 0 forward passes, {took}."])
 
 
 def _next(found: "Sweep", cache: str) -> str:
-    others = sorted(
-        (row for row in found.rows if row.feature != found.best),
-        key=lambda row: (row.feature not in found.last, -row.val_accuracy),
-    )
-    if not others:
-        return f"Next: lef sweep{cache_words(cache)} --data {found.corpus} --models MODEL"
-    pair = f"{found.best},{others[0].feature}"
-    flags = f"--data {found.corpus} --models {pair} --op hadamard-res"
-    return f"Next: lef fuse{cache_words(cache)} {flags}"
+    """The command that comes next: the best feature with its best companion, or with more seeds."""
+    flags = f"{cache_words(cache)} --data {found.corpus} --models {found.best}"
+    best = next(row for row in found.rows if row.feature == found.best)
+    close = [
+        row
+        for row in found.rows
+        if row is not best and row.val_accuracy > best.val_accuracy - CLOSE
+    ]
+    if not close:
+        return f"Next: lef fuse{flags} --seeds 5"
+    # Another model has seen something else; a layer of the same one adds less.
+    mine = _model_of(best)
+    other = min(close, key=lambda row: (_model_of(row) == mine, -row.val_accuracy))
+    return f"Next: lef fuse{flags},{other.feature} --op hadamard-res"
+
+
+def _model_of(row: "Row") -> str:
+    return row.feature.partition(":")[0]
 
 
 def _finals(cache: "Cache", features: Collection["Feature"], data: str | None) -> set[str]:

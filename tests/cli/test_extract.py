@@ -118,7 +118,7 @@ def test_ls_shows_the_command_that_finishes_an_extraction(lef, fakes, texts, blo
     ("words", "message"),
     [
         (["--layers", "7"], "no layer 7 in this model: it has 0..3, last"),
-        (["--pool", "median"], "no pool median"),
+        (["--pool", "median"], "no pool 'median'"),
         (["--splits", "dev"], "no split validation: it has train, test"),
         (["--block-rows", "24"], "not a power of two"),
         (["--text-column", "body"], "no column 'body': it has text, label"),
@@ -187,3 +187,68 @@ def test_a_corpus_known_to_the_cache_is_found_again_by_name(lef, fakes, texts, t
     assert lef("extract", "--data", "mine", "--model", "two").code == 0
     assert lef("extract", "--model", "three").code == 0
     assert set(lefcache.open("lef-cache")["mine"]) == {"one", "two", "three"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pool", "maen"], "did you mean mean?"),
+        (["--layers", "1,,2"], "empty item"),
+        (["--layers", "lst"], "no layer 'lst'"),
+        (["--splits", "trian"], "no split 'trian'"),
+    ],
+)
+def test_misspelt_choices_are_refused_before_the_model_is_loaded(
+    lef, texts, monkeypatch, words, message
+):
+    def load(*_, **__):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(lefcache.extract, "load_backbone", load)
+    ran = lef("extract", "--data", texts, "--model", "fake", *words)
+    assert ran.code == 1
+    assert message in ran.err
+
+
+def next_line(ran):
+    assert ran.code == 0, ran.err
+    return ran.out.splitlines()[-1]
+
+
+def test_what_comes_next_can_be_typed_as_it_stands(lef, fakes, texts):
+    for pool in ("mean", "max"):
+        ran = lef(
+            "extract", "--cache", f"{pool} d", "--data", texts, "--model", "m", "--pool", pool
+        )
+        line = next_line(ran)
+        assert line.startswith(f"Next: lef sweep --cache '{pool} d' ")
+        assert lef(*shlex.split(line)[2:]).code == 0
+
+
+def test_texts_without_labels_come_with_what_they_lack(lef, fakes, tmp_path):
+    (tmp_path / "train.tsv").write_text("text\na cat\nno\n")
+    line = next_line(lef("extract", "--data", f"bare={tmp_path}", "--model", "fake"))
+    assert line.startswith("Before lef sweep can run: ")
+    assert "with labels" in line
+
+
+def test_a_label_in_test_alone_comes_before_the_sweep(lef, fakes, texts):
+    with (texts / "test.tsv").open("a") as file:
+        file.write("one more\tperhaps\n")
+    line = next_line(lef("extract", "--data", texts, "--model", "fake"))
+    assert "'perhaps' of test of reviews never occurs in train" in line
+
+
+def test_a_train_split_that_was_left_out_is_added_first(lef, fakes, texts):
+    line = next_line(lef("extract", "--data", texts, "--model", "fake", "--splits", "test"))
+    command = line[line.index("lef extract") :]
+    assert "--splits train" in command
+    assert "Next: lef sweep" in next_line(lef(*shlex.split(command)[1:]))
+
+
+def test_one_of_a_thing_is_said_as_one(lef, fakes, tmp_path):
+    (tmp_path / "train.tsv").write_text("text\tlabel\nyes\ty\n")
+    ran = lef("extract", "--data", f"one={tmp_path}", "--model", "fake", "--layers", "1")
+    assert "to compute: 1 row, about 1 token" in ran.err
+    assert "to write: 1 array of" in ran.err
+    assert "done: 1 row, 1 token, 0 texts cut; 1 block computed" in ran.out

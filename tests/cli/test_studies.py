@@ -1,4 +1,9 @@
+import shlex
+
 import pytest
+
+from cli.sweep import _next
+from lefcache.study import Row, Sweep
 
 FAST = ("--width", 8, "--hidden", "8", "--dropout", "0.1", "--epochs", 3, "--lr", 0.01)
 
@@ -127,3 +132,43 @@ def test_ls_lists_each_split_with_the_promised_keys(extracted, lef):
     assert all(key in entry for entry in entries for key in keys)
     assert "reviews/llama2/train" in extracted("ls").out
     assert lef("ls", "--cache", "nowhere", "--json").json == []
+
+
+def suggested(ran):
+    assert ran.code == 0, ran.err
+    (line,) = (line for line in ran.out.splitlines() if line.startswith("Next: "))
+    return shlex.split(line)[2:]
+
+
+def test_sweep_suggests_what_runs_as_it_stands(extracted):
+    for models in ("llama2:24", "llama2:20..24", "llama2:1,nvembed:2"):
+        words = suggested(extracted("sweep", "--models", models))
+        assert words[0] == "fuse"
+        assert extracted(*words, *FAST).code == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "models"),
+    [
+        ({"a:1": 0.9, "a:2": 0.89, "b:1": 0.85}, "a:1,b:1"),
+        ({"a:1": 0.9, "a:2": 0.89, "b:1": 0.5}, "a:1,a:2"),
+        ({"a:1": 0.9, "b:1": 0.5}, "a:1"),
+        ({"a:1": 0.9}, "a:1"),
+        ({"a:last": 0.9, "a:1": 0.85, "b:1": 0.81, "c:2": 0.83}, "a:last,c:2"),
+    ],
+)
+def test_the_best_feature_is_paired_with_one_that_adds_something(scores, models):
+    rows = tuple(Row(feature, score, 0.0) for feature, score in scores.items())
+    best = max(scores, key=scores.get)
+    found = Sweep("tiny", "ridge", 1, "", 9, 9, 0, rows, best, (), 0.0)
+    words = shlex.split(_next(found, "lef-cache"))
+    assert words[words.index("--models") + 1] == models
+    assert ("--op" in words) == ("," in models)
+
+
+def test_fuse_suggests_the_same_heads_with_more_seeds(extracted):
+    ran = extracted("fuse", "--models", "llama2:1,nvembed:2", *FAST)
+    words = suggested(ran)
+    again = extracted(*words, "--json").json
+    assert again["seeds"] == 5
+    assert (again["recipe"]["width"], again["recipe"]["hidden"]) == (8, [8])

