@@ -36,7 +36,8 @@ class Commands(click.Group):
                 stream.reconfigure(errors="replace")
         if COMPLETE in os.environ:
             import_module("cli.completion")  # it tells click how bash cuts words
-        return super().main(*args, complete_var=COMPLETE, **extra)
+        extra.setdefault("complete_var", COMPLETE)
+        return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of use."""

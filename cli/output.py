@@ -8,16 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import click
-from rich.console import Console, JustifyMethod
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from cli.params import DEFAULT_CACHE
 from lefcache.wording import command_line
+
+if TYPE_CHECKING:  # --help and completion should not wait for rich
+    from rich.console import Console, JustifyMethod
 
 BAR = 24  # characters of a full bar
 LOG_SECONDS = 30.0  # between two lines of progress where there is no terminal
@@ -64,6 +63,9 @@ def deliver(
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; a column whose name starts with '>' is set flush right."""
+    from rich.table import Table
+    from rich.text import Text
+
     console = _console()
     table = Table(
         title=Text(visible(title)),
@@ -80,8 +82,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console.print(table)
 
 
-def _console(stderr: bool = False) -> Console:
+def _console(stderr: bool = False) -> "Console":
     """Where rich writes: with NO_COLOR or a dumb terminal, not even bold."""
+    from rich.console import Console
+
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
     console = Console(stderr=stderr, highlight=False, color_system=None if plain else "auto")
     if not (stderr or console.is_terminal):
@@ -135,39 +139,39 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(label: str, rows: int) -> Iterator[Advance]:
+def progress(label: str, total: int) -> Iterator[Advance]:
     """A bar with rows/s, tokens/s and time left; a line now and then where there is no terminal."""
     console = _console(stderr=True)
-    if rows == 0:
+    if total == 0:
         yield lambda split, rows, tokens: None
     elif console.is_terminal and not console.is_dumb_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),  # in all narrow enough for 80 characters
-            _Rate(),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console) as live:
-            task = live.add_task(label, total=rows, tokens=0)
+            task = live.add_task(label, total=total, tokens=0, rate=_rate(0, total, 0, 0))
 
             def advance(split: str, rows: int, tokens: int) -> None:
-                done = live.tasks[0].fields["tokens"] + tokens
-                live.update(task, advance=rows, tokens=done, description=f"{label}/{split}")
+                state = live.tasks[0]
+                tokens += state.fields["tokens"]
+                rate = _rate(state.completed + rows, total, tokens, state.elapsed or 0)
+                live.update(task, description=f"{label}/{split}")
+                live.update(task, advance=rows, tokens=tokens, rate=rate)
 
             yield advance
     else:
-        yield _Log(label, rows)
+        yield _Log(label, total)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        """Rows done and both rates."""
-        elapsed = task.elapsed or 0.0
-        done = f"{task.completed:,.0f}/{task.total or 0:,.0f} rows"
-        if not elapsed:
-            return Text(done)
-        rows, tokens = task.completed / elapsed, task.fields["tokens"] / elapsed
-        return Text(f"{done}, {rows:,.0f}/s, {tokens:,.0f} tokens/s", no_wrap=True)
+def _rate(rows: float, total: int, tokens: int, seconds: float) -> str:
+    """Rows done and both rates."""
+    done = f"{rows:,.0f}/{total:,} rows"
+    return f"{done}, {rows / seconds:,.0f}/s, {tokens / seconds:,.0f} tokens/s" if seconds else done
 
 
 class _Log:

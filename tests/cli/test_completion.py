@@ -94,8 +94,9 @@ def asked(line, folder):
     """What the answer to bash is, and what was imported for it."""
     code = (
         "import sys; from cli.main import main\n"
+        "heavy = {'torch', 'transformers', 'zarr', 'rich'}\n"
         "try: main(prog_name='lef')\n"
-        "finally: print(*({'torch', 'transformers', 'zarr'} & set(sys.modules)), file=sys.stderr)"
+        "finally: print(*(heavy & set(sys.modules)), file=sys.stderr)"
     )
     environment = {
         "_LEF_COMPLETE": "bash_complete",

@@ -28,7 +28,7 @@ def test_the_help_lists_every_command(lef):
 
 def loaded_by(code):
     """Which heavy modules a piece of code imports."""
-    heavy = "{'torch', 'transformers', 'zarr', 'numpy', 'h5py'}"
+    heavy = "{'torch', 'transformers', 'zarr', 'numpy', 'h5py', 'rich'}"
     code = f"import sys\n{code}\nprint(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.split("\n")[-2].split()
@@ -44,7 +44,7 @@ def test_ls_imports_neither_torch_nor_transformers(tmp_path):
     run = "from click.testing import CliRunner; from cli.main import main\n"
     words = ["ls", "--cache", str(tmp_path)]
     loaded = loaded_by(f"{run}assert CliRunner().invoke(main, {words}).exit_code == 0")
-    assert set(loaded) <= {"numpy"}
+    assert set(loaded) <= {"numpy", "rich"}
 
 
 def test_an_unknown_command_is_a_usage_error(lef):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.output import plain, print_csv
+from cli.output import plain, print_csv, progress
 from cli.params import spelled
 
 ROOT = Path(__file__).parents[2]
@@ -163,6 +163,19 @@ def on_a_terminal(words, folder, **variables):
 )
 def test_escape_codes_are_for_terminals_that_want_them(extracted, tmp_path, variables, coloured):
     assert (b"\x1b[" in on_a_terminal(["ls"], tmp_path, **variables)) is coloured
+
+
+def test_progress_on_a_terminal_counts_rows_and_tokens(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress("demo/minilm", 10) as advance:
+        advance("train", 4, 40)
+        advance("train", 6, 60)
+    shown = capsys.readouterr().err
+    assert "demo/minilm/train" in shown
+    assert "10/10 rows" in shown
+    assert "tokens/s" in shown
 
 
 def test_a_pipe_gets_no_escape_codes(extracted):
