@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.bundled import bundled
 from lefcache.errors import CorpusError
 from lefcache.feature import NAME, NAMES, RESERVED
 from lefcache.readers import READERS
@@ -187,20 +188,13 @@ def _locate(data: str) -> tuple[str, Path]:
     _, equals, folder = data.partition("=")
     path = Path(folder if equals else data).expanduser()
     if not path.exists() and data == "demo":
-        path = demo_folder()
+        path = bundled("demo")
     if not path.exists():
         raise CorpusError(
             f"no data at '{path}': give a folder with train.tsv, .csv, .jsonl or .parquet (and "
             "validation and test beside it), NAME=FOLDER, or the bundled 'demo'"
         )
     return corpus_name(data), path
-
-
-def demo_folder() -> Path:
-    """Where the bundled demo texts lie: in the wheel, or beside the package in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "data" / "demo"
-    return inside if inside.exists() else package.parent / "data" / "demo"
 
 
 def _split_files(folder: Path) -> dict[str, Path]:

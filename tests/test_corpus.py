@@ -14,7 +14,6 @@ from lefcache.corpus import (
     Corpus,
     Split,
     corpus_name,
-    demo_folder,
     hash_text,
     read_corpus,
     split_name,
@@ -459,10 +458,6 @@ def test_the_demo_has_no_sentence_twice(demo):
 def test_the_demo_is_what_its_script_writes():
     command = [sys.executable, ROOT / "data/make_demo.py", "--check"]
     assert subprocess.run(command, check=False).returncode == 0
-
-
-def test_the_demo_lies_in_the_package_or_beside_it():
-    assert (demo_folder() / "train.tsv").is_file()
 
 
 def test_the_demo_is_not_solved_by_counting_words(demo):
