@@ -1,9 +1,11 @@
 """The public names, and that nothing heavy is imported before it is needed."""
 
+import os
 import pickle
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,36 @@ def test_the_version_is_that_of_the_package():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert settings["project"]["dynamic"] == ["version"]
     assert lefcache.__version__.count(".") >= 2
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A folder with what the wheel would install."""
+    from hatchling.builders.wheel import WheelBuilder
+
+    made = tmp_path_factory.mktemp("dist")
+    [file] = WheelBuilder(str(ROOT)).build(directory=str(made), versions=["standard"])
+    folder = made / "installed"
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["demo", "tinylm"])
+def test_what_is_bundled_is_in_the_wheel_and_found_there(wheel, name):
+    inside = wheel / "lefcache" / "data" / name
+    tracked = {file.name: file.read_bytes() for file in (ROOT / "data" / name).iterdir()}
+    assert {file.name: file.read_bytes() for file in inside.iterdir()} == tracked
+    code = f"from lefcache.bundled import bundled; print(bundled({name!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=wheel,
+        env=os.environ | {"PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(inside)
 
 
 HEAVY = ("numpy", "zarr", "torch", "transformers", "h5py", "click", "rich")

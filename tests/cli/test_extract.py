@@ -39,6 +39,17 @@ def test_the_users_own_command_works_exactly_so(lef, model_folder, monkeypatch, 
     assert cache.rows("mistral:last").shape[0] == 40
 
 
+def test_the_bundled_decoder_needs_nothing_but_the_package(lef):
+    ran = lef("extract", "--data", "demo", "--model", "tinylm", "--limit", 50, "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["rows"], ran.json["truncated"]) == (150, 0)
+    cache = lefcache.open("lef-cache")
+    depth = cache["demo"]["tinylm"]["train"].depth
+    raw, last = (cache.rows(f"tinylm:{layer}", data="demo")[:] for layer in (depth, "last"))
+    assert np.isfinite(raw).all()
+    assert np.abs(raw - last).max() > 0.1
+
+
 def test_json_is_one_document_with_the_promised_keys(lef, fakes, texts):
     ran = lef("extract", "--data", texts, "--model", "fake", "--json")
     assert set(ran.json) >= KEYS
