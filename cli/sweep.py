@@ -99,14 +99,16 @@ def _report(found: "Sweep", cache: str, finals: Collection[str]) -> None:
     floor = max(0.0, lowest - span / 2) if span else 0.0  # bars from zero would all look alike
     full = max(row.val_accuracy for row in found.rows) - floor or 1.0
     rows = []
+    marks = _marks(found, finals)
     for row in found.rows:
-        mark = "best" if row.feature == found.best else "last" if row.feature in finals else ""
         tested = ""
         if row.test_accuracy is not None and row.test_ci95 is not None:
             low, high = row.test_ci95
             tested = f"{percent(row.test_accuracy)} [{percent(low)}, {percent(high)}]"
         share = (row.val_accuracy - floor) / full
-        rows.append([row.feature, percent(row.val_accuracy), bar(share), mark, tested])
+        rows.append(
+            [row.feature, percent(row.val_accuracy), bar(share), marks[row.feature], tested]
+        )
     columns = [
         "feature",
         ">accuracy %",
@@ -123,19 +125,51 @@ def _report(found: "Sweep", cache: str, finals: Collection[str]) -> None:
     click.echo(_next(found, cache))
 
 
+def _marks(found: "Sweep", finals: Collection[str]) -> dict[str, str]:
+    """What a row is: the best of all, the best of its model where there are several, the last."""
+    leaders = _leaders(found)
+    marks = {}
+    for row in found.rows:
+        model = _model(row.feature)
+        words = ["last"] if row.feature in finals else []
+        if row.feature == found.best:
+            words = ["best"]
+        elif row.feature == leaders[model]:
+            words = [f"best of {model}", *words]
+        marks[row.feature] = ", ".join(words)
+    return marks
+
+
 def _verdict(found: "Sweep", finals: Collection[str]) -> str:
     score = {row.feature: row.val_accuracy for row in found.rows}
+    leaders = _leaders(found)
     lines = []
     for last in found.last:
-        gain = 100 * (score[found.best] - score[last])
+        best = leaders[_model(last)]
+        gain = 100 * (score[best] - score[last])
         what = "the last layer" if last in finals else "the deepest layer of this sweep"
-        if last != found.best:
-            lines.append(f"{found.best} is {gain:.1f} points above {what}, {last}.")
-        elif len(found.rows) > 1:
-            lines.append(f"{found.best}, {what}, is the best here.")
+        if last != best:
+            lines.append(f"{best} is {gain:.1f} points above {what}, {last}.")
+        elif len(found.rows) > len(leaders):
+            whose = "" if len(leaders) == 1 else f" of {_model(last)}"
+            lines.append(f"{best}, {what}, is the best{whose} here.")
     heads = count(len(found.rows) * found.seeds, "head")
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
     return "\n".join([*lines, f"{heads}, 0 forward passes, {took}."])
+
+
+def _leaders(found: "Sweep") -> dict[str, str]:
+    """The best feature of each model; the sweep's own choice, which breaks ties, for its model."""
+    leaders: dict[str, Row] = {}
+    for row in found.rows:
+        model = _model(row.feature)
+        if model not in leaders or row.val_accuracy > leaders[model].val_accuracy:
+            leaders[model] = row
+    return {model: row.feature for model, row in leaders.items()} | {_model(found.best): found.best}
+
+
+def _model(feature: str) -> str:
+    return feature.partition(":")[0]
 
 
 def _next(found: "Sweep", cache: str) -> str:
@@ -150,13 +184,9 @@ def _next(found: "Sweep", cache: str) -> str:
     if not close:
         return f"Next: lef fuse{flags} --seeds 5"
     # Another model has seen something else; a layer of the same one adds less.
-    mine = _model_of(best)
-    other = min(close, key=lambda row: (_model_of(row) == mine, -row.val_accuracy))
+    mine = _model(best.feature)
+    other = min(close, key=lambda row: (_model(row.feature) == mine, -row.val_accuracy))
     return f"Next: lef fuse{flags},{other.feature} --op hadamard-res"
-
-
-def _model_of(row: "Row") -> str:
-    return row.feature.partition(":")[0]
 
 
 def _finals(cache: "Cache", features: Collection["Feature"], data: str | None) -> set[str]:

@@ -1,3 +1,4 @@
+import re
 import shlex
 
 import pytest
@@ -67,6 +68,19 @@ def test_sweep_prints_bars_the_verdict_and_the_next_command(extracted):
     assert "█" in ran.out
     assert "heads, 0 forward passes" in ran.out
     assert "Next: lef fuse --data reviews --models" in ran.out
+
+
+def test_each_model_of_a_sweep_is_compared_with_itself(lef, fakes, texts):
+    fakes(depth=3)
+    for model in ("one", "two"):
+        lef("extract", "--data", texts, "--model", model)
+    ran = lef("sweep", "--models", "one,two:2..3")
+    best = lef("sweep", "--models", "one,two:2..3", "--json").json["best"]
+    other = {"one": "two", "two": "one"}[best.partition(":")[0]]
+    assert f"best of {other}" in ran.out
+    assert f"best of {best.partition(':')[0]}" not in ran.out
+    assert re.search(rf"Next: lef fuse .* --models {best},{other}:\S+ ", ran.out)
+    assert not re.search(r"one:\S+ is .*, two:|two:\S+ is .*, one:", ran.out)
 
 
 def test_settings_that_a_ridge_would_ignore_are_a_usage_error(extracted):
