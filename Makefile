@@ -13,9 +13,9 @@ DEMO := demo-cache
 .PHONY: demo test check format clean install
 
 demo: install
-	$(BIN)/lef extract --cache $(DEMO) --data demo --model minilm --all-layers
-	$(BIN)/lef sweep --cache $(DEMO) --models minilm
-	$(BIN)/lef fuse --cache $(DEMO) --models minilm:3,minilm:last --op hadamard-res --epochs 20 --width 256
+	$(BIN)/lef extract --cache $(DEMO) --data demo --model minilm --model tinylm --all-layers
+	$(BIN)/lef sweep --cache $(DEMO) --models minilm,tinylm
+	$(BIN)/lef fuse --cache $(DEMO) --models minilm:3,tinylm:5 --op hadamard-res --epochs 20 --width 256
 
 test: install
 	$(BIN)/pytest
