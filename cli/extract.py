@@ -1,6 +1,7 @@
 """`lef extract`: run a frozen model once and keep every layer."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from cli.params import (
     json_option,
     settings_options,
 )
+from lefcache.columns import Reading
 from lefcache.errors import LefError, StorageError
 from lefcache.spec import Spec
 from lefcache.wording import count
@@ -46,8 +48,7 @@ if TYPE_CHECKING:
 )
 @click.option("--splits", default=None, help="Only these, for example train,test.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows of each split.")
-@click.option("--text-column", help="The column with the texts, if not text or sentence.")
-@click.option("--label-column", help="The column with the labels, if not label.")
+@settings_options(Reading)
 @settings_options(Spec)
 @click.option(
     "--store-dtype",
@@ -74,6 +75,9 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
     Examples:
       lef extract --model mistral --all-layers
       lef extract --data my-texts --model minilm --pool mean --pool first
+      lef extract --data sst2 --model minilm
+      lef extract --data nyu-mll/glue --config mrpc --model minilm \\
+        --template '{sentence1} [SEP] {sentence2}'
       lef extract --data r8=corpora/reuters --model mine=./checkpoint --layers 4..8,last
     """
     if name and len(models) > 1:
@@ -108,17 +112,12 @@ def _open(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
 
     cache = lefcache.open(options["cache"])
     source = options["data"] or cache.corpus()
-    columns = {"text-column": options["text_column"], "label-column": options["label_column"]}
+    reading = Reading(**given(Reading, options))
     if source in cache and not Path(source).exists():
         # A corpus that the cache knows by name is read again from where it came.
         known = cache[source].attrs
-        columns = known["options"] | {flag: name for flag, name in columns.items() if name}
-        source = known["source"]
-    corpus = lefcache.read_corpus(
-        source,
-        text_column=columns.get("text-column"),
-        label_column=columns.get("label-column"),
-    )
+        source, reading = known["source"], reading.over(Reading.from_flags(known["options"]))
+    corpus = lefcache.read_corpus(source, **asdict(reading))
     say(
         f"{corpus.name}: "
         + ", ".join(f"{split} {len(rows):,}" for split, rows in corpus.splits.items())

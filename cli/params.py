@@ -25,7 +25,8 @@ data_option = click.option(
     envvar="LEF_DATA",
     shell_complete=corpora,
     help="The corpus: its name in the cache, a folder with train.tsv|csv|jsonl|parquet and so on, "
-    "NAME=FOLDER, or 'demo' (or $LEF_DATA; default: the only one in the cache, else demo).",
+    "a short name (`lef data`), a hub id, or NAME= and one of these (or $LEF_DATA; default: the "
+    "only one in the cache, else demo).",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else."

@@ -1,7 +1,6 @@
-"""Texts and labels in named splits, read from a folder of tsv, csv, jsonl or parquet files."""
+"""Texts and labels in named splits, read from files or from the hub."""
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.aliases import HUB, HubEntry, hub_entry
 from lefcache.bundled import bundled
+from lefcache.columns import Reading, Sheet, texts_and_labels
 from lefcache.errors import CorpusError
 from lefcache.feature import NAME, NAMES, RESERVED
+from lefcache.hub import load_hub
 from lefcache.readers import READERS
-from lefcache.wording import count
+from lefcache.wording import count, did_you_mean
 
 # How files and people spell the three splits; in this order everywhere.
 SPLITS = {
@@ -24,8 +26,6 @@ SPLITS = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
-TEXT_COLUMNS = ("text", "sentence")
-LABEL_COLUMNS = ("label", "labels", "class", "category", "target")
 UNLABELLED = -1
 
 
@@ -136,22 +136,22 @@ def hash_text(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def read_corpus(
-    data: str | Path,
-    *,
-    text_column: str | None = None,
-    label_column: str | None = None,
-) -> Corpus:
-    """Read `demo`, a folder with `train.tsv|csv|jsonl|parquet` and so on, or `NAME=FOLDER`.
+def read_corpus(data: str | Path, **settings: str) -> Corpus:
+    """Read `demo`, a folder with `train.tsv|csv|jsonl|parquet` and so on, or a hub data set.
 
+    `data` may also be a short name from `lef data` (`sst2`), a hub id (`org/name`), and `NAME=`
+    and any of these; what exists as a path is read as a path. `settings` are the fields of
+    `lefcache.columns.Reading`: text_column, label_column, template, config, data_revision.
     Splits are train, validation (also dev, val, valid) and test; any of them may be missing, and
     any may lack labels. One single file is a corpus with only a train split.
 
-    Raises CorpusError for a file that cannot be read or a column that is not there.
+    Raises CorpusError for data that cannot be found or read, or a column that is not there.
     """
-    name, path = _locate(str(data))
-    files = {"train": path} if path.is_file() else _split_files(path)
-    columns = {split: _read_split(file, text_column, label_column) for split, file in files.items()}
+    given = Reading(**settings)
+    found = _find(str(data), given)
+    columns = {
+        split: texts_and_labels(sheet, found.reading) for split, sheet in found.sheets.items()
+    }
     classes = _classes(labels for _, labels, _ in columns.values() if labels is not None)
     index = {label: number for number, label in enumerate(classes)}
     splits = {
@@ -159,9 +159,8 @@ def read_corpus(
         for split, (texts, labels, _) in columns.items()
     }
     notes = [f"{split}: {note}" for split, (_, _, note) in columns.items() if note]
-    named = {"text-column": text_column, "label-column": label_column}
-    options = {flag: column for flag, column in named.items() if column}
-    return Corpus(name, classes, splits, _source(str(data), path), options, tuple(notes))
+    name = corpus_name(str(data))
+    return Corpus(name, classes, splits, found.source, given.flags(), (*found.notes, *notes))
 
 
 def corpus_name(data: str) -> str:
@@ -176,25 +175,72 @@ def _stem(path: Path) -> str:
     return resolved.stem if resolved.suffix.lower() in READERS else resolved.name
 
 
-def _source(data: str, path: Path) -> str:
-    """The `--data` that finds the texts again from any folder."""
-    if data == "demo":
-        return data
-    name, equals, _ = data.partition("=")
-    return (f"{name}=" if equals else "") + str(path.resolve())
+@dataclass(frozen=True)
+class _Found:
+    """Where `--data` led: the `--data` that leads there from any folder, and what is there."""
+
+    source: str
+    sheets: dict[str, Sheet]
+    reading: Reading
+    notes: tuple[str, ...] = ()
 
 
-def _locate(data: str) -> tuple[str, Path]:
-    _, equals, folder = data.partition("=")
-    path = Path(folder if equals else data).expanduser()
-    if not path.exists() and data == "demo":
-        path = bundled("demo")
-    if not path.exists():
+def _find(data: str, given: Reading) -> _Found:
+    name, equals, place = data.partition("=")
+    place = place if equals else data
+    path = Path(place).expanduser()
+    if not path.exists() and (entry := hub_entry(place)):
+        return _find_hub(entry, given, data)
+    if path.exists() or place == "demo":
+        source = f"{name}=" * bool(equals) + (str(path.resolve()) if path.exists() else place)
+        return _find_files(path if path.exists() else bundled("demo"), given, source)
+    raise CorpusError(
+        f"no data at '{path}'{did_you_mean(place, [*HUB, 'demo'])}: give a folder with train.tsv, .csv, .jsonl or "
+        ".parquet (and validation and test beside it), NAME=FOLDER, or the bundled 'demo'; or a "
+        "short name that `lef data` lists, or a data set's id on the hub (org/name)"
+    )
+
+
+def _find_files(path: Path, given: Reading, source: str) -> _Found:
+    if given.config or given.data_revision:
         raise CorpusError(
-            f"no data at '{path}': give a folder with train.tsv, .csv, .jsonl or .parquet (and "
-            "validation and test beside it), NAME=FOLDER, or the bundled 'demo'"
+            f"--config and --data-revision are for data sets on the hub, and {path} is on this "
+            "machine: leave them out"
         )
-    return corpus_name(data), path
+    files = {"train": path} if path.is_file() else _split_files(path)
+    return _Found(source, {split: _sheet(file) for split, file in files.items()}, given)
+
+
+def _find_hub(entry: HubEntry, given: Reading, source: str) -> _Found:
+    reading = given.over(entry.reading)
+    there = load_hub(entry, reading)
+    wanted = entry.splits or {
+        split: next((name for name in there if name.lower() in spellings), "")
+        for split, spellings in SPLITS.items()
+    }
+    sheets = {split: there[name] for split, name in wanted.items() if name in there}
+    if not sheets:
+        raise CorpusError(
+            f"{entry.id} has no split train, validation or test: it has {', '.join(there)}; write "
+            "the ones you want as files with these names, and give --data FOLDER"
+        )
+    left = [name for name in there if name not in wanted.values()]
+    unread = (f"not read: {', '.join(left)}",) if left and not entry.splits else ()
+    return _Found(source, sheets, reading, entry.notes + unread)
+
+
+def _sheet(file: Path) -> Sheet:
+    header, rows = (
+        READERS[file.suffix.lower()](file) if file.suffix.lower() in READERS else ([], [])
+    )
+    if not header:
+        raise CorpusError(f"{file} is empty or not one of {', '.join(READERS)}")
+
+    def cells(column: str) -> list[Any]:
+        number = header.index(column)
+        return [row[number] for row in rows]
+
+    return Sheet(str(file), header, cells)
 
 
 def _split_files(folder: Path) -> dict[str, Path]:
@@ -219,66 +265,6 @@ def _split_files(folder: Path) -> dict[str, Path]:
             f"({endings}); it holds {inside}"
         )
     return found
-
-
-def _read_split(
-    file: Path, text_column: str | None, label_column: str | None
-) -> tuple[list[str], list[str | None] | None, str]:
-    """The texts, the labels as strings (None: no label) and a note for the reader, or ''."""
-    header, rows = (
-        READERS[file.suffix.lower()](file) if file.suffix.lower() in READERS else ([], [])
-    )
-    if not header:
-        endings = ", ".join(READERS)
-        raise CorpusError(f"{file} is empty or not one of {endings}")
-    text = _column(header, text_column, TEXT_COLUMNS)
-    if text is None:
-        wanted = f"column '{text_column}'" if text_column else "column 'text' or 'sentence'"
-        raise CorpusError(
-            f"{file} has no {wanted}: it has {', '.join(header)}; name one with --text-column"
-        )
-    label = _column(header, label_column, LABEL_COLUMNS)
-    if label is None and label_column:
-        raise CorpusError(
-            f"{file} has no column '{label_column}': it has {', '.join(header)}; "
-            "name one with --label-column"
-        )
-    texts = [_text(row[text], file, number) for number, row in enumerate(rows)]
-    if label is None:
-        others = [column for number, column in enumerate(header) if number != text]
-        hint = f" (is it {' or '.join(others)}? name it with --label-column)" if others else ""
-        return texts, None, f"no labels{hint}; it can be extracted and predicted, not scored"
-    labels = [_label(row[label]) for row in rows]
-    return texts, None if all(each in (None, "-1") for each in labels) else labels, ""
-
-
-def _column(header: Sequence[str], wanted: str | None, spellings: Sequence[str]) -> int | None:
-    if wanted is not None:
-        return header.index(wanted) if wanted in header else None
-    lower = [column.strip().lower() for column in header]
-    return next((lower.index(spelling) for spelling in spellings if spelling in lower), None)
-
-
-def _text(value: Any, file: Path, number: int) -> str:
-    if not isinstance(value, str):
-        raise CorpusError(f"{file}: row {number} has {value!r} where a text should be")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"{file}: row {number} holds half of a surrogate pair, which is no text; "
-            "write the file again as UTF-8"
-        ) from error
-    return value
-
-
-def _label(value: Any) -> str | None:
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        # One missing label makes floats of a column of whole numbers: 1.0 is the label 1.
-        value = int(value) if value.is_integer() else value
-    return None if value is None else str(value).strip() or None
 
 
 def _classes(columns: Iterable[Iterable[str | None]]) -> tuple[str, ...]:

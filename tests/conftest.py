@@ -171,6 +171,40 @@ def write_tsv(tmp_path):
     return write
 
 
+@pytest.fixture
+def hub_data(tmp_path, monkeypatch):
+    """A function that writes a data set as `datasets` keeps what it has downloaded.
+
+    `hub_data("org/name", train={"text": [...], "label": [...]}, classes=("no", "yes"))`
+    """
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hub-data"))
+
+    def write(hub_id, *, config="default", classes=None, label="label", commit="0" * 40, **splits):
+        from datasets import ClassLabel, Dataset, DatasetInfo, Features, SplitDict, SplitInfo
+        from datasets.arrow_writer import ArrowWriter
+        from datasets.naming import camelcase_to_snakecase
+
+        owner, name = hub_id.split("/")
+        name = camelcase_to_snakecase(name)
+        folder = tmp_path / "hub-data" / f"{owner}___{name}" / config / "0.0.0" / commit
+        folder.mkdir(parents=True)
+        sizes = SplitDict(dataset_name=name)
+        for split, columns in splits.items():
+            features = Dataset.from_dict(columns).features
+            if classes:
+                features = Features(features | {label: ClassLabel(names=list(classes))})
+            data = Dataset.from_dict(columns, features=features)
+            with ArrowWriter(path=str(folder / f"{name}-{split}.arrow"), features=features) as out:
+                out.write_table(data.data.table)
+                out.finalize()
+            sizes.add(SplitInfo(split, num_examples=len(data), dataset_name=name))
+        described = {"config_name": config, "dataset_name": name, "version": "0.0.0"}
+        info = DatasetInfo(features=features, splits=sizes, builder_name="parquet", **described)
+        info.write_to_directory(str(folder))
+
+    return write
+
+
 def numbered_texts(count, longest=7):
     """`count` different texts of 1 to `longest` words, in no order of length."""
     cycle = itertools.cycle([3, 1, longest, 2, 5])

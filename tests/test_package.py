@@ -76,7 +76,7 @@ def test_what_is_bundled_is_in_the_wheel_and_found_there(wheel, name):
     assert done.stdout.strip() == str(inside)
 
 
-HEAVY = ("numpy", "zarr", "torch", "transformers", "h5py", "click", "rich")
+HEAVY = ("numpy", "zarr", "torch", "transformers", "h5py", "click", "rich", "datasets")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,10 @@ HEAVY = ("numpy", "zarr", "torch", "transformers", "h5py", "click", "rich")
     [
         ("import lefcache", HEAVY),
         ("import lefcache.feature, lefcache.recipe, lefcache.spec", HEAVY),
-        ("import lefcache; lefcache.open, lefcache.read_corpus", ("torch", "transformers")),
+        (
+            "import lefcache; lefcache.open, lefcache.read_corpus",
+            ("torch", "transformers", "datasets"),
+        ),
         ("import lefcache.cache", ("torch", "transformers", "accelerate", "click", "rich")),
         ("import lefcache.train", ("transformers", "accelerate", "lefcache.extract")),
         ("import lefcache.extract", HEAVY),
