@@ -194,8 +194,9 @@ def _find(data: str, given: Reading) -> _Found:
     if path.exists() or place == "demo":
         source = f"{name}=" * bool(equals) + (str(path.resolve()) if path.exists() else place)
         return _find_files(path if path.exists() else bundled("demo"), given, source)
+    near = did_you_mean(place, [*HUB, "demo"])
     raise CorpusError(
-        f"no data at '{path}'{did_you_mean(place, [*HUB, 'demo'])}: give a folder with train.tsv, .csv, .jsonl or "
+        f"no data at '{path}'{near}: give a folder with train.tsv, .csv, .jsonl or "
         ".parquet (and validation and test beside it), NAME=FOLDER, or the bundled 'demo'; or a "
         "short name that `lef data` lists, or a data set's id on the hub (org/name)"
     )
