@@ -27,9 +27,9 @@ _TRAIN_TEST = {"train": "train", "test": "test"}
 
 # Every id here is one of plain data files, because datasets 4 and newer run no scripts: trec is
 # SetFit's copy (CogComp/trec is a script), massive is MTEB's (AmazonScience/massive is one), and
-# pubmed-rct is armanc's. Ids, columns and splits were looked up in public code that reads them.
-# Not confirmed: the sizes of the splits of r8 and r52, whether r8 has a validation split, and
-# whether their labels have names or are numbers. Either is read.
+# pubmed-rct is armanc's. Ids, columns and splits are those that public code reads; none could be
+# tried against the hub here. Open are the sizes of the splits of r8 and r52, whether r8 has a
+# validation split, and whether their labels have names or are numbers. Either is read.
 HUB = {
     "sst2": HubEntry(
         "stanfordnlp/sst2",

@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lefcache.aliases import HUB, HubEntry
-from lefcache.corpus import did_you_mean, read_corpus
+from lefcache.corpus import read_corpus
 from lefcache.errors import CorpusError
 from lefcache.hub import download_command, is_here
+from lefcache.wording import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ def catalogue() -> list[Known]:
 
 def look_up(name: str) -> Known:
     """One short name; CorpusError if there is none of this name."""
-    for known in catalogue():
-        if known.name == name:
-            return known
+    known = {each.name: each for each in catalogue()}
+    if name in known:
+        return known[name]
     raise CorpusError(
-        f"'{name}' is no short name{did_you_mean(name)}: `lef data` lists them; folders and hub "
+        f"'{name}' is no short name{did_you_mean(name, known)}: `lef data` lists them; folders and hub "
         "ids (org/name) go to `lef extract --data` as they are"
     )
 

@@ -32,7 +32,7 @@ def test_what_was_downloaded_is_here(hub_data):
 
 
 def test_a_name_that_is_none_is_refused():
-    with pytest.raises(CorpusError, match=r"'stt2' is no short name \(did you mean 'sst2'\?\)"):
+    with pytest.raises(CorpusError, match=r"'stt2' is no short name \(did you mean sst2\?\)"):
         look_up("stt2")
 
 

@@ -49,7 +49,7 @@ def test_one_is_shown_with_the_command_that_downloads_it(lef, hub_data):
 def test_an_unknown_name_is_one_line(lef):
     ran = lef("data", "agnews")
     assert (ran.code, ran.out) == (1, "")
-    assert "did you mean 'ag_news'" in ran.err
+    assert "did you mean ag_news" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 
