@@ -45,8 +45,8 @@ def look_up(name: str) -> Known:
     if name in known:
         return known[name]
     raise CorpusError(
-        f"'{name}' is no short name{did_you_mean(name, known)}: `lef data` lists them; folders and hub "
-        "ids (org/name) go to `lef extract --data` as they are"
+        f"'{name}' is no short name{did_you_mean(name, known)}: `lef data` lists them; folders and "
+        "hub ids (org/name) go to `lef extract --data` as they are"
     )
 
 
