@@ -6,8 +6,6 @@
 import hashlib
 import io
 import json
-import os
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from lefcache.errors import CorpusError, DamagedError, StorageError
 from lefcache.feature import NAME, NAMES
+from lefcache.files import replace_file
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,9 @@ def save(
             buffer = io.BytesIO()
             np.save(buffer, predictions, allow_pickle=False)
             digest = _digest(buffer.getvalue(), 16)
-            _replace(path.with_suffix(".npy"), buffer.getvalue())
+            replace_file(path.with_suffix(".npy"), buffer.getvalue())
         document = {"id": id, "predictions": digest, "payload": payload}
-        _replace(path, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
+        replace_file(path, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
     return path
@@ -112,31 +111,6 @@ def _place(results: Path, corpus: str, id: str) -> Path:
     if not NAME.fullmatch(corpus):
         raise CorpusError(f"'{corpus}' cannot name a folder ({NAMES})")
     return results / corpus / f"{id}.json"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file in its place whole, on the disk and not only in the system's memory."""
-    # The random part lets two processes finish the same configuration at the same time.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with draft.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a new name on the disk too; Windows opens no folders, and writes names down itself."""
-    if hasattr(os, "O_DIRECTORY"):
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
 
 
 def _digest(raw: bytes, size: int) -> str:

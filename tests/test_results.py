@@ -37,7 +37,7 @@ def test_predictions_may_be_missing_on_purpose(tmp_path):
 
 
 def test_a_kill_between_predictions_and_json_leaves_it_to_be_done(tmp_path, monkeypatch):
-    place = results._replace
+    place = results.replace_file
 
     def killed(path, content):
         if path.suffix == ".json":
@@ -45,7 +45,7 @@ def test_a_kill_between_predictions_and_json_leaves_it_to_be_done(tmp_path, monk
         place(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(results, "_replace", killed)
+        patch.setattr(results, "replace_file", killed)
         with pytest.raises(KeyboardInterrupt):
             results.save(tmp_path, "mr", ID, {"accuracy": 0.1}, PREDICTIONS + 1)
     assert [each.name for each in (tmp_path / "mr").iterdir()] == [f"{ID}.npy"]

@@ -1,0 +1,30 @@
+"""Files that a reader sees whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a file in its place whole, on the disk and not only in the system's memory."""
+    # The random part lets two processes finish the same configuration at the same time.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a new name on the disk too; Windows opens no folders, and writes names down itself."""
+    if hasattr(os, "O_DIRECTORY"):
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
