@@ -24,10 +24,19 @@ OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mp
 
 
 class HuggingFaceBackbone:
-    """A frozen transformers model, its blocks found once and checked on a probe."""
+    """A frozen transformers model, its blocks found once and checked on a probe.
+
+    `depth` is that of the model; the network may be made of its first blocks only.
+    """
 
     def __init__(
-        self, model: ModelSource, spec: Spec, tokenizer: Any, network: nn.Module, notes: list[str]
+        self,
+        model: ModelSource,
+        spec: Spec,
+        tokenizer: Any,
+        network: nn.Module,
+        depth: int,
+        notes: list[str],
     ) -> None:
         self.name, self.source, self.notes = model.name, model.source, notes
         self.tokenizer, self.network = tokenizer, network
@@ -44,15 +53,15 @@ class HuggingFaceBackbone:
         opener = tokenizer("")["input_ids"][:1]
         begins = {tokenizer.bos_token_id, tokenizer.cls_token_id}
         self._bos = opener[0] if opener and opener[0] in begins else None
-        self.depth = int(config.get_text_config().num_hidden_layers)
-        self._read_layers()
+        self.depth = depth
+        self._read_layers(int(config.get_text_config().num_hidden_layers))
 
     @torch.inference_mode()
-    def _read_layers(self) -> None:
+    def _read_layers(self, loaded: int) -> None:
         inputs = self._inputs(self.tokenize(PROBE))
         self.blocks: nn.ModuleList | None = None
         normed = True
-        candidates = candidate_blocks(self.network, self.depth)
+        candidates = candidate_blocks(self.network, loaded)
         for blocks in candidates:
             if (verdict := agree(self.network, blocks, inputs)) is not None:
                 self.blocks, normed = blocks, verdict
@@ -60,15 +69,16 @@ class HuggingFaceBackbone:
         output = self.network(**inputs, output_hidden_states=True)
         self.width = int(output.last_hidden_state.shape[-1])
         if self.blocks is not None:
-            every: tuple[Layer, ...] = tuple(range(self.depth + 1))
-            self.layers = (*every, "last") if normed else every
-            self.aliases: dict[str, Layer] = {} if normed else {"last": self.depth}
+            every: tuple[Layer, ...] = tuple(range(loaded + 1))
+            whole = loaded == self.depth
+            self.layers = (*every, "last") if whole and normed else every
+            self.aliases: dict[str, Layer] = {"last": loaded} if whole and not normed else {}
             return
         states = output.hidden_states
-        if states is None or len(states) != self.depth + 1:
+        if states is None or len(states) != loaded + 1:
             raise ModelError(f"{self.name} does not report a state for each of its layers")
         # Without blocks to listen to, the raw last one cannot be told from the normed one.
-        self.layers, self.aliases = (*range(self.depth), "last"), {}
+        self.layers, self.aliases = (*range(loaded), "last"), {}
         why = "reports other states than its blocks hold" if candidates else "has no list of blocks"
         self.notes.append(f"{self.name} {why}: layer {self.depth} is only `last`")
 

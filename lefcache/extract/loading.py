@@ -1,8 +1,10 @@
 """A model of transformers from its files: found, settled, loaded whole, on its device."""
 
+import logging
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from lefcache.extract.huggingface import HuggingFaceBackbone
 from lefcache.extract.identity import processor_facts, tokenizer_hash, weights_hash
 from lefcache.extract.memory import keep_few_kernels, out_of_memory
 from lefcache.extract.models import ModelSource, locate, resolve_model
+from lefcache.feature import Layer
 from lefcache.spec import Spec
 
 # What transformers raises for files that are torn, of another model, or newer than it.
@@ -38,13 +41,15 @@ def load_backbone(
     device: str = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    layers: Collection[Layer] | None = None,
     **settings: Any,
 ) -> HuggingFaceBackbone:
     """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
 
     `settings` are fields of Spec: prompt, instruction, max_length, truncation_side, dtype,
     attention. On a probe, the layers are read through hooks and through `output_hidden_states`
-    and must agree.
+    and must agree. Where only some `layers` are wanted, no block above the deepest of them is
+    loaded if that is possible; what is loaded gives the numbers of the whole model.
 
     Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer.
     """
@@ -56,19 +61,44 @@ def load_backbone(
         found = replace(found, source=str(folder.resolve()))
     where = _device(device)
     spec, notes = _settle(found, folder, settings, where)
-    tokenizer, network = _open(found, folder, spec, trust_remote_code)
+    # A stranger's code may read the number of blocks for more than building them.
+    blocks = None if trust_remote_code else _deepest(layers)
+    backbone = _assemble(found, folder, spec, notes, where, trust_remote_code, blocks)
+    if blocks is not None and backbone.blocks is None:  # nothing to listen to: read it as a whole
+        backbone = _assemble(found, folder, spec, notes, where, trust_remote_code)
+    backbone.provenance["revision"] = folder.name if folder.parent.name == "snapshots" else None
+    backbone.provenance["remote_code"] = trust_remote_code
+    return backbone
+
+
+def _deepest(layers: Collection[Layer] | None) -> int | None:
+    """How many blocks it takes to read these layers; None for all of them."""
+    numbers = [layer for layer in layers or () if isinstance(layer, int)]
+    if not layers or len(numbers) < len(layers):
+        return None
+    return max(1, *numbers)  # what enters the first block is heard there
+
+
+def _assemble(
+    model: ModelSource,
+    folder: Path,
+    spec: Spec,
+    notes: list[str],
+    where: torch.device,
+    trust_remote_code: bool,
+    blocks: int | None = None,
+) -> HuggingFaceBackbone:
+    """The model on its device with its layers found; of its blocks only the first ones if asked."""
+    tokenizer, network, depth = _open(model, folder, spec, trust_remote_code, blocks)
     try:
-        backbone = HuggingFaceBackbone(found, spec, tokenizer, network.to(where), notes)
+        return HuggingFaceBackbone(model, spec, tokenizer, network.to(where), depth, [*notes])
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
         raise ModelError(
-            f"{found.name} does not fit in the memory of {where} as {spec.dtype}: choose another "
+            f"{model.name} does not fit in the memory of {where} as {spec.dtype}: choose another "
             "--device, or half the bytes with --dtype bfloat16"
         ) from error
-    backbone.provenance["revision"] = folder.name if folder.parent.name == "snapshots" else None
-    backbone.provenance["remote_code"] = trust_remote_code
-    return backbone
 
 
 def _device(wanted: str) -> torch.device:
@@ -113,9 +143,12 @@ def _fast_bfloat16(device: torch.device) -> bool:
 
 
 def _open(
-    model: ModelSource, folder: Path, spec: Spec, trust_remote_code: bool
-) -> tuple[Any, nn.Module]:
-    """Tokenizer and network; ModelError for anything that transformers cannot load whole."""
+    model: ModelSource, folder: Path, spec: Spec, trust_remote_code: bool, blocks: int | None
+) -> tuple[Any, nn.Module, int]:
+    """Tokenizer, network and its depth; ModelError for what transformers cannot load whole.
+
+    With `blocks`, only so many of its blocks are made and read from disk.
+    """
     import transformers  # seconds: a fake backbone should not wait for it
 
     if not sys.stderr.isatty():
@@ -125,14 +158,18 @@ def _open(
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
         config = transformers.AutoConfig.from_pretrained(folder, **trust)
-        network, info = _auto_class(config).from_pretrained(
-            folder,
-            config=config,
-            dtype=getattr(torch, spec.dtype),
-            output_loading_info=True,
-            **attention,
-            **trust,
-        )
+        depth = int(config.get_text_config().num_hidden_layers)
+        if blocks is not None:
+            _shorten(config.get_text_config(), min(blocks, depth))
+        with _unsaid(blocks is not None):
+            network, info = _auto_class(config).from_pretrained(
+                folder,
+                config=config,
+                dtype=getattr(torch, spec.dtype),
+                output_loading_info=True,
+                **attention,
+                **trust,
+            )
     except UNREADABLE as error:
         raise ModelError(f"{model.source} cannot be loaded by transformers: {error}") from error
     # A weight that the files lack is filled with random numbers. Nobody reads the pooler here.
@@ -144,7 +181,28 @@ def _open(
     if config.is_encoder_decoder and hasattr(network, "get_encoder"):
         network = network.get_encoder()
     network.config.use_cache = False  # keys and values of every layer, never read again
-    return tokenizer, network.eval().requires_grad_(False)
+    return tokenizer, network.eval().requires_grad_(False), depth
+
+
+@contextmanager
+def _unsaid(expected: bool) -> Iterator[None]:
+    """Without transformers' report of weights that are not used, where that is expected."""
+    from transformers.utils.logging import get_verbosity, set_verbosity
+
+    before = get_verbosity()
+    if expected:
+        set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        set_verbosity(before)
+
+
+def _shorten(config: Any, blocks: int) -> None:
+    """Make a model's configuration that of its first blocks."""
+    if kinds := getattr(config, "layer_types", None):
+        config.layer_types = kinds[:blocks]
+    config.num_hidden_layers = blocks
 
 
 def _auto_class(config: Any) -> Any:
