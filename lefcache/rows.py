@@ -1,6 +1,6 @@
 """A matrix that stays in its files: (N, D) rows over raw byte extents, mapped when indexed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lefcache.feature import Feature
-from lefcache.spec import Spec
+from lefcache.spec import Origin, Spec
 
 # Each map holds a file descriptor, and a process commonly may open 1,024 files.
 MAPS_OPEN = 256
@@ -164,11 +164,19 @@ class MeanRows(Matrix):
         return self._mean(chosen)
 
     def _mean(self, index: slice | NDArray[np.intp]) -> NDArray[Any]:
-        total = self.layers[0][index].astype(np.float32)
-        for layer in self.layers[1:]:
-            total += layer[index]
-        total /= np.float32(len(self.layers))
-        return total
+        return mean_of(layer[index] for layer in self.layers)
+
+
+def mean_of(layers: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    """The float32 mean of equally shaped arrays; of a single one, the array as it is."""
+    first, *others = layers
+    if not others:
+        return first
+    total = first.astype(np.float32)
+    for layer in others:
+        total += layer
+    total /= np.float32(1 + len(others))
+    return total
 
 
 @dataclass(frozen=True)
@@ -176,7 +184,8 @@ class Table:
     """K aligned features of one split, ready to train on.
 
     `rows[k]` is (N, D_k); `labels` is (N,) int32 with -1 for none, or None for a split without
-    labels; `specs[k]` says what feature k was made from and is passed through untouched.
+    labels; `specs[k]` and `origins[k]` say what feature k was made from and are passed through
+    untouched. A table made by hand has no origins.
     """
 
     features: tuple[Feature, ...]
@@ -187,6 +196,7 @@ class Table:
     texts: NDArray[np.uint64]
     corpus: str
     split: str
+    origins: tuple[Origin, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)

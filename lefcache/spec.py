@@ -9,6 +9,7 @@ from lefcache.settings import setting
 
 # Raised whenever our own arithmetic (pooling, hooks, batching) changes the numbers.
 NUMERICS = 1
+STORED = ("float16", "float32")  # what the numbers of an array may be rounded to on disk
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Spec:
     attention: str = setting("auto", "Attention implementation, as transformers names it.")
     numerics: int = NUMERICS
 
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """The fields that a user may set; the others are found out."""
+        return tuple(f.name for f in fields(cls) if f.metadata)
+
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""
         return asdict(self)
@@ -46,12 +52,54 @@ class Spec:
             raise MismatchError(
                 f"written by a newer lefcache, which knows {', '.join(unknown)}: upgrade lefcache"
             )
+        wrong = [
+            f.name
+            for f in fields(cls)
+            if f.name in values and type(values[f.name]) is not type(f.default)
+        ]
+        if wrong:
+            raise MismatchError(f"no settings of an extraction: {', '.join(wrong)} of another kind")
         return cls(**values)
 
-    def difference(self, other: "Spec") -> list[str]:
+    def difference(self, other: "Spec", place: str = "cache") -> list[str]:
         """One line for each field in which `other` differs, `name: ours, not theirs`."""
         return [
-            f"{f.name}: {getattr(self, f.name)!r} in the cache, {getattr(other, f.name)!r} now"
+            f"{f.name}: {getattr(self, f.name)!r} in the {place}, {getattr(other, f.name)!r} now"
             for f in fields(self)
             if getattr(self, f.name) != getattr(other, f.name)
         ]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a feature's vectors are made again from a text; beside the Spec, which says the rest.
+
+    `arrays` are the stored ones, such as `mean/24`, that the feature is the mean of (most often
+    just one), `dtypes` what their numbers were rounded to. A model without a `source` came as
+    vectors, which no text can make again.
+    """
+
+    model: str
+    arrays: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    source: str | None = None  # short name, hub id or folder
+    revision: str | None = None
+    remote_code: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Origin":
+        """Read what `to_json` wrote; ValueError for anything else."""
+        lists = {name: tuple(values[name]) for name in ("arrays", "dtypes")}
+        origin = cls(**{**values, **lists})
+        words = (origin.model, origin.source or "", origin.revision or "")
+        whole = isinstance(origin.remote_code, bool) and len(origin.arrays) == len(origin.dtypes)
+        known = all(dtype in STORED for dtype in origin.dtypes)
+        if not (
+            whole and known and all(isinstance(word, str) for word in (*words, *origin.arrays))
+        ):
+            raise ValueError("no origin of a feature")
+        return origin

@@ -16,7 +16,7 @@ from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import POOLS, Feature, Layer, describe_layers
 from lefcache.rows import Matrix, MeanRows, Rows
-from lefcache.spec import Spec
+from lefcache.spec import Origin, Spec
 from lefcache.stores import Store
 
 TOKENS = "tokens"  # (N,) uint32: how many tokens were pooled
@@ -147,9 +147,25 @@ class Pages(Mapping[str, Layers]):
 
         Raises FeatureError if they were never asked for, IncompleteError if rows are missing.
         """
-        feature = feature.resolve(self.depth)
-        layers = [self._array(self._name(feature, part)) for part in feature.parts]
+        layers = [self._array(name) for name in self._names(feature)]
         return layers[0] if len(layers) == 1 else MeanRows(layers)
+
+    def origin(self, feature: Feature) -> Origin:
+        """How a feature of this model is made again from a text; raises what `matrix` does."""
+        names = self._names(feature)
+        made, provenance = self.model_attrs, self.model_attrs.get("provenance") or {}
+        return Origin(
+            model=self.model,
+            arrays=tuple(names),
+            dtypes=tuple(str(self._array(name).dtype) for name in names),
+            source=made.get("source"),
+            revision=provenance.get("revision"),
+            remote_code=bool(provenance.get("remote_code")),
+        )
+
+    def _names(self, feature: Feature) -> list[str]:
+        feature = feature.resolve(self.depth)
+        return [self._name(feature, part) for part in feature.parts]
 
     def tokens(self) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
         """(N,) tokens pooled of each row, 0 if it is still missing, and (N,) whether it was cut."""

@@ -104,6 +104,7 @@ class Cache(Node[CorpusNode]):
             texts=texts,
             corpus=corpus,
             split=split,
+            origins=tuple(page.origin(each) for page, each in zip(pages, chosen, strict=True)),
         )
 
     def tables(

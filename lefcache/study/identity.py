@@ -44,7 +44,11 @@ def alone(tables: Mapping[str, Table], place: int) -> dict[str, Table]:
     one = slice(place, place + 1)
     return {
         name: replace(
-            table, features=table.features[one], rows=table.rows[one], specs=table.specs[one]
+            table,
+            features=table.features[one],
+            rows=table.rows[one],
+            specs=table.specs[one],
+            origins=table.origins[one],
         )
         for name, table in tables.items()
     }
