@@ -1,6 +1,7 @@
 """`lef fuse`: several features in one head."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +27,9 @@ FIGURES = {
 @study_options(
     "Features, for example llama2:24,nvembed:last; a range such as e5:4..8 is several.",
     "Heads to train.",
+    click.option(
+        "--save", type=click.Path(path_type=Path), help="Keep the best head in this folder."
+    ),
 )
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Project each feature to a common width, fuse them, and train a classifier on the result.
@@ -37,6 +41,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     Examples:
       lef fuse --models llama2:24,nvembed:last --op hadamard-res
       lef fuse --models minilm:4,minilm:last --data demo --op hadamard-res --seeds 3 --epochs 30
+      lef fuse --models minilm:3,minilm:last --save head/
     """
     import lefcache
     from lefcache.study import fuse
@@ -53,6 +58,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
         first_seed=options["seed"],
         device=options["device"],
         results=cache.results,
+        save=options["save"],
         on_seed=lambda seed, _, run: say(
             f"  seed {seed}: {percent(run.val_accuracy)} % on validation at epoch "
             f"{run.best_epoch}, {duration(run.seconds)}"
@@ -62,6 +68,8 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     deliver(
         form, found.to_json(), CSV, rows, lambda: _report(found, rows, options["cache"], settings)
     )
+    if options["save"]:
+        _report_head(found, options["save"], form)
 
 
 def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
@@ -109,3 +117,11 @@ def _report(
         flags = ["--data", found.corpus, "--models", ",".join(found.features), *spelled(settings)]
         click.echo("One seed: these intervals cover the texts only, not the luck of training.")
         click.echo(f"Next: lef fuse{cache_words(cache)} {command_line([*flags, '--seeds', '5'])}")
+
+
+def _report_head(found: "Fused", folder: Path, form: str) -> None:
+    # With --json and --csv, stdout belongs to the document.
+    write = click.echo if form == "table" else say
+    which = f" of seed {found.best_seed}, the best of {found.seeds} on validation"
+    write(f"Saved the head{which if found.seeds > 1 else ''} in {folder}.")
+    write(f"Next: {command_line(['lef', 'predict', folder, 'a text'])}")

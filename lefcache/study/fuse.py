@@ -15,6 +15,7 @@ from lefcache.rows import Table
 from lefcache.study.identity import BY_CARVED, BY_SPLIT, Shelf, check_tables, identity
 from lefcache.train import Head, Trained, train
 from lefcache.train.fit import device_of
+from lefcache.train.head import check_destination
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import Interval, accuracy_interval, f1_interval, spread
 
@@ -33,7 +34,8 @@ class Estimate:
 class Fused:
     """A finished fusion: figures over seeds, those of the test None without a test split.
 
-    Sequences follow the seeds; `selected_by` says which rows the epochs were chosen by.
+    Sequences follow the seeds; `selected_by` says which rows the epochs were chosen by, and
+    `best_seed` has the head that is best on them.
     """
 
     corpus: str
@@ -46,6 +48,7 @@ class Fused:
     n_val: int
     n_test: int
     best_epochs: tuple[int, ...]
+    best_seed: int
     val_accuracy: Estimate
     test_accuracy: Estimate | None
     test_macro_f1: Estimate | None
@@ -59,7 +62,7 @@ class Fused:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Fused":
         """Read what `to_json` wrote."""
-        read = dict(values)
+        read = {"best_seed": int(np.argmax(values["val_accuracy"]["values"]))} | dict(values)
         for name in ("features", "best_epochs"):
             read[name] = tuple(read[name])
         for name in ("val_accuracy", "test_accuracy", "test_macro_f1"):
@@ -67,6 +70,10 @@ class Fused:
                 pairs = {"ci95": tuple(one["ci95"]), "values": tuple(one["values"])}
                 read[name] = Estimate(**{**one, **pairs})
         return cls(**read)
+
+
+Runs = list[tuple[int, Trained]]
+OnSeed = Callable[[int, Head, Trained], None]
 
 
 def fuse(
@@ -77,7 +84,8 @@ def fuse(
     first_seed: int = 0,
     device: str | torch.device = "auto",
     results: Path | None = None,
-    on_seed: Callable[[int, Head, Trained], None] | None = None,
+    save: Path | None = None,
+    on_seed: OnSeed | None = None,
 ) -> Fused:
     """Train the recipe on all features of the tables together, once for each seed.
 
@@ -91,45 +99,77 @@ def fuse(
         first_seed: the seeds are this one and those that follow it.
         device: `auto`, `cpu`, `cuda` or a torch device.
         results: a folder that finished fusions are kept in and loaded from.
+        save: a folder for the head of `best_seed`; of a loaded fusion it is trained again.
         on_seed: called after each seed with its head; a loaded fusion has none.
     """
     start = time.perf_counter()
     where = device_of(device)
     chain = range(first_seed, first_seed + seeds)
     check_tables(tables, chain)
+    if save is not None:
+        check_destination(save)
     shelf = Shelf(results if recipe.named else None, identity("fuse", tables, recipe, chain))
     if found := shelf.find():
-        return Fused.from_json(found)
+        fused = Fused.from_json(found)
+        if save is not None:
+            _run(tables, recipe, [fused.best_seed], where, on_seed)[1].save(save)
+        return fused
+    runs, head = _run(tables, recipe, chain, where, on_seed)
+    fused = _summary(tables, recipe, runs, time.perf_counter() - start)
+    tested = [run.probabilities for _, run in runs if run.probabilities is not None]
+    shelf.put(fused.to_json(), np.stack(tested) if tested else None, where)
+    if save is not None:
+        head.save(save)
+    return fused
+
+
+def _run(
+    tables: Mapping[str, Table],
+    recipe: Recipe,
+    chain: Sequence[int],
+    where: torch.device,
+    on_seed: OnSeed | None,
+) -> tuple[Runs, Head]:
+    """Train each seed; returns what came out, and the head that is best on validation."""
     validation, test = tables.get("validation"), tables.get("test")
-    runs: list[Trained] = []
+    runs: Runs = []
+    best: tuple[float, Head] | None = None
     for seed in chain:
         head, trained = train(
             tables["train"], recipe, validation=validation, test=test, seed=seed, device=where
         )
-        runs.append(trained)
+        runs.append((seed, trained))
+        if best is None or trained.val_accuracy > best[0]:
+            best = trained.val_accuracy, head
         if on_seed is not None:
             on_seed(seed, head, trained)
-    values = recipe.to_json()
-    test_accuracy, test_macro_f1 = _test_figures(runs, test) if test is not None else (None, None)
-    fused = Fused(
+    assert best is not None  # check_tables saw to it
+    return runs, best[1]
+
+
+def _summary(tables: Mapping[str, Table], recipe: Recipe, runs: Runs, seconds: float) -> Fused:
+    trained = [run for _, run in runs]
+    values, test = recipe.to_json(), tables.get("test")
+    test_accuracy, test_macro_f1 = (
+        _test_figures(trained, test) if test is not None else (None, None)
+    )
+    return Fused(
         corpus=tables["train"].corpus,
         features=tuple(str(feature) for feature in tables["train"].features),
         op=values["op"],
-        seeds=seeds,
+        seeds=len(runs),
         recipe=values,
-        selected_by=BY_SPLIT if validation is not None else BY_CARVED,
-        n_train=runs[0].n_train,
-        n_val=runs[0].n_val,
-        n_test=runs[0].n_test,
-        best_epochs=tuple(run.best_epoch for run in runs),
-        val_accuracy=_accuracies(np.stack([run.val_correct for run in runs])),
+        selected_by=BY_SPLIT if "validation" in tables else BY_CARVED,
+        n_train=trained[0].n_train,
+        n_val=trained[0].n_val,
+        n_test=trained[0].n_test,
+        best_epochs=tuple(run.best_epoch for run in trained),
+        best_seed=max(runs, key=lambda run: run[1].val_accuracy)[0],
+        val_accuracy=_accuracies(np.stack([run.val_correct for run in trained])),
         test_accuracy=test_accuracy,
         test_macro_f1=test_macro_f1,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
     )
-    tested = [run.probabilities for run in runs if run.probabilities is not None]
-    shelf.put(fused.to_json(), np.stack(tested) if tested else None, where)
-    return fused
 
 
 def _test_figures(runs: Sequence[Trained], test: Table) -> tuple[Estimate, Estimate]:

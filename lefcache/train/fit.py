@@ -15,55 +15,13 @@ from torch.nn.functional import cross_entropy
 from lefcache.errors import NotFiniteError, RecipeError
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
+from lefcache.train.card import Card
 from lefcache.train.head import Head
 from lefcache.train.protocol import Part, check_split, labelled, training_parts
-from lefcache.train.stats import accuracy, macro_f1
-from lefcache.wording import count
+from lefcache.train.stats import accuracy_interval, macro_f1
+from lefcache.train.trained import Epoch, Trained
 
 EVAL_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training rows came to; `number` counts from 1."""
-
-    number: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-
-
-@dataclass(frozen=True, repr=False)
-class Trained:
-    """What `train` measured; the test's fields are None without a test table.
-
-    `predictions` (N,) are the classes and `probabilities` (N, C) what they were taken from, for
-    every row of the test table; those without a label count nowhere else. `val_correct` (n_val,)
-    says which validation rows the best epoch had right; `dropped` counts the rows of all tables
-    that had no label. `seconds` cover loading, training and scoring.
-    """
-
-    best_epoch: int
-    val_accuracy: float
-    test_accuracy: float | None
-    test_macro_f1: float | None
-    predictions: NDArray[np.int32] | None
-    probabilities: NDArray[np.float32] | None
-    val_correct: NDArray[np.bool_]
-    n_train: int
-    n_val: int
-    n_test: int
-    dropped: int
-    seconds: float
-    history: tuple[Epoch, ...]
-
-    def __repr__(self) -> str:
-        tested = ""
-        if self.test_accuracy is not None:
-            tested = f", {self.test_accuracy:.1%} of {count(self.n_test, 'test row')}"
-        judged = count(self.n_val, "validation row")
-        best = f"epoch {self.best_epoch} of {len(self.history)}"
-        return f"<Trained: {self.val_accuracy:.1%} of {judged}{tested}, at {best}>"
 
 
 @dataclass(frozen=True)
@@ -125,7 +83,7 @@ def train(
     best = min(history, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss))
     values = None if test is None else logits(head, test)
     scored = _score(values, tested)
-    return head, Trained(
+    trained = Trained(
         best_epoch=best.number,
         val_accuracy=best.val_accuracy,
         **scored,
@@ -137,6 +95,9 @@ def train(
         seconds=time.perf_counter() - start,
         history=tuple(history),
     )
+    if table.origins:
+        head.card = Card.of(table, recipe, {"seed": seed} | trained.figures())
+    return head, trained
 
 
 def logits(head: Head, table: Table) -> NDArray[np.float32]:
@@ -229,13 +190,18 @@ def _judge(head: Head, data: Loaded) -> tuple[float, Tensor]:
 
 
 def _score(values: NDArray[np.float32] | None, tested: Part | None) -> dict[str, Any]:
-    names = ("test_accuracy", "test_macro_f1", "predictions", "probabilities")
+    names = ("test_accuracy", "test_ci95", "test_macro_f1", "predictions", "probabilities")
     if values is None or tested is None:
         return dict.fromkeys(names)
     predictions = values.argmax(axis=1).astype(np.int32)
     probabilities = torch.from_numpy(values).softmax(dim=1).numpy()
     scored = predictions[tested.index]
-    figures = accuracy(tested.labels, scored), macro_f1(tested.labels, scored)
+    correct = scored == tested.labels
+    figures = (
+        float(correct.mean()),
+        accuracy_interval(correct[None]),
+        macro_f1(tested.labels, scored),
+    )
     return dict(zip(names, (*figures, predictions, probabilities), strict=True))
 
 

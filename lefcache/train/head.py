@@ -1,12 +1,34 @@
-"""The trained part: project each feature, fuse, classify."""
+"""The trained part: project each feature, fuse, classify; saved without pickle."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from lefcache.errors import DamagedError, RecipeError, StorageError
+from lefcache.files import replace_file
 from lefcache.recipe import Recipe
+from lefcache.train.card import Card
 from lefcache.train.fusion import fused_width, operator_of
+
+CARD, WEIGHTS = "head.json", "head.safetensors"
+# What values of the wrong kind or size in a card end in; torch raises the RuntimeErrors.
+UNREADABLE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    SafetensorError,
+)
 
 
 class Head(nn.Module):
@@ -14,13 +36,16 @@ class Head(nn.Module):
 
     `project[k]` is e' = ReLU(W e + b) to the recipe's width, `fuse` the recipe's operator,
     `classify` linear layers with ReLU and dropout between them. The result is logits: no softmax
-    before cross-entropy.
+    before cross-entropy. A head that `train` made has a `card`, which says what its features and
+    classes are; without one it is a module like any other and cannot be saved.
 
     Args:
         widths: D_k of each feature, K of them.
         classes: C.
         recipe: op, width, hidden and dropout.
     """
+
+    card: Card | None = None
 
     def __init__(self, widths: Sequence[int], classes: int, recipe: Recipe) -> None:
         super().__init__()
@@ -39,3 +64,92 @@ class Head(nn.Module):
         projected = [layer(each) for layer, each in zip(self.project, features, strict=True)]
         logits: Tensor = self.classify(self.fuse(projected))
         return logits
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `head.safetensors` and `head.json` to a folder, an older head there replaced.
+
+        Raises what `check_destination` does, and RecipeError for a head that has no card or whose
+        operator is a function of your own, which no file can hold.
+        """
+        folder = Path(folder)
+        if self.card is None:
+            raise RecipeError("only a head that `train` made knows its features: save that one")
+        if not self.card.recipe.named:
+            raise RecipeError(
+                "a head whose op is a function of your own cannot be saved: its code would have "
+                "to travel with it; keep its state_dict() yourself"
+            )
+        check_destination(folder)
+        weights = safetensors.torch.save(
+            {name: value.contiguous().cpu() for name, value in self.state_dict().items()}
+        )
+        # The card vouches for the weights, so that one of each of two heads is noticed.
+        document = self.card.to_json() | {"weights": _digest(weights)}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            replace_file(folder / WEIGHTS, weights)
+            replace_file(folder / CARD, json.dumps(document, indent=1).encode() + b"\n")
+        except OSError as error:
+            raise StorageError(f"cannot write {folder}: {error.strerror}") from error
+        return folder
+
+
+def check_destination(folder: str | Path) -> None:
+    """Refuse a folder that a head should not be written to, before hours of training.
+
+    Raises StorageError for a file, and for a folder that holds something else than a head.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder} is a file: save the head to a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
+        raise StorageError(
+            f"{folder} holds other files and no {CARD}: save the head to a folder of its own"
+        )
+
+
+def load_head(folder: str | Path) -> Head:
+    """Read a head that `save` wrote, on the CPU and ready to judge.
+
+    Nothing in the files is run, and no tensor is made that the weights do not hold. Raises
+    StorageError where there is no head, DamagedError where its files are not what `save` wrote.
+    """
+    folder = Path(folder)
+    try:
+        document, weights = (folder / CARD).read_bytes(), (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise StorageError(
+            f"no saved head in {folder} ({error.strerror}: {error.filename}): "
+            "`lef fuse --save FOLDER` writes one"
+        ) from error
+    try:
+        values = json.loads(document)
+        card = Card.from_json(values)
+        if values["weights"] != _digest(weights):
+            raise ValueError(f"{WEIGHTS} is not the file that {CARD} speaks of")
+        head = _rebuild(card, safetensors.torch.load(weights))
+    except UNREADABLE as error:
+        raise DamagedError(
+            f"{folder} is no head that can be read ({error}): save it again"
+        ) from error
+    head.card = card
+    return head.eval()
+
+
+def _rebuild(card: Card, weights: Mapping[str, Tensor]) -> Head:
+    # On no device nothing is allocated, however large a hostile card says that its layers are.
+    with torch.device("meta"):
+        head = Head(card.widths, len(card.classes), card.recipe)
+    wanted: dict[str, Any] = {
+        name: (tuple(value.shape), value.dtype) for name, value in head.state_dict().items()
+    }
+    found = {name: (tuple(value.shape), value.dtype) for name, value in weights.items()}
+    if wanted != found:
+        wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+        raise ValueError(f"its weights are not those of its recipe: {', '.join(wrong[:4])}")
+    head.load_state_dict(dict(weights), assign=True)
+    return head
+
+
+def _digest(raw: bytes) -> str:
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"

@@ -1,0 +1,99 @@
+"""What a head was made from: enough to use it on raw text, and to know what it is worth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lefcache.feature import Feature
+from lefcache.recipe import Recipe
+from lefcache.rows import Table
+from lefcache.spec import Origin, Spec
+from lefcache.version import __version__
+
+FORMAT = 1  # of head.json; a higher number is refused by versions that do not know it
+
+
+@dataclass(frozen=True)
+class Card:
+    """The inputs and outputs of a head: K features with their widths, Specs and origins; classes.
+
+    `figures` say how it was trained and how it did, as plain values.
+    """
+
+    features: tuple[Feature, ...]
+    widths: tuple[int, ...]
+    specs: tuple[Spec, ...]
+    origins: tuple[Origin, ...]
+    classes: tuple[str, ...]
+    recipe: Recipe
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Table, recipe: Recipe, figures: Mapping[str, Any]) -> "Card":
+        """The card of a head that has learnt from a table."""
+        made = {"corpus": table.corpus, "lefcache": __version__}
+        return cls(
+            features=table.features,
+            widths=table.widths,
+            specs=table.specs,
+            origins=table.origins,
+            classes=table.classes,
+            recipe=recipe,
+            figures=made | dict(figures),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as plain values."""
+        rows = zip(self.features, self.widths, self.specs, self.origins, strict=True)
+        return {
+            "format": "lefcache-head",
+            "version": FORMAT,
+            "features": [
+                {
+                    "feature": str(feature),
+                    "width": width,
+                    "spec": spec.to_json(),
+                    "origin": origin.to_json(),
+                }
+                for feature, width, spec, origin in rows
+            ],
+            "classes": list(self.classes),
+            "recipe": self.recipe.to_json(),
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Card":
+        """Read what `to_json` wrote.
+
+        Raises LookupError, TypeError or ValueError (LefErrors among them) for anything else.
+        """
+        if document["format"] != "lefcache-head" or not isinstance(document["version"], int):
+            raise ValueError("not the card of a head")
+        if document["version"] > FORMAT:
+            raise ValueError(f"written by a newer lefcache (format {document['version']}): upgrade")
+        rows = document["features"]
+        card = cls(
+            features=tuple(Feature.parse(row["feature"]) for row in rows),
+            widths=tuple(_number(row["width"]) for row in rows),
+            specs=tuple(Spec.from_json(row["spec"]) for row in rows),
+            origins=tuple(Origin.from_json(row["origin"]) for row in rows),
+            classes=tuple(_word(name) for name in document["classes"]),
+            recipe=Recipe.from_json(document["recipe"]),
+            figures=dict(document["figures"]),
+        )
+        if not rows or not card.classes or len(set(card.classes)) < len(card.classes):
+            raise ValueError("a head has features, and classes with a name each")
+        return card
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{value!r} is no width")
+    return value
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no name")
+    return value

@@ -1,0 +1,150 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from lefcache.errors import DamagedError, LefError, RecipeError, StorageError
+from lefcache.recipe import Recipe
+from lefcache.spec import Origin
+from lefcache.train import Head, load_head, logits, train
+
+TINY = Recipe(op="hadamard-res", width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=20, epochs=2)
+ORIGINS = (
+    Origin("m", ("mean/1",), ("float16",), "somewhere", "abc123"),
+    Origin("m", ("mean/2", "mean/3"), ("float16", "float32")),
+)
+
+
+@pytest.fixture
+def tables(split):
+    sizes = {"train": 60, "validation": 30, "test": 40}
+    return {
+        name: replace(split(size, (5, 7), noise=2, split=name), origins=ORIGINS)
+        for name, size in sizes.items()
+    }
+
+
+@pytest.fixture
+def head(tables):
+    head, _ = train(
+        tables["train"], TINY, validation=tables["validation"], test=tables["test"], seed=3
+    )
+    return head
+
+
+def test_what_is_read_is_what_was_saved(head, tables, tmp_path):
+    loaded = load_head(head.save(tmp_path / "head"))
+    assert replace(loaded.card, figures={}) == replace(head.card, figures={})
+    assert not loaded.training
+    np.testing.assert_array_equal(logits(loaded, tables["test"]), logits(head, tables["test"]))
+
+
+def test_the_card_says_what_the_head_is_and_what_it_is_worth(head, tables, tmp_path):
+    card = load_head(head.save(tmp_path / "head")).card
+    assert card.classes == tables["train"].classes
+    assert (card.features, card.widths) == (tables["train"].features, (5, 7))
+    assert (card.specs, card.origins) == (tables["train"].specs, ORIGINS)
+    assert card.recipe == TINY
+    figures = card.figures
+    assert (figures["corpus"], figures["seed"]) == ("tiny", 3)
+    assert (figures["n_train"], figures["n_val"], figures["n_test"]) == (60, 30, 40)
+    low, high = figures["test_ci95"]
+    assert low <= figures["test_accuracy"] <= high
+
+
+def test_the_files_are_safetensors_and_json(head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    assert sorted(file.name for file in folder.iterdir()) == ["head.json", "head.safetensors"]
+    assert json.loads((folder / "head.json").read_text())["format"] == "lefcache-head"
+    assert set(safetensors.torch.load_file(folder / "head.safetensors")) == set(head.state_dict())
+
+
+def test_a_head_replaces_an_older_one_and_nothing_else(head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    assert head.save(folder) == folder
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    with pytest.raises(StorageError, match="folder of its own"):
+        head.save(tmp_path / "thesis")
+    with pytest.raises(StorageError, match="is a file"):
+        head.save(tmp_path / "thesis" / "chapter.tex")
+
+
+def test_a_head_that_cannot_be_used_again_is_not_saved(tables, tmp_path):
+    with pytest.raises(RecipeError, match="train"):
+        Head((5,), 2, TINY).save(tmp_path / "head")
+    own = replace(TINY, op=lambda features: features[0] + features[1])
+    with pytest.raises(RecipeError, match="function of your own"):
+        train(tables["train"], own)[0].save(tmp_path / "head")
+    assert not (tmp_path / "head").exists()
+
+
+def test_a_folder_without_a_head_is_said_to_be_one(tmp_path):
+    with pytest.raises(StorageError, match="lef fuse --save"):
+        load_head(tmp_path / "nowhere")
+
+
+def edit(folder, change):
+    document = json.loads((folder / "head.json").read_text())
+    change(document)
+    (folder / "head.json").write_text(json.dumps(document))
+
+
+def test_weights_of_another_head_are_noticed(head, tables, tmp_path):
+    folder, other = head.save(tmp_path / "one"), train(tables["train"], TINY, seed=4)[0]
+    (other.save(tmp_path / "other") / "head.safetensors").replace(folder / "head.safetensors")
+    with pytest.raises(DamagedError, match="not the file that"):
+        load_head(folder)
+
+
+def test_weights_that_were_cut_short_are_noticed(head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    whole = (folder / "head.safetensors").read_bytes()
+    (folder / "head.safetensors").write_bytes(whole[:-10])
+    with pytest.raises(DamagedError):
+        load_head(folder)
+
+
+HOSTILE = {
+    "a width beyond all memory": lambda card: card["recipe"].update(width=10**9),
+    "a width beyond all numbers": lambda card: card["recipe"].update(width=2**63),
+    "a width that is a word": lambda card: card["features"][0].update(width="5"),
+    "no features": lambda card: card.update(features=[]),
+    "features of another kind": lambda card: card.update(features=7),
+    "a feature that is none": lambda card: card["features"][0].update(feature="../../etc:1"),
+    "classes of another kind": lambda card: card.update(classes=[1, 2]),
+    "a class twice": lambda card: card.update(classes=["a", "a"]),
+    "an operator that is none": lambda card: card["recipe"].update(op="os.system"),
+    "a setting that is none": lambda card: card["recipe"].update(run="rm -rf"),
+    "a spec of another kind": lambda card: card["features"][0]["spec"].update(max_length="long"),
+    "an origin of another kind": lambda card: card["features"][0]["origin"].update(source=5),
+    "a precision that is none": lambda card: card["features"][0]["origin"].update(dtypes=["O"]),
+    "a later version": lambda card: card.update(version=99),
+    "no version": lambda card: card.pop("version"),
+    "another format": lambda card: card.update(format="pickle"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_card_that_was_tampered_with_is_an_error_of_ours(name, head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    edit(folder, HOSTILE[name])
+    with pytest.raises(LefError):
+        load_head(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000])
+def test_a_card_that_is_none_is_damage(text, head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    (folder / "head.json").write_text(text)
+    with pytest.raises(DamagedError, match="save it again"):
+        load_head(folder)
+
+
+def test_training_without_a_cache_makes_a_head_without_a_card(split):
+    head, _ = train(split(40, (5,)), replace(TINY, op="concat"))
+    assert head.card is None
+    assert isinstance(head, torch.nn.Module)
