@@ -13,7 +13,7 @@ from lefcache.version import __version__
 from lefcache.wording import did_you_mean
 
 # In the order in which one uses them; each lives in `cli/<name>.py` as `command`.
-COMMANDS = ("extract", "ls", "show", "sweep", "fuse", "models", "data", "completion")
+COMMANDS = ("extract", "ls", "show", "sweep", "fuse", "predict", "models", "data", "completion")
 
 COMPLETE = "_LEF_COMPLETE"  # the variable with which a shell asks what a word may become
 

@@ -1,7 +1,7 @@
 """Run each frozen language model once; keep every layer; learn everything else from the pages.
 
 Nothing here imports torch or transformers; `lefcache.extract` (stage 1) and `lefcache.train`
-(stage 2) do, and their import paths tell you so.
+(stage 2) do, and their import paths tell you so. `load` imports both when it is called for.
 """
 
 from importlib import import_module
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from lefcache.cache import Cache, open
     from lefcache.corpus import Corpus, read_corpus
     from lefcache.feature import Feature
+    from lefcache.predict import load
 
-__all__ = ["Cache", "Corpus", "Feature", "LefError", "__version__", "open", "read_corpus"]
+__all__ = ["Cache", "Corpus", "Feature", "LefError", "__version__", "load", "open", "read_corpus"]
 
 # Loaded when first asked for: `lef --help` must not wait for numpy and zarr.
 _HOMES = {
@@ -24,6 +25,7 @@ _HOMES = {
     "Corpus": "lefcache.corpus",
     "read_corpus": "lefcache.corpus",
     "Feature": "lefcache.feature",
+    "load": "lefcache.predict",
 }
 
 

@@ -79,7 +79,7 @@ def texts_and_labels(
 
     Raises CorpusError for a column that is not there or holds no texts.
     """
-    used, texts = _texts(sheet, reading)
+    used, texts = texts_of(sheet, reading)
     label = column_of(sheet.header, reading.label_column, LABEL_COLUMNS)
     if label is None and reading.label_column:
         raise CorpusError(
@@ -99,8 +99,8 @@ def texts_and_labels(
     return texts, None if all(each in (None, "-1") for each in labels) else labels, ""
 
 
-def _texts(sheet: Sheet, reading: Reading) -> tuple[Sequence[str], list[str]]:
-    """The columns that the texts are made of, and the texts."""
+def texts_of(sheet: Sheet, reading: Reading) -> tuple[Sequence[str], list[str]]:
+    """The columns that the texts are made of, and the texts; CorpusError where there are none."""
     if reading.template:
         used = template_columns(reading.template)
         if missing := [column for column in used if column not in sheet.header]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from lefcache.columns import Reading, Sheet, texts_and_labels
 from lefcache.errors import CorpusError
 from lefcache.feature import NAME, NAMES, RESERVED
 from lefcache.hub import load_hub
-from lefcache.readers import READERS
+from lefcache.readers import READERS, sheet_of
 from lefcache.wording import count, did_you_mean
 
 # How files and people spell the three splits; in this order everywhere.
@@ -209,7 +208,7 @@ def _find_files(path: Path, given: Reading, source: str) -> _Found:
             "machine: leave them out"
         )
     files = {"train": path} if path.is_file() else _split_files(path)
-    return _Found(source, {split: _sheet(file) for split, file in files.items()}, given)
+    return _Found(source, {split: sheet_of(file) for split, file in files.items()}, given)
 
 
 def _find_hub(entry: HubEntry, given: Reading, source: str) -> _Found:
@@ -228,20 +227,6 @@ def _find_hub(entry: HubEntry, given: Reading, source: str) -> _Found:
     left = [name for name in there if name not in wanted.values()]
     unread = (f"not read: {', '.join(left)}",) if left and not entry.splits else ()
     return _Found(source, sheets, reading, entry.notes + unread)
-
-
-def _sheet(file: Path) -> Sheet:
-    header, rows = (
-        READERS[file.suffix.lower()](file) if file.suffix.lower() in READERS else ([], [])
-    )
-    if not header:
-        raise CorpusError(f"{file} is empty or not one of {', '.join(READERS)}")
-
-    def cells(column: str) -> list[Any]:
-        number = header.index(column)
-        return [row[number] for row in rows]
-
-    return Sheet(str(file), header, cells)
 
 
 def _split_files(folder: Path) -> dict[str, Path]:

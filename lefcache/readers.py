@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lefcache.columns import Sheet
 from lefcache.errors import CorpusError
 
 
@@ -25,13 +26,17 @@ def _read_text(file: Path) -> str:
         ) from error
 
 
-def _read_tsv(file: Path) -> tuple[list[str], list[list[Any]]]:
-    """Tab-separated without quoting: quotation marks are text, and only a newline ends a row."""
+def read_lines(file: Path) -> list[str]:
+    """The lines of a UTF-8 text file; only a newline ends one."""
     lines = _read_text(file).split("\n")
     if lines[-1] == "":
         lines.pop()
-    rows = [line.removesuffix("\r").split("\t") for line in lines]
-    return _header_and_rows(file, rows)
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _read_tsv(file: Path) -> tuple[list[str], list[list[Any]]]:
+    """Tab-separated without quoting: quotation marks are text, and only a newline ends a row."""
+    return _header_and_rows(file, [line.split("\t") for line in read_lines(file)])
 
 
 def _read_csv(file: Path) -> tuple[list[str], list[list[Any]]]:
@@ -91,3 +96,18 @@ READERS: dict[str, Callable[[Path], tuple[list[str], list[list[Any]]]]] = {
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
 }
+
+
+def sheet_of(file: Path) -> Sheet:
+    """The table in a file, read by its ending; CorpusError for one that cannot be read."""
+    header, rows = (
+        READERS[file.suffix.lower()](file) if file.suffix.lower() in READERS else ([], [])
+    )
+    if not header:
+        raise CorpusError(f"{file} is empty or not one of {', '.join(READERS)}")
+
+    def cells(column: str) -> list[Any]:
+        number = header.index(column)
+        return [row[number] for row in rows]
+
+    return Sheet(str(file), header, cells)
