@@ -9,13 +9,16 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BIN := .venv/bin
 DEMO := demo-cache
+HEAD := demo-head/
 
 .PHONY: demo test check format clean install
 
 demo: install
 	$(BIN)/lef extract --cache $(DEMO) --data demo --model minilm --model tinylm --all-layers
 	$(BIN)/lef sweep --cache $(DEMO) --models minilm,tinylm
-	$(BIN)/lef fuse --cache $(DEMO) --models minilm:3,tinylm:5 --op hadamard-res --epochs 20 --width 256
+	$(BIN)/lef fuse --cache $(DEMO) --models minilm:3,tinylm:5 --op hadamard-res --epochs 20 --width 256 --save $(HEAD)
+	$(BIN)/lef predict $(HEAD) "Is there a way to see last year's bills?" \
+	  "The parcel came a day early, and in the rain." "Please end my contract in May."
 
 test: install
 	$(BIN)/pytest
@@ -45,4 +48,4 @@ install: .venv/installed
 	touch .venv/installed
 
 clean:
-	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(DEMO) $(HEAD) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
