@@ -144,13 +144,21 @@ def parse_features(text: str, model: Callable[[str], Depth]) -> list[Feature]:
         if layer == "all" or _RANGE.fullmatch(layer):
             chosen = parse_pool(pool, item) if at else "mean"
             known = model(name)
-            for each in _expand(layer, known.depth, known.layers(chosen), item):
+            offered = known.layers(chosen) if at else _unpooled(known)
+            for each in _expand(layer, known.depth, offered, item):
                 unwritten = default_pool(each) if not at else chosen
                 features.append(Feature(name, each, unwritten))
         else:
             feature = Feature.parse(item)
             features.append(feature.resolve(model(feature.model).depth))
     return list(dict.fromkeys(features))
+
+
+def _unpooled(model: Depth) -> list[Layer]:
+    """The layers that a model's features without a written pooling have."""
+    layers = [*model.layers("mean")]
+    own = "last" in model.layers("own") and "last" not in layers
+    return layers + ["last"] * own
 
 
 def split_list(text: str) -> list[str]:

@@ -40,6 +40,7 @@ class Matrix:
 
     dtype: np.dtype[Any]
     shape: tuple[int, int]
+    contents: str = ""  # checksums, of rows that no Spec tells apart from others
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -107,12 +108,15 @@ class Rows(Matrix):
     A slice inside one extent is a read-only view of the mapped file; everything else is a copy.
     """
 
-    def __init__(self, extents: Sequence[Extent], dtype: DTypeLike, width: int) -> None:
+    def __init__(
+        self, extents: Sequence[Extent], dtype: DTypeLike, width: int, contents: str = ""
+    ) -> None:
         self.extents = tuple(extents)
         self._owner = next(_owners)
         self.dtype = np.dtype(dtype)
         self._starts = np.cumsum([0, *(extent.rows for extent in extents)])
         self.shape = (int(self._starts[-1]), width)
+        self.contents = contents
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         pieces = [self._mapped(number)[low:high] for number, low, high in self._cut(start, stop)]
@@ -156,6 +160,7 @@ class MeanRows(Matrix):
         self.layers = tuple(layers)
         self.dtype = np.dtype(np.float32)
         self.shape = layers[0].shape
+        self.contents = " ".join(layer.contents for layer in layers).strip()
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         return self._mean(slice(start, stop))

@@ -10,6 +10,7 @@ from lefcache.settings import setting
 # Raised whenever our own arithmetic (pooling, hooks, batching) changes the numbers.
 NUMERICS = 1
 STORED = ("float16", "float32")  # what the numbers of an array may be rounded to on disk
+IMPORTED = "imported"  # in the place of the weights: vectors that were made elsewhere
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,22 @@ class Spec:
     def settings(cls) -> tuple[str, ...]:
         """The fields that a user may set; the others are found out."""
         return tuple(f.name for f in fields(cls) if f.metadata)
+
+    @classmethod
+    def of_imported(cls, note: str = "") -> "Spec":
+        """What is known of vectors that were made elsewhere: what their owner says, if anything."""
+        weights = f"{IMPORTED}: {note}" if note else IMPORTED
+        return cls(weights, max_length=0, truncation_side="", dtype="", attention="", numerics=0)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the vectors were made elsewhere: no text can be turned into one here."""
+        return self.weights.partition(":")[0] == IMPORTED
+
+    @property
+    def note(self) -> str:
+        """What the owner of imported vectors says that they were made with."""
+        return self.weights.partition(": ")[2] if self.imported else ""
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""

@@ -58,6 +58,44 @@ def command_again(
     return " && ".join(commands)
 
 
+def import_command(
+    store: Store,
+    corpus: str,
+    model: str,
+    paths: Mapping[str, Iterable[str]],
+    more: Iterable[str] = (),
+) -> str:
+    """`lef import ...` of some paths for each pooling: what `command_again` is for imports."""
+    data, made = store.attrs(corpus), store.attrs(f"{corpus}/{model}")
+    words = ["--cache", str(store.root)] * (str(store.root) != DEFAULT_CACHE)
+    words += ["--data", data.get("source") or corpus, *corpus_flags(data), *more]
+    if note := Spec.from_json(made["spec"]).note:
+        words += ["--note", note]
+    commands = (["import", model, *files, "--pool", pool] for pool, files in paths.items())
+    return " && ".join(shlex.join(["lef", *command, *words]) for command in commands)
+
+
+def import_again(store: Store, path: str, arrays: Iterable[str]) -> str:
+    """The command that reads imported arrays of a split such as `sst2/openai/train` once more."""
+    corpus, model, split = path.split("/")
+    attrs, made = store.attrs(path), store.attrs(f"{corpus}/{model}")
+    paths: dict[str, dict[str, None]] = {}  # of each pooling, as they were given
+    for name in arrays:
+        paths.setdefault(name.partition("/")[0], {})[attrs["files"][name]["given"]] = None
+    more = ["--split", split, "--depth", str(made["depth"]), "--store-dtype", attrs["store_dtype"]]
+    return import_command(store, corpus, model, paths, more)
+
+
+def files_wanted(splits: Iterable[str], arrays: Iterable[str]) -> dict[str, list[str]]:
+    """Of each pooling, names for the files of these arrays that tell `lef import` what they are."""
+    return {
+        pool: [f"{split}.npy" for split in splits]
+        if layers == ["last"]
+        else [f"{split}/layer-{layer}.npy" for split in splits for layer in layers]
+        for pool, layers in (by_pool(arrays) or {"own": ["last"]}).items()
+    }
+
+
 def spec_flags(spec: Spec) -> list[str]:
     """The flags that give this Spec again on its own cache, where `auto` is what it was."""
     words = []

@@ -5,11 +5,44 @@ uint32. A block that was never written is a row of zeros, which no finished bloc
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
+
+from lefcache.errors import DamagedError
+from lefcache.stores import Store
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Arrays that were asked for together, and the ledger (blocks, 2 + A) of their blocks."""
+
+    number: int
+    arrays: tuple[str, ...]
+    ledger: NDArray[np.uint32]
+
+    def checksums(self, array: str) -> list[tuple[int, int, int]]:
+        """Number, rows and CRC-32C of each block of one array that the ledger vouches for."""
+        done, sums = vouched(self.ledger), self.ledger[:, 1 + self.arrays.index(array)]
+        return [(int(b), int(done[b]), int(sums[b])) for b in np.flatnonzero(done)]
+
+
+def read_generations(store: Store, path: str) -> list[Generation]:
+    """The sets of arrays of a split, in the order in which they were added."""
+    found = []
+    for name in sorted(filter(str.isdecimal, store.children(f"{path}/ledger")), key=int):
+        here = f"{path}/ledger/{name}"
+        arrays = tuple(store.attrs(here).get("arrays", ()))
+        ledger = store.read(here)
+        if not arrays:  # killed between creating the ledger and naming its arrays
+            continue
+        if ledger.dtype != np.uint32 or ledger.ndim != 2 or ledger.shape[1] != 2 + len(arrays):
+            raise DamagedError(f"{here}: not the ledger of {len(arrays)} arrays")
+        found.append(Generation(int(name), arrays, ledger))
+    return found
 
 
 def checksum(values: NDArray[Any]) -> int:
@@ -32,6 +65,11 @@ def finished(ledger: NDArray[np.uint32], rows: int, block_rows: int) -> NDArray[
     starts = np.arange(0, rows, block_rows)
     wanted = np.minimum(rows - starts, block_rows)
     whole = np.zeros(len(starts), bool)
-    for block, row in enumerate(ledger[: len(starts)]):
-        whole[block] = row[0] == wanted[block] and row[-1] == checksum(row[:-1])
+    done = vouched(ledger[: len(starts)])
+    whole[: len(done)] = done == wanted[: len(done)]
     return whole
+
+
+def vouched(ledger: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """(blocks,) how many rows of each block are there; 0 for one that was not written whole."""
+    return np.array([row[0] if row[-1] == checksum(row[:-1]) else 0 for row in ledger], np.int64)

@@ -1,7 +1,6 @@
 """The pages of one model over one split: which arrays there are, and which blocks are whole."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,9 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.cache.display import html_table
-from lefcache.cache.hints import by_pool, command_again, split_flags
+from lefcache.cache.hints import (
+    by_pool,
+    command_again,
+    files_wanted,
+    import_again,
+    import_command,
+    split_flags,
+)
 from lefcache.cache.layers import Layers
-from lefcache.cache.ledger import finished
+from lefcache.cache.ledger import Generation, finished, read_generations
 from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import POOLS, Feature, Layer, describe_layers
@@ -21,15 +27,6 @@ from lefcache.stores import Store
 
 TOKENS = "tokens"  # (N,) uint32: how many tokens were pooled
 CUT = np.uint32(1 << 31)  # its high bit: the text was longer than the model may read
-
-
-@dataclass(frozen=True)
-class Generation:
-    """Arrays that were asked for together, and the ledger (blocks, 2 + A) of their blocks."""
-
-    number: int
-    arrays: tuple[str, ...]
-    ledger: NDArray[np.uint32]
 
 
 class Pages(Mapping[str, Layers]):
@@ -61,6 +58,11 @@ class Pages(Mapping[str, Layers]):
         """Layers that are another one's second name: no norm follows BERT's last block."""
         return dict(self.attrs.get("aliases", {}))
 
+    @property
+    def files(self) -> dict[str, dict[str, str]]:
+        """Of each imported array, the file it was read from, and what that file was."""
+        return dict(self.attrs.get("files", {}))
+
     @cached_property
     def spec(self) -> Spec:
         """What the numbers were made with."""
@@ -69,18 +71,7 @@ class Pages(Mapping[str, Layers]):
     @cached_property
     def generations(self) -> list[Generation]:
         """The sets of arrays, in the order in which they were added."""
-        found = []
-        names = filter(str.isdecimal, self.store.children(f"{self.path}/ledger"))
-        for name in sorted(names, key=int):
-            path = f"{self.path}/ledger/{name}"
-            arrays = tuple(self.store.attrs(path).get("arrays", ()))
-            ledger = self.store.read(path)
-            if not arrays:  # killed between creating the ledger and naming its arrays
-                continue
-            if ledger.dtype != np.uint32 or ledger.ndim != 2 or ledger.shape[1] != 2 + len(arrays):
-                raise DamagedError(f"{path}: not the ledger of {len(arrays)} arrays")
-            found.append(Generation(int(name), arrays, ledger))
-        return found
+        return read_generations(self.store, self.path)
 
     @property
     def asked(self) -> list[str]:
@@ -95,6 +86,15 @@ class Pages(Mapping[str, Layers]):
     def finished(self, generation: Generation) -> NDArray[np.bool_]:
         """(blocks,) which blocks of these arrays are whole."""
         return finished(generation.ledger, self.rows, self.block_rows)
+
+    def checksums(self, array: str) -> list[tuple[int, int, int]]:
+        """First row, rows and CRC-32C of each block of an array that its ledger vouches for."""
+        return [
+            (block * self.block_rows, rows, checksum)
+            for generation in self.generations
+            if array in generation.arrays
+            for block, rows, checksum in generation.checksums(array)
+        ]
 
     @property
     def done_rows(self) -> int:
@@ -176,6 +176,8 @@ class Pages(Mapping[str, Layers]):
     def resume_command(self) -> str:
         """The command that computes what is still missing; where nothing is, all of it again."""
         arrays = self.missing or self.asked
+        if self.spec.imported:
+            return import_again(self.store, self.path, arrays)
         [more] = split_flags({self.split: self.rows}, self._corpus_rows)
         dtype = self.attrs.get("store_dtype", "auto")
         # What an array is stored as is settled by its first block.
@@ -212,6 +214,11 @@ class Pages(Mapping[str, Layers]):
         name = f"{pool}/{stored}"
         if name in self.done:
             return name
+        if self.spec.imported:
+            raise FeatureError(
+                f"{feature} is not among the vectors that were imported: {self!r}; "
+                f"add it with: {self._add_import(name)}"
+            )
         layers = [*range(self.depth + 1), "last"]
         if layer not in layers:
             raise FeatureError(
@@ -229,15 +236,21 @@ class Pages(Mapping[str, Layers]):
     def _add_command(self, array: str) -> str:
         """The command that adds an array to all splits that this model was run on."""
         path = f"{self.corpus}/{self.model}"
-        rows = {
-            split: int(self.store.attrs(f"{path}/{split}")["rows"])
-            for split in SPLITS
-            if split in self.store.children(path)
-        }
+        rows = {split: int(self.store.attrs(f"{path}/{split}")["rows"]) for split in self._splits}
         return " && ".join(
             command_again(self.store, self.corpus, self.model, [array], more)
             for more in split_flags(rows, self._corpus_rows)
         )
+
+    def _add_import(self, array: str) -> str:
+        """The command that imports an array of all splits that this model has."""
+        paths = files_wanted(self._splits, [array])
+        return import_command(self.store, self.corpus, self.model, paths)
+
+    @property
+    def _splits(self) -> list[str]:
+        here = self.store.children(f"{self.corpus}/{self.model}")
+        return [split for split in SPLITS if split in here]
 
     def _array(self, name: str) -> Rows:
         if (done := self.done[name]) < self.rows:
@@ -249,7 +262,9 @@ class Pages(Mapping[str, Layers]):
         if info is None or info.shape[0] != self.rows:
             raise DamagedError(f"{self.path}/{name} is not the array that the ledger speaks of")
         width = info.shape[1] if len(info.shape) > 1 else 1
-        return Rows(self.store.extents(f"{self.path}/{name}"), info.dtype, width)
+        # A Spec tells two extractions apart; of two imports only the bytes do.
+        contents = repr(self.checksums(name)) if self.spec.imported else ""
+        return Rows(self.store.extents(f"{self.path}/{name}"), info.dtype, width, contents)
 
     def describe(self) -> dict[str, Any]:
         """One line of `lef ls`."""

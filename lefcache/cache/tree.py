@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from lefcache.cache.display import html_table
-from lefcache.cache.hints import DEFAULT_CACHE, command_again, corpus_flags, extract_command
+from lefcache.cache.hints import (
+    DEFAULT_CACHE,
+    command_again,
+    corpus_flags,
+    extract_command,
+    files_wanted,
+    import_command,
+)
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, register
@@ -85,7 +92,8 @@ class Cache(Node[CorpusNode]):
         if len({each.rows for each in pages}) > 1:
             raise MismatchError(
                 f"the models have different numbers of rows of {corpus}/{split} "
-                f"({', '.join(sorted(lengths))}): extract the shorter one with a higher --limit"
+                f"({', '.join(sorted(lengths))}): extract the shorter one with a higher --limit, "
+                "or import its vectors of all rows"
             )
         rows = pages[0].rows
         found = read_labels(self.store, corpus, split, rows)
@@ -131,8 +139,10 @@ class Cache(Node[CorpusNode]):
             here = self._splits(corpus, model)
             lacking = [each for each in labelled_splits(self.store, corpus) if each not in here]
             if lacking:
+                spec = self.spec(model, corpus)
+                how = "imported" if spec is not None and spec.imported else "extracted"
                 lines.append(
-                    f"{corpus}/{model} was not extracted on {' and '.join(lacking)}; add it with: "
+                    f"{corpus}/{model} was not {how} on {' and '.join(lacking)}; add it with: "
                     f"{self._split_command(corpus, model, lacking)}"
                 )
         return lines
@@ -256,4 +266,7 @@ class Cache(Node[CorpusNode]):
         """The command that runs a model on more splits, for all that it has of the others."""
         pages = [Pages(self.store, corpus, model, split) for split in self._splits(corpus, model)]
         arrays = [name for each in pages for name in each.asked]
+        spec = self.spec(model, corpus)
+        if spec is not None and spec.imported:
+            return import_command(self.store, corpus, model, files_wanted(splits, arrays))
         return command_again(self.store, corpus, model, arrays, ["--splits", ",".join(splits)])

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lefcache.cache.ledger import checksum, seal
+from lefcache.cache.ledger import Generation, checksum, seal
 from lefcache.cache.lock import exclusive
-from lefcache.cache.pages import TOKENS, Generation, Pages
+from lefcache.cache.pages import TOKENS, Pages
 from lefcache.errors import MismatchError
 from lefcache.feature import Layer
 from lefcache.spec import Spec
@@ -41,6 +41,7 @@ class Request:
     source: str | None = None
     provenance: Mapping[str, Any] | None = None
     flags: tuple[str, ...] = ()  # of the command, where Spec and provenance do not tell them
+    files: Mapping[str, dict[str, str]] | None = None  # that imported arrays are read from
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Writer:
 
     def _wanted(self, pages: Pages) -> list[Generation]:
         """The sets of arrays that hold a wanted one, and a new set for those that none holds."""
-        wanted = [*self.request.arrays, TOKENS]
+        wanted = [*self.request.arrays, *([] if self.request.spec.imported else [TOKENS])]
         old = [each for each in pages.generations if {*self.request.arrays} & {*each.arrays}]
         known = set(pages.arrays)
         if fresh := tuple(name for name in wanted if name not in known):
@@ -175,31 +176,49 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
         asked: dict[str, Any] = {"arrays": list(dict.fromkeys([*pages.asked, *wanted]))}
         if not {*wanted} <= {*pages.arrays}:
             asked["store_dtype"] = request.store_dtype
+        if request.files:
+            asked["files"] = pages.files | dict(request.files)
         if (attrs := pages.attrs | asked) != pages.attrs:
             store.set_attrs(path, attrs)
         yield writer
 
 
 def check_model(store: Store, request: Request) -> None:
-    """Refuse a model that was extracted with other settings; the message is the difference."""
+    """Refuse a model that was made with other settings; the message is the difference."""
     path = f"{request.corpus}/{request.model}"
     attrs = store.attrs(path)
     if _bare(store, path):
         return
-    difference = Spec.from_json(attrs["spec"]).difference(request.spec)
-    for name, ours in (("depth", request.depth), ("width", request.width)):
-        difference += [f"{name}: {attrs[name]} in the cache, {ours} now"] * (attrs[name] != ours)
+    known, imports = Spec.from_json(attrs["spec"]), request.spec.imported
+    fix = "import these under another NAME" if imports else "keep both with --as NAME"
+    if known.imported != imports:
+        made = ("was extracted from a model", "holds vectors that were made elsewhere and imported")
+        raise MismatchError(f"{path} {made[known.imported]}: {fix}")
+    difference = known.difference(request.spec)
+    if attrs["width"] != request.width:
+        difference.append(f"width: {attrs['width']} in the cache, {request.width} now")
+    if attrs["depth"] != request.depth and not _deeper(attrs, request):
+        difference.append(f"depth: {attrs['depth']} in the cache, {request.depth} now")
     if difference:
         lines = "".join(f"\n  {line}" for line in difference)
+        how = "imported" if imports else "extracted"
         raise MismatchError(
-            f"{path} was extracted with other settings:{lines}\n"
-            "keep both with --as NAME, or give the settings of the cache"
+            f"{path} was {how} with other settings:{lines}\n"
+            f"{fix}, or give the settings of the cache"
         )
+
+
+def _deeper(attrs: Mapping[str, Any], request: Request) -> bool:
+    """Whether an import adds deeper layers: how many a model has is known from those alone."""
+    return request.spec.imported and request.depth > attrs["depth"]
 
 
 def _describe_model(store: Store, request: Request) -> None:
     """Write down what a model is, unless there are vectors that this was written for."""
     path = f"{request.corpus}/{request.model}"
+    attrs = store.attrs(path)
+    if attrs and _deeper(attrs, request):
+        store.set_attrs(path, attrs | {"depth": request.depth})
     if _bare(store, path):
         known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
         made = {"source": request.source, "flags": list(request.flags)}

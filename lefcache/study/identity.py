@@ -71,11 +71,21 @@ def identity(
         "specs": [spec.to_json() for spec in train.specs],
         # The same layer extracted again may lie there in another precision.
         "stored": [f"{rows.dtype} x {rows.shape[1]}" for rows in train.rows],
+        **_contents(tables),
         "recipe": recipe.to_json() if recipe else None,
         "seeds": list(seeds),
         "numerics": NUMERICS,
         **more,
     }
+
+
+def _contents(tables: Mapping[str, Table]) -> dict[str, Any]:
+    """The checksums of vectors that were made elsewhere: others may be imported in their place."""
+    found = {
+        split: [getattr(rows, "contents", "") for rows in tables[split].rows]  # plain arrays too
+        for split in sorted(tables)
+    }
+    return {"contents": found} if any(map(any, found.values())) else {}
 
 
 class Shelf:

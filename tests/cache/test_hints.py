@@ -4,7 +4,15 @@ import shlex
 
 import pytest
 
-from lefcache.cache.hints import by_pool, command_again, model_flags, products, split_flags
+from lefcache.cache.hints import (
+    by_pool,
+    command_again,
+    files_wanted,
+    import_command,
+    model_flags,
+    products,
+    split_flags,
+)
 from lefcache.spec import Spec
 
 
@@ -62,3 +70,27 @@ def test_a_corpus_without_a_source_is_known_by_its_name(cache):
     cache.store.set_attrs("tiny/m", {"spec": Spec().to_json(), "source": "org/m"})
     command = command_again(cache.store, "tiny", "m", ["mean/1"], [])
     assert command.endswith("--data tiny --model m=org/m --layers 1 --pool mean")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "wanted"),
+    [
+        ([], {"own": ["train.npy", "test.npy"]}),
+        (["mean/last"], {"mean": ["train.npy", "test.npy"]}),
+        (
+            ["max/3", "own/last"],
+            {"max": ["train/layer-3.npy", "test/layer-3.npy"], "own": ["train.npy", "test.npy"]},
+        ),
+    ],
+    ids=str,
+)
+def test_files_are_named_so_that_an_import_knows_what_they_are(arrays, wanted):
+    assert files_wanted(["train", "test"], arrays) == wanted
+
+
+def test_an_import_is_one_command_for_each_pooling(cache):
+    cache.store.set_attrs("tiny", {"source": "a b", "options": {"text-column": "body"}})
+    cache.store.set_attrs("tiny/m", {"spec": Spec.of_imported("v 1").to_json()})
+    command = import_command(cache.store, "tiny", "m", {"own": ["x.npy"], "max": ["y"]}, ["--z"])
+    rest = f"--cache {cache.path} --data 'a b' --text-column body --z --note 'v 1'"
+    assert command == (f"lef import m x.npy --pool own {rest} && lef import m y --pool max {rest}")

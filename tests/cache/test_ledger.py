@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lefcache.cache.ledger import checksum, finished, seal
+from lefcache.cache.ledger import Generation, checksum, finished, seal, vouched
 
 WORD = st.integers(0, 2**32 - 1)
 ROWS = st.integers(1, 2**20)
@@ -35,6 +35,15 @@ def test_a_last_block_that_grew_is_not_finished():
     ledger = ledger_of(seal(4, [1]), seal(2, [1]))
     assert finished(ledger, 6, 4).tolist() == [True, True]
     assert finished(ledger, 7, 4).tolist() == [True, False]
+
+
+def test_a_ledger_vouches_for_the_rows_that_were_there_when_it_was_sealed():
+    torn = seal(4, [3, 30])
+    torn[0, 1] += 1
+    ledger = ledger_of(seal(4, [1, 10]), np.zeros((1, 4), np.uint32), torn, seal(2, [2, 20]))
+    assert vouched(ledger).tolist() == [4, 0, 0, 2]
+    generation = Generation(0, ("mean/1", "mean/2"), ledger)
+    assert generation.checksums("mean/2") == [(0, 4, 10), (3, 2, 20)]
 
 
 def test_blocks_beyond_a_short_ledger_are_not_finished():
