@@ -1,8 +1,6 @@
 """`lef extract`: run a frozen model once and keep every layer."""
 
 import time
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +15,7 @@ from cli.params import (
     json_option,
     settings_options,
 )
+from cli.reading import open_corpus
 from lefcache.columns import Reading
 from lefcache.errors import LefError, StorageError
 from lefcache.spec import Spec
@@ -86,7 +85,7 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
         raise click.UsageError("--all-layers and --layers exclude each other")
     _check_spelling(options)
     try:
-        corpus, cache = _open(options)
+        corpus, cache = open_corpus(options)
         documents = [_extract(model, name, corpus, cache, options) for model in models]
     except KeyboardInterrupt:
         interrupted(". Every finished block is safe in the cache. Go on with:\n  ")
@@ -107,27 +106,6 @@ def _check_spelling(options: dict[str, Any]) -> None:
         split_name(split.strip())
 
 
-def _open(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
-    import lefcache
-
-    cache = lefcache.open(options["cache"])
-    source = options["data"] or cache.corpus()
-    reading = Reading(**given(Reading, options))
-    if source in cache and not Path(source).exists():
-        # A corpus that the cache knows by name is read again from where it came.
-        known = cache[source].attrs
-        source, reading = known["source"], reading.over(Reading.from_flags(known["options"]))
-    corpus = lefcache.read_corpus(source, **asdict(reading))
-    say(
-        f"{corpus.name}: "
-        + ", ".join(f"{split} {len(rows):,}" for split, rows in corpus.splits.items())
-        + f" rows, {count(len(corpus.classes), 'class', 'classes')}"
-    )
-    for line in corpus.describe():
-        say(f"  note: {line}")
-    return corpus, cache
-
-
 def _extract(
     model: str, name: str | None, corpus: "Corpus", cache: "Cache", options: dict[str, Any]
 ) -> dict[str, Any]:
@@ -137,7 +115,9 @@ def _extract(
     if known := cache.spec(resolve_model(model, name).name, corpus.name):
         # On a cache, `auto` is what the cache was made with.
         made = {"dtype": known.dtype, "attention": known.attention}
-        settings |= {key: made[key] for key in made if settings.get(key, "auto") == "auto"}
+        settings |= {
+            key: made[key] for key in made if made[key] and settings.get(key, "auto") == "auto"
+        }
     started = time.perf_counter()
     backbone = load_backbone(
         model,

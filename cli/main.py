@@ -13,7 +13,19 @@ from lefcache.version import __version__
 from lefcache.wording import did_you_mean
 
 # In the order in which one uses them; each lives in `cli/<name>.py` as `command`.
-COMMANDS = ("extract", "ls", "show", "sweep", "fuse", "predict", "models", "data", "completion")
+COMMANDS = (
+    "extract",
+    "import",
+    "ls",
+    "show",
+    "sweep",
+    "fuse",
+    "predict",
+    "models",
+    "data",
+    "completion",
+)
+KEYWORDS = ("import",)  # of Python: what no module can be called gets a `_` behind it
 
 COMPLETE = "_LEF_COMPLETE"  # the variable with which a shell asks what a word may become
 
@@ -47,7 +59,8 @@ class Commands(click.Group):
         """Import the one that is asked for."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"cli.{cmd_name}").command
+        module = f"cli.{cmd_name}{'_' * (cmd_name in KEYWORDS)}"
+        command: click.Command = import_module(module).command
         return command
 
     def resolve_command(

@@ -169,9 +169,12 @@ def progress(label: str, total: int) -> Iterator[Advance]:
 
 
 def _rate(rows: float, total: int, tokens: int, seconds: float) -> str:
-    """Rows done and both rates."""
+    """Rows done and both rates; there are no tokens where no text is read."""
     done = f"{rows:,.0f}/{total:,} rows"
-    return f"{done}, {rows / seconds:,.0f}/s, {tokens / seconds:,.0f} tokens/s" if seconds else done
+    if not seconds:
+        return done
+    spoken = f", {tokens / seconds:,.0f} tokens/s" if tokens else ""
+    return f"{done}, {rows / seconds:,.0f}/s{spoken}"
 
 
 class _Log:
@@ -190,10 +193,12 @@ class _Log:
             return
         self.logged = now
         rate = self.done / (now - self.started)
-        left = duration(max(0, self.rows - self.done) / rate)
+        left = duration(max(0, self.rows - self.done) / rate) if rate else "some time"
+        speed = self.tokens / (now - self.started)
+        spoken = f"{speed:,.0f} tokens/s, " if speed else ""  # an import reads no texts
         say(
             f"{self.label}/{split}: {self.done:,}/{self.rows:,} rows, {rate:,.0f} rows/s, "
-            f"{self.tokens / (now - self.started):,.0f} tokens/s, {left} left"
+            f"{spoken}{left} left"
         )
 
 

@@ -69,22 +69,20 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
             "dtype": str(info.dtype),
             "chunk_rows": info.chunk_rows,
         }
-    tokens, cut = pages.tokens()
     return {
-        "spec": pages.spec.to_json(),
+        "spec": _spec(pages),
         "provenance": pages.model_attrs["provenance"],
         "rows": {
             "asked": pages.rows,
             "done": pages.done_rows,
             "progress": pages.progress(pages.asked),
             "block_rows": pages.block_rows,
-            "tokens": int(tokens.sum()),
-            "longest": int(tokens.max()),
-            "cut": int(cut.sum()),
+            **_tokens(pages),
             "bytes": pages.describe()["bytes"],
         },
         "aliases": pages.aliases,
         "arrays": arrays,
+        **_files(pages),
     }
 
 
@@ -101,7 +99,7 @@ def _show(key: str, document: Mapping[str, Any]) -> None:
 
 def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
     """A split's figures as a person reads them."""
-    rows, most = split["rows"], split["spec"]["max_length"]
+    rows = split["rows"]
     arrays = {
         name: f"{' x '.join(f'{length:,}' for length in each['shape'])} {each['dtype']}, "
         f"chunks of {count(each['chunk_rows'], 'row')}"
@@ -111,8 +109,37 @@ def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
     counted = {
         "asked for": f"{rows['asked']:,}",
         "done": f"{done}, in blocks of {count(rows['block_rows'], 'row')}",
-        "tokens": f"{rows['tokens']:,} pooled, {rows['longest']:,} in the longest text",
-        "cut": f"{count(rows['cut'], 'text')} longer than {count(most, 'token')}",
+        **_tokens_in_words(rows, split["spec"]),
         "on disk": size(rows["bytes"]),
     }
     return {**split, "rows": counted, "arrays": arrays}
+
+
+def _tokens_in_words(rows: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
+    if rows["tokens"] is None:
+        return {"tokens": "unknown: these vectors were made elsewhere"}
+    return {
+        "tokens": f"{rows['tokens']:,} pooled, {rows['longest']:,} in the longest text",
+        "cut": f"{count(rows['cut'], 'text')} longer than {count(spec['max_length'], 'token')}",
+    }
+
+
+def _spec(pages: "Pages") -> dict[str, Any]:
+    """The settings; of vectors that were made elsewhere, those that are known."""
+    spec = pages.spec.to_json()
+    return {name: spec[name] for name in spec if spec[name] or not pages.spec.imported}
+
+
+def _tokens(pages: "Pages") -> dict[str, int | None]:
+    if pages.spec.imported:
+        return dict.fromkeys(("tokens", "longest", "cut"))
+    tokens, cut = pages.tokens()
+    return {"tokens": int(tokens.sum()), "longest": int(tokens.max()), "cut": int(cut.sum())}
+
+
+def _files(pages: "Pages") -> dict[str, dict[str, str]]:
+    files = {
+        name: f"{each['file']}, sha256 {each['sha256']}, read {each['read']}"
+        for name, each in pages.files.items()
+    }
+    return {"files": files} if files else {}

@@ -3,6 +3,7 @@
 LefError
 ├── CorpusError(ValueError)         unreadable file, missing column, unknown label, empty split
 ├── FeatureError(KeyError)          bad spelling, or not in this cache: the message lists what is
+├── VectorsError(ValueError)        vectors made elsewhere that cannot be read, or fit no texts
 ├── ModelError(ValueError)          a backbone that cannot be found, loaded or read
 ├── RecipeError(ValueError)         a training setting that cannot work
 ├── IncompleteError                 extraction was interrupted: the message resumes it
@@ -30,6 +31,10 @@ class FeatureError(LefError, KeyError):
 
     def __str__(self) -> str:
         return Exception.__str__(self)  # a KeyError would show its message in quotation marks
+
+
+class VectorsError(LefError, ValueError):
+    """Vectors made elsewhere that cannot be read, or are not those of the texts."""
 
 
 class ModelError(LefError, ValueError):

@@ -72,7 +72,7 @@ def import_command(
     if note := Spec.from_json(made["spec"]).note:
         words += ["--note", note]
     commands = (["import", model, *files, "--pool", pool] for pool, files in paths.items())
-    return " && ".join(shlex.join(["lef", *command, *words]) for command in commands)
+    return " && ".join(command_line(["lef", *command, *words]) for command in commands)
 
 
 def import_again(store: Store, path: str, arrays: Iterable[str]) -> str:
