@@ -51,7 +51,7 @@ def test_an_unknown_command_is_a_usage_error(lef):
     ran = lef("sweeep")
     assert ran.code == 2
     assert "did you mean sweep?" in ran.err
-    assert "there are extract, ls" in lef("nothing-like-it").err
+    assert "there are extract, import, ls" in lef("nothing-like-it").err
     assert "did you mean" not in lef("nothing-like-it").err
 
 
