@@ -113,11 +113,13 @@ def _extract(
 
     settings = given(Spec, options)
     if known := cache.spec(resolve_model(model, name).name, corpus.name):
-        # On a cache, `auto` is what the cache was made with.
+        # On a cache, what is left open is what the cache was made with.
         made = {"dtype": known.dtype, "attention": known.attention}
-        settings |= {
-            key: made[key] for key in made if made[key] and settings.get(key, "auto") == "auto"
-        }
+        left_open = {key for key in made if settings.get(key, "auto") == "auto"}
+        if settings.get("chat_template") == "own":  # it may hold the date of that day
+            made["chat_template"] = known.chat_template
+            left_open.add("chat_template")
+        settings |= {key: made[key] for key in left_open if made[key]}
     started = time.perf_counter()
     backbone = load_backbone(
         model,

@@ -123,11 +123,13 @@ def _flag(each: Field[Any]) -> Callable[[Command], Command]:
         kind = _numbers(type(default[0]))
         default = ",".join(str(number) for number in default)
     shown = str(default) if default != "" else "none"
+    bare = each.metadata["bare"]
     return click.option(
         f"--{each.name.replace('_', '-')}",
         each.name,
         type=kind,
         default=None,
+        **({"is_flag": False, "flag_value": bare} if bare else {}),
         help=f"{each.metadata['help']}  [default: {shown}]",
     )
 

@@ -4,6 +4,9 @@ from dataclasses import field
 from typing import Any
 
 
-def setting(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field that is also a command-line flag, with this help and these choices."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def setting(default: Any, help: str, choices: tuple[str, ...] = (), bare: str | None = None) -> Any:
+    """A dataclass field that is also a command-line flag, with this help and these choices.
+
+    `bare` is what the flag means when no value follows it.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "bare": bare})

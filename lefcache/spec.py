@@ -24,6 +24,12 @@ class Spec:
     tokenizer: str = ""
     prompt: str = setting("", "Text put before every text; pooled with it.")
     instruction: str = setting("", "Text put before every text; attended to, not pooled.")
+    chat_template: str = setting(
+        "",
+        "Read each text as a chat message, in the tokenizer's own template (no value), or in one "
+        "of yours with {text} in it.",
+        bare="own",
+    )
     max_length: int = setting(512, "Tokens at which a text is cut.")
     truncation_side: str = setting(
         "right", "Which end of a long text is cut off.", choices=("right", "left")

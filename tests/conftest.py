@@ -138,6 +138,25 @@ def model_folder(tmp_path_factory):
     return build
 
 
+CHAT = (
+    "{% for message in messages %}<s> very {{ message['content'] }} no </s>{% endfor %}"
+    "{% if add_generation_prompt %} yes it{% endif %}"
+)
+
+
+@pytest.fixture
+def chatty(model_folder, tmp_path):
+    """The folder of a tiny Llama whose tokenizer has a chat template."""
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = tmp_path / "chatty"
+    AutoModel.from_pretrained(model_folder("llama")).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(model_folder("llama"))
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def backbone(model_folder):
     """A function that loads a tiny model, once per family and settings: `backbone("llama")`."""

@@ -1,5 +1,6 @@
 """Any Hugging Face encoder, decoder or T5 as a Backbone."""
 
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from lefcache.errors import ModelError
 from lefcache.extract.backbone import Deliver, Encoded
 from lefcache.extract.blocks import Enough, agree, candidate_blocks, listening
+from lefcache.extract.chat import OWN, check_frame, frame_of, in_frame
 from lefcache.extract.identity import provenance
 from lefcache.extract.models import ModelSource
 from lefcache.feature import Layer
@@ -45,6 +47,8 @@ class HuggingFaceBackbone:
         self.on_gpu = self.device.type != "cpu"
         self.provenance = provenance(self.device, torch.get_num_threads())
         spec = replace(spec, attention=config._attn_implementation or "auto")
+        if spec.chat_template:
+            spec = _in_chat(spec, tokenizer, model.name)
         self.spec = _clamp(spec, tokenizer, config, notes)
         tokenizer.truncation_side = self.spec.truncation_side
         self._pad = next(
@@ -87,6 +91,12 @@ class HuggingFaceBackbone:
         spec = self.spec
         before = spec.instruction + spec.prompt
         read = [before + text for text in texts] if before else list(texts)
+        if spec.chat_template:
+            every, cuts = in_frame(self.tokenizer, spec.chat_template, read, spec.max_length)
+            return [
+                Encoded(ids, bos=ids[0] == self._bos, cut=cut)
+                for ids, cut in zip(every, cuts, strict=True)
+            ]
         batch = self.tokenizer(
             read, truncation=True, max_length=spec.max_length, return_attention_mask=False
         )
@@ -148,6 +158,16 @@ class HuggingFaceBackbone:
             deliver("last", output.last_hidden_state)
 
 
+def _in_chat(spec: Spec, tokenizer: Any, name: str) -> Spec:
+    """The Spec with the chat template as it is fed, checked."""
+    if spec.instruction:
+        raise ModelError("an instruction has no place in a chat template: give it as the prompt")
+    if spec.chat_template == OWN:
+        spec = replace(spec, chat_template=frame_of(tokenizer, name))
+    check_frame(spec.chat_template, tokenizer, name, spec.truncation_side)
+    return spec
+
+
 def _clamp(spec: Spec, tokenizer: Any, config: Any, notes: list[str]) -> Spec:
     """Texts can be no longer than the model has positions for."""
     limits = [tokenizer.model_max_length]
@@ -165,13 +185,18 @@ def _clamp(spec: Spec, tokenizer: Any, config: Any, notes: list[str]) -> Spec:
 def _leave_room(spec: Spec, tokenizer: Any, limit: int) -> None:
     """Refuse what would cut the text away instead of a part of it: every vector would be equal."""
     before = spec.instruction + spec.prompt
-    taken = len(tokenizer(before)["input_ids"])
+    if spec.chat_template:
+        [ids], _ = in_frame(tokenizer, spec.chat_template, [before], sys.maxsize)
+        taken = len(ids)
+    else:
+        taken = len(tokenizer(before)["input_ids"])
+    around = before or spec.chat_template
     if limit <= taken:
-        takes = "the prompt and instruction before it and the tokenizer's own take"
+        takes = "what stands around it and the tokenizer's own take"
         raise ModelError(
             f"max_length {limit} leaves no room for text: "
-            f"{takes if before else 'the tokenizer itself adds'} {taken} tokens; give a higher "
-            f"--max-length{' or a shorter prompt' if before else ''}"
+            f"{takes if around else 'the tokenizer itself adds'} {taken} tokens; give a higher "
+            f"--max-length{' or a shorter prompt' if around else ''}"
         )
     if before and spec.truncation_side == "left":
         raise ModelError(

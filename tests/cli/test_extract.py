@@ -263,3 +263,15 @@ def test_one_of_a_thing_is_said_as_one(lef, fakes, tmp_path):
     assert "to compute: 1 row, about 1 token" in ran.err
     assert "to write: 1 array of" in ran.err
     assert "done: 1 row, 1 token, 0 texts cut; 1 block computed" in ran.out
+
+
+def test_the_command_takes_it_with_and_without_a_value(chatty, lef, tmp_path):
+    (tmp_path / "two.tsv").write_text("text\na cat\nno\n")
+    words = ("extract", "--data", "two.tsv", "--model", chatty, "--cache", "one")
+    assert lef(*words, "--chat-template", "--dtype", "float32").code == 0
+    again = lef(*words, "--json", "--chat-template", "<s> very {text} no </s> yes it")
+    assert (again.code, again.json["computed_blocks"]) == (0, 0)
+    assert lef(*words, "--json", "--chat-template").json["computed_blocks"] == 0
+    refused = lef(*words)
+    assert refused.code == 1
+    assert "chat_template" in refused.err

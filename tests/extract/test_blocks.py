@@ -151,7 +151,7 @@ def reloaded(model):
     from lefcache.extract.models import ModelSource
 
     source = ModelSource(model.name, model.source)
-    return HuggingFaceBackbone(source, model.spec, model.tokenizer, model.network, [])
+    return HuggingFaceBackbone(source, model.spec, model.tokenizer, model.network, model.depth, [])
 
 
 @pytest.mark.parametrize(
