@@ -4,20 +4,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import facts, print_json, print_table
-from cli.params import json_option
+from cli.output import deliver, facts, print_table
+from cli.params import form_options
 
 if TYPE_CHECKING:
     from lefcache.catalogue import Known
 
 
+CSV = ("name", "id", "config", "splits", "classes", "text", "label", "here", "notes")
+
+
 @click.command("data", short_help="List the data sets that have a short name.")
 @click.argument("name", required=False)
-@json_option
-def command(name: str | None, as_json: bool) -> None:
+@form_options
+def command(name: str | None, form: str) -> None:
     """List the data sets that `--data` knows by a short name, or show one of them.
 
-    "here" means on this machine: readable without a network. The others are downloaded when they
+    "On this machine" means readable without a network. The others are downloaded when they
     are first extracted; that needs the extra `hub`.
 
     \b
@@ -28,26 +31,24 @@ def command(name: str | None, as_json: bool) -> None:
     """
     from lefcache.catalogue import catalogue, look_up
 
-    if name:
-        known = look_up(name)
-        if as_json:
-            print_json(known.to_json())
-        else:
-            _show(known)
-        return
-    entries = catalogue()
-    if as_json:
-        print_json([each.to_json() for each in entries])
-        return
-    columns = ["name", "hub id", "configuration", "splits", ">classes", ""]
-    print_table("data", columns, [_row(each) for each in entries])
-    for each in entries:
-        for note in each.notes:
-            click.echo(f"{each.name}: {note}")
+    found = [look_up(name)] if name else catalogue()
+    documents = [each.to_json() for each in found]
+    rows = [
+        {**each, "splits": " ".join(each["splits"]), "notes": " | ".join(each["notes"])}
+        for each in documents
+    ]
+    document = documents[0] if name else documents
+    deliver(form, document, CSV, rows, lambda: _show(found[0]) if name else _list(found))
+
+
+def _list(entries: list["Known"]) -> None:
+    columns = ["name", "hub id", "configuration", "splits", ">classes", "on this machine"]
+    print_table("short names for --data", columns, [_row(each) for each in entries])
     click.echo(
         "Any other: lef extract --data ORG/NAME, with --config, --text-column, --label-column or "
         "--template where it needs them."
     )
+    click.echo("Next: lef data NAME, for what to know of it")
 
 
 def _row(known: "Known") -> list[str]:
@@ -57,7 +58,7 @@ def _row(known: "Known") -> list[str]:
         known.config,
         ", ".join(_split(ours, hubs) for ours, hubs in known.splits.items()),
         str(known.classes),
-        "here" if known.here else "",
+        "yes" if known.here else "",
     ]
 
 

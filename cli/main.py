@@ -95,7 +95,8 @@ class Commands(click.Group):
 def main() -> None:
     """Run each frozen language model once; keep every layer; learn everything else from the pages.
 
-    Stage 1 is `lef extract`; everything else reads what it left and never loads a model again.
+    Stage 1 is `lef extract`. Stage 2 (sweep, fuse) reads what it left and never loads a model;
+    `lef predict` loads what a saved head needs for texts that are new.
     """
 
 

@@ -11,7 +11,7 @@ from cli.params import form_options
 from lefcache.errors import ModelError
 from lefcache.wording import command_line, did_you_mean
 
-CSV = ("name", "source", "prompt", "here", "path")
+CSV = ("name", "source", "prompt", "bundled", "here", "path")
 
 
 @click.command("models", short_help="List the models that have a short name.")
@@ -48,6 +48,7 @@ def _describe(name: str) -> dict[str, Any]:
         "name": name,
         "source": MODELS[name].source,
         "prompt": MODELS[name].prompt,
+        "bundled": MODELS[name].bundled,
         "here": folder is not None,
         "path": str(folder) if folder else None,
     }
@@ -57,7 +58,7 @@ def _show(model: dict[str, Any]) -> None:
     click.echo(model["name"])
     facts(
         {
-            "hub id": model["source"],
+            "hub id": _hub_id(model),
             "prompt": repr(model["prompt"]) if model["prompt"] else None,
             "on this machine": model["path"] or "no; lef extract downloads it first",
         }
@@ -65,11 +66,15 @@ def _show(model: dict[str, Any]) -> None:
     click.echo(f"Next: {command_line(['lef', 'extract', '--model', model['name']])}")
 
 
+def _hub_id(model: dict[str, Any]) -> str:
+    return "(bundled)" if model["bundled"] else str(model["source"])
+
+
 def _list(models: Sequence[dict[str, Any]]) -> None:
     rows = [
         [
             model["name"],
-            model["source"],
+            _hub_id(model),
             repr(model["prompt"]) if model["prompt"] else "",
             "yes" if model["here"] else "",
         ]

@@ -1,5 +1,7 @@
 """`lef data`, and `lef extract` on a data set of the hub."""
 
+import csv
+import io
 import shlex
 
 import pytest
@@ -24,8 +26,15 @@ def test_every_short_name_is_listed_with_what_is_said_of_it(lef):
     for name, entry in HUB.items():
         assert name in out
         assert entry.id in out
-        assert all(note in out for note in entry.notes)
+        shown = lef("data", name).out
+        assert all(f"note: {note}" in shown for note in entry.notes)
     assert "test (its validation)" in out
+
+
+def test_csv_has_a_row_for_each(lef):
+    rows = list(csv.DictReader(io.StringIO(lef("data", "--csv").out)))
+    assert [row["name"] for row in rows] == ["demo", *HUB]
+    assert (rows[1]["id"], rows[1]["classes"]) == ("stanfordnlp/sst2", "2")
 
 
 def test_json_is_one_document(lef):

@@ -31,11 +31,12 @@ def test_the_forms_for_machines_say_the_same(lef):
         "name": "far",
         "source": "org/far-away",
         "prompt": "query: ",
+        "bundled": False,
         "here": False,
         "path": None,
     }
     rows = list(csv.DictReader(io.StringIO(lef("models", "--csv").out)))
-    assert rows[1] == {**found[1], "here": "false", "path": ""}
+    assert rows[1] == {**found[1], "bundled": "false", "here": "false", "path": ""}
 
 
 def test_one_model_is_shown(lef):
