@@ -20,9 +20,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def command_line(words: Iterable[object]) -> str:
     """A command to type, quoted for the shell of this system."""
-    written = [str(word) for word in words]
+    return " ".join(map(_quoted, map(str, words)))
+
+
+def _quoted(word: str) -> str:
     if os.name == "nt":  # neither cmd nor PowerShell knows the quotes of a POSIX shell
         from subprocess import list2cmdline
 
-        return list2cmdline(written)
-    return shlex.join(written)
+        plain = not set(word) & set("<>|&^()%!")
+        return list2cmdline([word]) if plain else '"' + word.replace('"', r"\"") + '"'
+    if word.isprintable():
+        return shlex.quote(word)
+    # A line break within quotes would be lost where commands are shown on one line.
+    escaped = word.replace("\\", r"\\").replace("'", r"\'")
+    return "$'" + "".join(each if each.isprintable() else _bytes(each) for each in escaped) + "'"
+
+
+def _bytes(character: str) -> str:
+    """A character as the escapes that bash and zsh read in `$'...'`."""
+    return "".join(f"\\x{byte:02x}" for byte in character.encode())

@@ -1,5 +1,6 @@
 import os
 import shlex
+import subprocess
 
 import pytest
 
@@ -29,4 +30,15 @@ def test_a_command_is_quoted_for_the_shell_of_the_system(monkeypatch):
     words = ["lef", "ls", "--cache", "my data's"]
     assert shlex.split(command_line(words)) == words
     monkeypatch.setattr(os, "name", "nt")
+    assert command_line(["--chat-template", "<s>{text}</s>"]) == '--chat-template "<s>{text}</s>"'
     assert command_line(words) == 'lef ls --cache "my data\'s"'
+
+
+@pytest.mark.parametrize(
+    "word", ["<s>\n{text}\n", "it's\ta \\n", "\x1b[31m", "\u2028 ☺ é", "a'b\nc"]
+)
+def test_a_word_of_several_lines_is_one_line_that_bash_reads_back(word):
+    line = command_line(["printf", "%s", word])
+    assert line.isprintable()
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=True)
+    assert done.stdout.decode() == word
