@@ -1,7 +1,7 @@
 """Data sets of the hub through `datasets`: a copy on this machine first, else a download."""
 
+import glob
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,8 +13,6 @@ from typing import Any
 from lefcache.aliases import HubEntry
 from lefcache.columns import Reading, Sheet
 from lefcache.errors import CorpusError
-
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def load_hub(entry: HubEntry, reading: Reading) -> dict[str, Sheet]:
@@ -39,17 +37,16 @@ def load_hub(entry: HubEntry, reading: Reading) -> dict[str, Sheet]:
 
 def _certain_copy(hub_id: str, reading: Reading) -> Any:
     """What is on this machine, if it is surely what was asked for; else None."""
-    if reading.data_revision and not COMMIT.fullmatch(reading.data_revision):
-        return None  # a branch has moved on, perhaps
-    try:
-        found = _copy(hub_id, reading.config or "default")
-    except (ValueError, OSError):
-        return None
-    return found if reading.data_revision in ("", *_commits(found)) else None
+    config = reading.config or "default"
+    commits = _commits_here(hub_id, config)
+    # Of two copies nobody knows which was meant, and a branch has moved on, perhaps.
+    wanted = commits[0] if len(commits) == 1 else ""
+    wanted = reading.data_revision or wanted
+    return _copy(hub_id, config, wanted) if wanted in commits else None
 
 
-def _copy(hub_id: str, config: str | None) -> Any:
-    """The latest copy on this machine; ValueError if there is none, or several configurations."""
+def _copy(hub_id: str, config: str | None, commit: str = "auto") -> Any:
+    """A copy on this machine; ValueError if there is none, or several configurations."""
     from datasets.packaged_modules.cache.cache import Cache
 
     builder = Cache(
@@ -57,16 +54,37 @@ def _copy(hub_id: str, config: str | None) -> Any:
         dataset_name=hub_id.partition("/")[2],
         repo_id=hub_id,
         config_name=config,
-        version="auto",
-        hash="auto",
+        version=_version_of(hub_id, config, commit) if commit != "auto" else "auto",
+        hash=commit,
     )
     return builder.as_dataset()
 
 
-def _commits(found: Any) -> set[str]:
-    """The commits of a copy; `datasets` names the folder of its files after it."""
-    files = [file["filename"] for split in found.values() for file in split.cache_files]
-    return {Path(file).parent.name for file in files}
+def _version_of(hub_id: str, config: str | None, commit: str) -> str:
+    """The folder between configuration and commit, which `datasets` wants to be told with it."""
+    return next(
+        info.parent.parent.name
+        for info in _copies(hub_id, config or "*")
+        if info.parent.name == commit
+    )
+
+
+def _commits_here(hub_id: str, config: str) -> list[str]:
+    """The commits of which this machine has a copy: `datasets` names folders after them."""
+    return sorted({info.parent.name for info in _copies(hub_id, config)})
+
+
+def _copies(hub_id: str, config: str) -> Iterator[Path]:
+    """The description of each copy that was read to its end."""
+    # The library writes TREC-QC as trec-qc and RottenTomatoes as rotten_tomatoes.
+    wanted = hub_id.replace("/", "___").replace("_", "").lower()
+    for folder in downloads().glob("*___*"):
+        if folder.name.replace("_", "").lower() == wanted:
+            for info in folder.glob(
+                f"{glob.escape(config) if config != '*' else config}/*/*/*.json"
+            ):
+                if info.name == "dataset_info.json" and info.parent.suffix != ".incomplete":
+                    yield info
 
 
 def _download(hub_id: str, reading: Reading) -> Any:
@@ -102,20 +120,23 @@ def _download(hub_id: str, reading: Reading) -> Any:
 
 
 def _any_copy(hub_id: str, reading: Reading, offline: Exception) -> Any:
-    """What a machine without a network has of a data set, though a branch may have moved on."""
+    """What a machine without a network has of a data set, if there is just one copy of it."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
+    commits = _commits_here(hub_id, reading.config or "*")
+    if commits and (reading.data_revision or len(commits) > 1):
+        asked = reading.data_revision
+        raise CorpusError(
+            f"{hub_id} is on this machine at {' and '.join(commits)}; without a network it cannot "
+            f"be told {f'that this is {asked}' if asked else 'which is meant'}: choose with "
+            f"--data-revision, or {_way_out(hub_id, reading)}"
+        )
     try:
         found = _copy(hub_id, reading.config or None)
     except (ValueError, OSError) as error:
         told = isinstance(offline, OfflineModeIsEnabled)
         why = "HF_HUB_OFFLINE is set" if told else " ".join(str(offline).split())
         raise CorpusError(_refusal(str(error), hub_id, reading, why)) from error
-    if COMMIT.fullmatch(reading.data_revision):
-        raise CorpusError(
-            f"{hub_id} is on this machine at {', '.join(sorted(_commits(found)))}, not at "
-            f"{reading.data_revision}; {_way_out(hub_id, reading)}"
-        )
     return found
 
 
@@ -128,15 +149,7 @@ def downloads() -> Path:
 
 def is_here(entry: HubEntry) -> bool:
     """Whether a data set can be read without a network."""
-    # The library writes TREC-QC as trec-qc and RottenTomatoes as rotten_tomatoes.
-    wanted = entry.id.replace("/", "___").replace("_", "").lower()
-    config = entry.reading.config or "*"
-    return any(
-        info.parent.suffix != ".incomplete"
-        for folder in downloads().glob("*___*")
-        if folder.name.replace("_", "").lower() == wanted
-        for info in folder.glob(f"{config}/*/*/dataset_info.json")
-    )
+    return any(_copies(entry.id, entry.reading.config or "*"))
 
 
 def download_command(hub_id: str, reading: Reading) -> str:

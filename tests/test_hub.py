@@ -173,13 +173,25 @@ def test_a_copy_is_used_without_asking_the_hub(sst2, online):
 def test_a_commit_that_is_here_is_used_and_another_is_refused(hub_data):
     hub_data("org/x", train=texts("t", 2), commit=HERE)
     assert len(read_corpus("org/x", data_revision=HERE).splits["train"]) == 2
-    with pytest.raises(CorpusError, match=rf"at {HERE}, not at {THERE}.*revision='{THERE}'"):
+    with pytest.raises(CorpusError, match=rf"at {HERE};.* this is {THERE}.*revision='{THERE}'"):
         read_corpus("org/x", data_revision=THERE)
+
+
+def test_of_two_copies_the_one_that_was_asked_for_is_read(hub_data, online):
+    hub_data("org/RottenThings", train=texts("t", 2), commit=HERE)
+    hub_data("org/RottenThings", train=texts("t", 3), commit=THERE)
+    assert len(read_corpus("org/RottenThings", data_revision=HERE).splits["train"]) == 2
+    assert len(read_corpus("org/RottenThings", data_revision=THERE).splits["train"]) == 3
+    with pytest.raises(CorpusError, match=rf"{HERE} and {THERE}; .*which is meant"):
+        read_corpus("org/RottenThings")
+    online(datasets.DatasetDict(train=datasets.Dataset.from_dict(texts("new", 5))))
+    assert len(read_corpus("org/RottenThings").splits["train"]) == 5
 
 
 def test_a_branch_may_have_moved_on_so_the_hub_is_asked_if_it_can_be(hub_data, online):
     hub_data("org/x", train=texts("t", 2))
-    assert len(read_corpus("org/x", data_revision="main").splits["train"]) == 2  # offline
+    with pytest.raises(CorpusError, match="cannot be told that this is main: choose"):
+        read_corpus("org/x", data_revision="main")
     fresh = datasets.DatasetDict(train=datasets.Dataset.from_dict(texts("new", 5)))
     calls = online(fresh)
     assert len(read_corpus("org/x", data_revision="main").splits["train"]) == 5
