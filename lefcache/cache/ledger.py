@@ -36,7 +36,7 @@ def read_generations(store: Store, path: str) -> list[Generation]:
     for name in sorted(filter(str.isdecimal, store.children(f"{path}/ledger")), key=int):
         here = f"{path}/ledger/{name}"
         arrays = tuple(store.attrs(here).get("arrays", ()))
-        ledger = store.read(here)
+        ledger = store.read(here, sparse=True)
         if not arrays:  # killed between creating the ledger and naming its arrays
             continue
         if ledger.dtype != np.uint32 or ledger.ndim != 2 or ledger.shape[1] != 2 + len(arrays):

@@ -41,12 +41,18 @@ class Pages(Mapping[str, Layers]):
     @property
     def rows(self) -> int:
         """How many rows of the split were asked for."""
-        return int(self.attrs["rows"])
+        return self._count("rows")
 
     @property
     def block_rows(self) -> int:
         """Rows in a block, the unit of work and of commit."""
-        return int(self.attrs["block_rows"])
+        return self._count("block_rows")
+
+    def _count(self, name: str) -> int:
+        value = self.attrs.get(name)
+        if not isinstance(value, int) or value < 1:
+            raise DamagedError(f"{self.path}: {name} is {value!r} where a number should be")
+        return value
 
     @property
     def depth(self) -> int:
@@ -170,7 +176,11 @@ class Pages(Mapping[str, Layers]):
     def tokens(self) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
         """(N,) tokens pooled of each row, 0 if it is still missing, and (N,) whether it was cut."""
         begun = TOKENS in self.arrays
-        packed = self.store.read(f"{self.path}/{TOKENS}") if begun else np.zeros(self.rows, "<u4")
+        packed = (
+            self.store.read(f"{self.path}/{TOKENS}", sparse=True)
+            if begun
+            else np.zeros(self.rows, "<u4")
+        )
         return packed & ~CUT, (packed & CUT) != 0
 
     def resume_command(self) -> str:

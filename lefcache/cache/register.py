@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lefcache.cache.lock import exclusive
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split
-from lefcache.errors import IncompleteError, MismatchError
+from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.stores import Store
 
 CHANGING = "changing"  # the mark in a corpus's attributes: splits whose labels are being replaced
@@ -28,7 +28,7 @@ def register(store: Store, corpus: Corpus) -> list[str]:
         attrs = store.attrs(corpus.name)
         for split, rows in attrs.get("splits", {}).items():
             if split in corpus.splits:
-                known = store.read(f"{corpus.name}/rows/{split}")[:rows]
+                known = store.read(f"{corpus.name}/rows/{split}", rows)
                 _check_texts(f"{corpus.name}/{split}", known, corpus.splits[split].hashes)
         _check_mark(corpus, attrs)
         kept = _kept_labels(store, corpus, attrs)
@@ -47,8 +47,8 @@ def read_labels(
     """
     for _ in range(2):  # one writer may have come in between; a second one is a kill's mark
         attrs = store.attrs(corpus)
-        labels = store.read(f"{corpus}/labels/{split}")[:rows]
-        texts = store.read(f"{corpus}/rows/{split}")[:rows]
+        labels = store.read(f"{corpus}/labels/{split}", rows)
+        texts = store.read(f"{corpus}/rows/{split}", rows)
         if not attrs.get(CHANGING) and store.attrs(corpus) == attrs:
             return labels, texts, tuple(attrs["classes"])
     return None
@@ -60,7 +60,7 @@ def labelled_splits(store: Store, corpus: str) -> list[str]:
     return [
         split
         for split in SPLITS
-        if split in known and _any(store.read(f"{corpus}/labels/{split}")[: known[split]])
+        if split in known and _any(store.read(f"{corpus}/labels/{split}", known[split]))
     ]
 
 
@@ -110,7 +110,7 @@ def _kept_labels(
     kept = {}
     for split, rows in attrs.get("splits", {}).items():
         if split in corpus.splits and not _any(_labels(corpus.splits[split])):
-            known = store.read(f"{corpus.name}/labels/{split}")[:rows]
+            known = store.read(f"{corpus.name}/labels/{split}", rows)
             if _any(known):
                 appended = len(corpus.splits[split]) - rows
                 kept[split] = np.append(known, np.full(appended, UNLABELLED, np.int32))
@@ -134,7 +134,7 @@ def _notes(
     for split, rows in attrs.get("splits", {}).items():
         if split not in corpus.splits or split in kept:
             continue
-        known = _recode(store.read(f"{corpus.name}/labels/{split}")[:rows], old, both)
+        known = _recode(store.read(f"{corpus.name}/labels/{split}", rows), old, both)
         labels = _recode(_labels(corpus.splits[split])[:rows], new, both)
         if changed := int((known != labels).sum()):
             notes.append(
@@ -224,8 +224,12 @@ def _recode(labels: NDArray[Any], old: list[str], new: Any) -> NDArray[np.int32]
 
 def _differs(store: Store, path: str, values: NDArray[Any]) -> bool:
     info = store.info(path)
-    known = info is not None and info.shape == values.shape
-    return not (known and np.array_equal(store.read(path), values))
+    if info is None or info.shape != values.shape:
+        return True
+    try:
+        return not np.array_equal(store.read(path), values)
+    except DamagedError:  # a kill made it longer and came before the new rows
+        return True
 
 
 def _replace(store: Store, path: str, values: NDArray[Any]) -> None:

@@ -60,8 +60,12 @@ class Store(Protocol):
     def sweep(self, path: str) -> None:
         """Delete what a killed writer left half-written below a group."""
 
-    def read(self, path: str) -> NDArray[Any]:
-        """A whole small array."""
+    def read(self, path: str, rows: int | None = None, sparse: bool = False) -> NDArray[Any]:
+        """A small array, or its first rows.
+
+        A chunk that is not there is DamagedError, or zeros if the array is `sparse`: one that a
+        writer fills as it goes.
+        """
 
     def extents(self, path: str) -> list[Extent]:
         """Where the rows of an array lie, in order; DamagedError if any of them are not there."""

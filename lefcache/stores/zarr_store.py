@@ -37,6 +37,18 @@ _DISK = {
 }
 
 
+# What metadata of the wrong kind or size ends in.
+UNREADABLE = (
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
 @contextmanager
 def _on_disk(path: Path) -> Iterator[None]:
     """Turn the system's complaints into ours, once, with the path and the fix."""
@@ -54,7 +66,7 @@ def _readable(path: Path) -> Iterator[None]:
     with _on_disk(path):
         try:
             yield
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise DamagedError(f"{path}: this metadata cannot be read: {error!r}") from error
 
 
@@ -101,10 +113,18 @@ class ZarrStore:
                 return None
             if [codec["name"] for codec in node["codecs"]] != ["bytes"]:
                 raise DamagedError(f"{self.root / path}: compressed by another program; cannot map")
+            if node["chunk_key_encoding"] != {
+                "name": "default",
+                "configuration": {"separator": "/"},
+            }:
+                raise DamagedError(f"{self.root / path}: its chunks have other names than ours")
             big = node["codecs"][0].get("configuration", {}).get("endian") == "big"
             dtype = np.dtype(node["data_type"]).newbyteorder(">" if big else "<")
             chunk, *_ = node["chunk_grid"]["configuration"]["chunk_shape"]
-            return ArrayInfo(tuple(node["shape"]), dtype, chunk)
+            shape = tuple(node["shape"])
+            if not (shape and all(_is_count(each) for each in (*shape, chunk)) and chunk):
+                raise ValueError(f"an array of {shape} in chunks of {chunk}")
+            return ArrayInfo(shape, dtype, chunk)
 
     def create(
         self,
@@ -161,18 +181,21 @@ class ZarrStore:
             for stray in (self.root / path).rglob("*.partial"):
                 stray.unlink()
 
-    def read(self, path: str) -> NDArray[Any]:
-        """The whole array in memory; chunks that were never written are zeros."""
+    def read(self, path: str, rows: int | None = None, sparse: bool = False) -> NDArray[Any]:
+        """The array or its first rows in memory; see `Store.read`."""
         info = self.info(path)
         if info is None:
             raise DamagedError(f"{self.root / path} is no array")
-        whole = np.zeros(info.shape, info.dtype)
-        for file, start in self._chunks(path, info):
-            rows = whole[start : start + info.chunk_rows]
+        count = info.shape[0] if rows is None else min(rows, info.shape[0])
+        with _readable(self.root / path):
+            whole = np.zeros((count, *info.shape[1:]), info.dtype)
+        for file, start in self._chunks(path, info, count):
+            part = whole[start : start + info.chunk_rows]
             with _on_disk(file):
-                raw = file.read_bytes() if file.exists() else bytes(_chunk_bytes(info))
-            _check_length(file, len(raw), info)
-            rows[:] = np.frombuffer(raw, info.dtype, rows.size).reshape(rows.shape)
+                raw = file.read_bytes() if file.exists() else b""
+            if raw or not sparse:
+                _check_length(file, len(raw), info)
+                part[:] = np.frombuffer(raw, info.dtype, part.size).reshape(part.shape)
         return whole
 
     def extents(self, path: str) -> list[Extent]:
@@ -180,7 +203,7 @@ class ZarrStore:
         info = self.info(path)
         assert info is not None, f"{path} is no array"
         extents = []
-        for file, start in self._chunks(path, info):
+        for file, start in self._chunks(path, info, info.shape[0]):
             # A length costs one look at the file and finds a torn or missing chunk at once; a
             # reader that skipped it would shift every later row onto the wrong text.
             with _on_disk(file):
@@ -188,10 +211,10 @@ class ZarrStore:
             extents.append(Extent(str(file), 0, min(info.chunk_rows, info.shape[0] - start)))
         return extents
 
-    def _chunks(self, path: str, info: ArrayInfo) -> Iterator[tuple[Path, int]]:
-        """The file of each chunk, and the row that it begins with."""
+    def _chunks(self, path: str, info: ArrayInfo, rows: int) -> Iterator[tuple[Path, int]]:
+        """The file of each chunk that holds one of the first rows, and the row it begins with."""
         below = "/0" * (len(info.shape) - 1)
-        for chunk, start in enumerate(range(0, info.shape[0], info.chunk_rows)):
+        for chunk, start in enumerate(range(0, rows, info.chunk_rows)):
             yield self.root / path / f"c/{chunk}{below}", start
 
 
@@ -202,6 +225,10 @@ def _chunk_bytes(info: ArrayInfo) -> int:
 def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
     if found != (size := _chunk_bytes(info)):
         raise DamagedError(f"{file}: {found:,} bytes where {size:,} were written")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_node(folder: Path) -> bool:
