@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import TemplateError
+
 from lefcache.errors import ModelError
 
 OWN = "own"  # the template that came with the tokenizer
@@ -21,7 +23,15 @@ def frame_of(tokenizer: Any, name: str) -> str:
             f"--chat-template out, or write it yourself with {TEXT} where the text stands"
         )
     message = [{"role": "user", "content": TEXT}]
-    frame: str = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    try:
+        frame: str = tokenizer.apply_chat_template(
+            message, tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise ModelError(
+            f"{name}: its chat template refuses a user's message ({error}): write it yourself with "
+            f"--chat-template and {TEXT} where the text stands"
+        ) from error
     return frame
 
 

@@ -94,7 +94,7 @@ class HuggingFaceBackbone:
         if spec.chat_template:
             every, cuts = in_frame(self.tokenizer, spec.chat_template, read, spec.max_length)
             return [
-                Encoded(ids, bos=ids[0] == self._bos, cut=cut)
+                Encoded(ids or [self._pad], bos=ids[:1] == [self._bos], cut=cut)
                 for ids, cut in zip(every, cuts, strict=True)
             ]
         batch = self.tokenizer(

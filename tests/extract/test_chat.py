@@ -63,6 +63,17 @@ def test_what_cannot_be_read_is_refused(settings, words, chatty):
         load(chatty, **settings)
 
 
+def test_a_template_that_refuses_a_message_is_an_error_of_ours(chatty):
+    (chatty / "chat_template.jinja").write_text("{{ raise_exception('tools only') }}")
+    with pytest.raises(ModelError, match=r"refuses a user.s message .tools only."):
+        load(chatty, chat_template="own")
+
+
+def test_an_empty_text_in_an_empty_frame_is_one_token(model_folder):
+    [encoded] = load(model_folder("llama"), chat_template="{text}").tokenize([""])
+    assert len(encoded) == 1
+
+
 def test_a_model_without_a_template_says_so(model_folder):
     with pytest.raises(ModelError, match="llama has no chat template"):
         load(model_folder("llama"), chat_template="own")
