@@ -73,8 +73,14 @@ def features(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[
 
 @or_folder
 def corpora(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]:
-    """The corpora in the cache, and the bundled one."""
-    yield from dict.fromkeys([*_cache(ctx), "demo"])
+    """The corpora in the cache, and the data sets that have a short name."""
+    yield from dict.fromkeys([*_cache(ctx), *_data_sets()])
+
+
+@completer
+def data_sets(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]:
+    """Data sets that have a short name."""
+    yield from _data_sets()
 
 
 @completer
@@ -118,6 +124,12 @@ def _models() -> Iterable[str]:
     from lefcache.extract.models import MODELS
 
     return MODELS
+
+
+def _data_sets() -> Iterable[str]:
+    from lefcache.aliases import HUB
+
+    return ("demo", *HUB)
 
 
 def _beginning(word: str, candidates: Iterable[str]) -> list[CompletionItem[str]]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.candidates import data_sets
 from cli.output import deliver, facts, print_table
 from cli.params import form_options
 
@@ -15,7 +16,7 @@ CSV = ("name", "id", "config", "splits", "classes", "text", "label", "here", "no
 
 
 @click.command("data", short_help="List the data sets that have a short name.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=data_sets)
 @form_options
 def command(name: str | None, form: str) -> None:
     """List the data sets that `--data` knows by a short name, or show one of them.
@@ -34,7 +35,11 @@ def command(name: str | None, form: str) -> None:
     found = [look_up(name)] if name else catalogue()
     documents = [each.to_json() for each in found]
     rows = [
-        {**each, "splits": " ".join(each["splits"]), "notes": " | ".join(each["notes"])}
+        {
+            **each,
+            "splits": " ".join(_split(*pair) for pair in each["splits"].items()),
+            "notes": " | ".join(each["notes"]),
+        }
         for each in documents
     ]
     document = documents[0] if name else documents

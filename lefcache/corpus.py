@@ -15,6 +15,7 @@ from lefcache.bundled import bundled
 from lefcache.columns import Reading, Sheet, texts_and_labels
 from lefcache.errors import CorpusError
 from lefcache.feature import NAME, NAMES, RESERVED
+from lefcache.files import path_of
 from lefcache.hub import load_hub
 from lefcache.readers import READERS, sheet_of
 from lefcache.wording import count, did_you_mean
@@ -170,7 +171,7 @@ def corpus_name(data: str) -> str:
 
 def _stem(path: Path) -> str:
     """A folder's own name, also for `.` and `..`; a file's name without its ending."""
-    resolved = path.expanduser().resolve() if path.name in ("", "..") else path
+    resolved = path_of(path).resolve() if path.name in ("", "..") else path
     return resolved.stem if resolved.suffix.lower() in READERS else resolved.name
 
 
@@ -187,7 +188,7 @@ class _Found:
 def _find(data: str, given: Reading) -> _Found:
     name, equals, place = data.partition("=")
     place = place if equals else data
-    path = Path(place).expanduser()
+    path = path_of(place)
     if not path.exists() and (entry := hub_entry(place)):
         return _find_hub(entry, given, data)
     if path.exists() or place == "demo":

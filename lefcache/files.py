@@ -1,8 +1,16 @@
-"""Files that a reader sees whole or not at all."""
+"""Paths as a user writes them, and files that a reader sees whole or not at all."""
 
 import os
 import secrets
 from pathlib import Path
+
+
+def path_of(written: str | Path) -> Path:
+    """A path with `~` spelled out; one of a user that does not exist stays, to be found missing."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        return Path(written)
 
 
 def replace_file(path: Path, content: bytes) -> None:

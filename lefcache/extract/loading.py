@@ -46,10 +46,10 @@ def load_backbone(
 ) -> HuggingFaceBackbone:
     """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
 
-    `settings` are fields of Spec: prompt, instruction, max_length, truncation_side, dtype,
-    attention. On a probe, the layers are read through hooks and through `output_hidden_states`
-    and must agree. Where only some `layers` are wanted, no block above the deepest of them is
-    loaded if that is possible; what is loaded gives the numbers of the whole model.
+    `settings` are the fields that `Spec.settings()` lists. On a probe, the layers are read through
+    hooks and through `output_hidden_states` and must agree. Where only some `layers` are wanted, no
+    block above the deepest of them is loaded if that is possible; what is loaded gives the numbers
+    of the whole model.
 
     Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer.
     """

@@ -10,7 +10,8 @@ from pathlib import Path
 from lefcache.bundled import bundled
 from lefcache.errors import ModelError
 from lefcache.feature import NAME, NAMES, RESERVED
-from lefcache.wording import did_you_mean
+from lefcache.files import path_of
+from lefcache.wording import command_line, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ def resolve_model(text: str, name: str | None = None) -> ModelSource:
     Raises ModelError for a name that a cache cannot hold.
     """
     given, equals, source = text.partition("=")
-    if not equals or Path(text).expanduser().exists():  # a folder such as `lr=3` is no NAME=
+    if not equals or path_of(text).exists():  # a folder such as `lr=3` is no NAME=
         given, equals, source = "", "", text
     entry = MODELS.get(source)
     # A hub id or folder is known by its last component; `--as` and NAME= win over that.
-    own = source if entry else Path(source).expanduser().resolve().name
+    own = source if entry else path_of(source).resolve().name
     chosen = name or (given if equals else re.sub(r"[^a-z0-9._-]+", "-", own.lower()))
     if not NAME.fullmatch(chosen) or chosen in RESERVED:
         raise ModelError(
@@ -138,7 +139,7 @@ def _carried(entry: ModelEntry | None) -> Path | None:
 
 
 def _local(source: str) -> Path | None:
-    folder = Path(source).expanduser()
+    folder = path_of(source)
     if not folder.is_dir():
         return None
     files = weight_files(folder)
@@ -183,8 +184,9 @@ def _download(source: str, revision: str | None, beside: list[str], model: Model
     from huggingface_hub import errors as hub
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
+    words = ["hf", "download", source, *(["--revision", revision] if revision else [])]
     offline = (
-        f"get it where there is a network with `hf download {source}`, or use a copy with "
+        f"get it where there is a network with `{command_line(words)}`, or use a copy with "
         f"--model {model.name}=FOLDER (HF_HOME names the folder of downloads)"
     )
     if model.entry is None and "/" not in source:  # a short name misspelt, more likely than not

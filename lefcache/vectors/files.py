@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lefcache.corpus import SPLITS, Corpus, split_name
 from lefcache.errors import NotFiniteError, VectorsError
 from lefcache.feature import ALIASES, POOLS, Layer
+from lefcache.files import path_of
 
 LAYER = re.compile(r"layer-(\d{1,4}|last)")
 NAMES = (
@@ -93,7 +94,7 @@ def find_vectors(
     if pool and pool not in POOLS:
         raise VectorsError(f"no pool '{pool}': it is one of {', '.join(POOLS)}")
     wanted = split_name(split) if split else None
-    named = [each for path in paths for each in _named(Path(path).expanduser(), wanted)]
+    named = [each for path in paths for each in _named(path_of(path), wanted)]
     found: dict[tuple[str, str], Vectors] = {}
     for each in named:
         here = each.split or wanted or _only_split(each, corpus)

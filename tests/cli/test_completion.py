@@ -8,6 +8,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from cli.main import COMMANDS, main
+from lefcache.aliases import HUB
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ LAYERS = ["0", "1", "2", "3", "last", "all"]
         ("lef fuse --data reviews --models on", ["one", "one:"]),
         ("lef fuse --data other --models on", []),
         ("lef fuse --cache nowhere --models on", []),
-        ("lef sweep --data ", ["reviews", "demo"]),
+        ("lef sweep --data ", ["reviews", "demo", *HUB]),
+        ("lef data ag", ["ag_news"]),
         ("lef sweep --data ./", []),
         ("lef show reviews/o", ["reviews/one", "reviews/one/train", "reviews/one/test"]),
         ("lef extract --model mis", ["mistral"]),
