@@ -121,7 +121,7 @@ def _meant(cache: "Cache", data: str | None) -> list["CorpusNode"]:
 
 
 def _models() -> Iterable[str]:
-    from lefcache.extract.models import MODELS
+    from lefcache.extract.registry import MODELS
 
     return MODELS
 

@@ -1,6 +1,7 @@
 """`lef extract`: run a frozen model once and keep every layer."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,7 @@ from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache import Cache, Corpus
-    from lefcache.extract import Backbone, Estimate, Order, Receipt
+    from lefcache.extract import Backbone, Estimate, Receipt
 
 
 @click.command("extract", short_help="Run a frozen model once; keep every layer.")
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     "--pool",
     "pools",
     multiple=True,
-    help="mean (the default), mean_nobos, last, first or max; may be repeated: all from one pass.",
+    help="mean, mean_nobos, last, first or max; may be repeated: all from one pass.  "
+    "[default: mean, and the pooling of the model's authors if it is another]",
 )
 @click.option("--splits", default=None, help="Only these, for example train,test.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows of each split.")
@@ -127,6 +129,7 @@ def _extract(
         device=options["device"],
         revision=options["revision"],
         trust_remote_code=options["trust_remote_code"],
+    from lefcache.extract.registry import training_notes
         **settings,
     )
     load_seconds = time.perf_counter() - started
@@ -135,14 +138,15 @@ def _extract(
         corpus,
         splits=options["splits"].split(",") if options["splits"] else None,
         layers=options["layers"] or "all",
-        pools=options["pools"] or ("mean",),
+        pools=options["pools"],
         limit=options["limit"],
         store_dtype=options["store_dtype"],
         block_rows=options["block_rows"],
         batch_tokens=options["batch_tokens"],
     )
     expected = estimate(backbone, corpus, cache, order)
-    _announce(backbone, order, expected, load_seconds)
+    notes = [*backbone.notes, *training_notes(backbone.source, (corpus.name, corpus.source))]
+    _announce(backbone, notes, expected, load_seconds)
     if expected.bytes > expected.free_bytes:
         raise StorageError(
             f"this would take {size(expected.bytes)} and {size(expected.free_bytes)} are free: "
@@ -159,18 +163,18 @@ def _extract(
             load_seconds=load_seconds,
             on_progress=lambda batch: advance(batch.split, batch.rows, batch.tokens),
         )
-    _report(receipt, len(backbone.notes), cache, options)
+    _report(receipt, len(notes), cache, options)
     return receipt.to_json()
 
 
 def _announce(
-    backbone: "Backbone", order: "Order", expected: "Estimate", load_seconds: float
+    backbone: "Backbone", notes: Sequence[str], expected: "Estimate", load_seconds: float
 ) -> None:
     say(
         f"{backbone.name}: {count(backbone.depth, 'block')}, width {backbone.width}, "
         f"loaded in {duration(load_seconds)} on {backbone.provenance['device']}"
     )
-    for line in backbone.notes:
+    for line in notes:
         say(f"  note: {line}")
     if expected.rows == 0:
         say(f"  all {expected.rows_in_all:,} rows are in the cache already")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lefcache.extract.backbone import Backbone, Encoded
     from lefcache.extract.loading import load_backbone
-    from lefcache.extract.models import MODELS, resolve_model
+    from lefcache.extract.models import resolve_model
     from lefcache.extract.order import Estimate, Order, estimate, place_order
+    from lefcache.extract.registry import MODELS
     from lefcache.extract.run import Progress, Receipt, extract
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "MODELS": "models",
+    "MODELS": "registry",
     "Backbone": "backbone",
     "Encoded": "backbone",
     "Estimate": "order",

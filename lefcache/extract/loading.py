@@ -20,6 +20,7 @@ from lefcache.extract.memory import keep_few_kernels, out_of_memory
 from lefcache.extract.models import ModelSource, locate, resolve_model
 from lefcache.feature import Layer
 from lefcache.spec import Spec
+from lefcache.wording import count
 
 # What transformers raises for files that are torn, of another model, or newer than it.
 UNREADABLE = (
@@ -68,7 +69,19 @@ def load_backbone(
         backbone = _assemble(found, folder, spec, notes, where, trust_remote_code)
     backbone.provenance["revision"] = folder.name if folder.parent.name == "snapshots" else None
     backbone.provenance["remote_code"] = trust_remote_code
+    backbone.notes.extend(_unlike(found, backbone))
     return backbone
+
+
+def _unlike(model: ModelSource, backbone: HuggingFaceBackbone) -> list[str]:
+    """A note on a model that has another shape than its entry says."""
+    entry, shape = model.entry, (backbone.depth, backbone.width)
+    if entry is None or not entry.depth or shape == (entry.depth, entry.width):
+        return []
+    return [
+        f"{model.source} is known to have {count(entry.depth, 'block')} of width {entry.width}, "
+        f"and this has {backbone.depth} of {backbone.width}: is it the right one?"
+    ]
 
 
 def _deepest(layers: Collection[Layer] | None) -> int | None:

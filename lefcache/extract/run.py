@@ -15,6 +15,7 @@ from lefcache.extract.embed import OnSplit, embed_block
 from lefcache.extract.memory import give_back
 from lefcache.extract.order import Order, check_buffer, place_order, request_for
 from lefcache.extract.overflow import named_rows
+from lefcache.extract.registry import training_notes
 from lefcache.wording import count
 
 
@@ -76,7 +77,8 @@ def extract(
     """
     order = order or place_order(backbone, corpus, **choices)
     check_buffer(backbone, corpus, cache, order)
-    notes = [*backbone.notes, *cache.register(corpus)]
+    seen = training_notes(backbone.source, (corpus.name, corpus.source))
+    notes = [*backbone.notes, *seen, *cache.register(corpus)]
     moved = _moved(backbone, corpus, cache)
     halved: list[int] = []  # texts in each batch that did not fit in memory
     computed = blocks = 0

@@ -47,7 +47,7 @@ LAYERS = ["0", "1", "2", "3", "last", "all"]
         ("lef show reviews/o", ["reviews/one", "reviews/one/train", "reviews/one/test"]),
         ("lef extract --model mis", ["mistral"]),
         ("lef extract --model mine=mis", ["mine=mistral"]),
-        ("lef models qw", ["qwen2.5"]),
+        ("lef models qw", ["qwen2.5", "qwen3"]),
         ("lef completion ", ["bash", "zsh", "fish"]),
     ],
 )

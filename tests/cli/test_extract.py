@@ -7,7 +7,7 @@ import pytest
 
 import lefcache
 from lefcache.extract import MODELS
-from lefcache.extract.models import ModelEntry
+from lefcache.extract.registry import ModelEntry
 
 
 def interrupt_in_block(block):
@@ -275,3 +275,10 @@ def test_the_command_takes_it_with_and_without_a_value(chatty, lef, tmp_path):
     refused = lef(*words)
     assert refused.code == 1
     assert "chat_template" in refused.err
+
+
+def test_a_corpus_that_the_model_has_seen_is_noted_once_and_before_the_work(lef, fakes, texts):
+    ran = lef("extract", "--data", f"imdb={texts}", "--model", "nvembed")
+    assert ran.err.count("note: nvembed was trained on imdb") == 1
+    assert "trained on" not in ran.out
+    assert "trained on" not in lef("extract", "--data", texts, "--model", "nvembed").err

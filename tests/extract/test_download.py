@@ -12,7 +12,8 @@ from huggingface_hub import constants
 from lefcache.errors import ModelError
 from lefcache.extract import load_backbone, resolve_model
 from lefcache.extract.identity import tokenizer_hash
-from lefcache.extract.models import MODELS, ModelEntry, locate, on_this_machine, weight_files
+from lefcache.extract.models import locate, on_this_machine, weight_files
+from lefcache.extract.registry import MODELS, ModelEntry
 
 FLOAT32 = {"dtype": "float32", "device": "cpu"}
 COMMIT = "0" * 40
@@ -227,3 +228,79 @@ def test_a_misspelt_short_name_is_told_the_right_ones():
     with pytest.raises(ModelError) as raised:
         locate(resolve_model("org/minilmm"))
     assert "did you mean" not in str(raised.value)
+
+
+# A pinned revision, and a licence that is to be accepted
+
+
+@pytest.fixture
+def pinned(hub, sharded, monkeypatch):
+    """`mine`, pinned to the commit that is on this machine; the folder of that commit."""
+    monkeypatch.setitem(MODELS, "mine", ModelEntry("org/pinned", revision=COMMIT))
+    return hub(sharded, "org/pinned")
+
+
+def test_a_pinned_revision_is_the_one_read(pinned):
+    (pinned.parents[1] / "refs" / "main").write_text("1" * 40)  # the branch has moved on
+    assert locate(resolve_model("mine")) == pinned
+    assert on_this_machine("mine") == pinned
+    assert load_backbone("mine", **FLOAT32).provenance["revision"] == COMMIT
+
+
+def test_another_revision_can_be_asked_for(pinned):
+    other = shutil.copytree(pinned, pinned.parent / ("1" * 40))
+    (pinned.parents[1] / "refs" / "main").write_text("1" * 40)
+    assert locate(resolve_model("mine"), "main") == other
+    assert locate(resolve_model("mine"), "1" * 40) == other
+    assert locate(resolve_model("org/pinned")) == other  # a hub id has no entry
+
+
+def test_a_revision_that_is_not_here_is_named_with_the_one_that_is(pinned, monkeypatch):
+    monkeypatch.setitem(MODELS, "mine", ModelEntry("org/pinned", revision="2" * 40))
+    assert on_this_machine("mine") is None
+    with pytest.raises(ModelError) as raised:
+        locate(resolve_model("mine"))
+    assert f"`hf download org/pinned --revision {'2' * 40}`" in str(raised.value)
+    assert "--revision main reads that" in str(raised.value)
+    with pytest.raises(ModelError) as raised:
+        locate(resolve_model("org/elsewhere"), "2" * 40)
+    assert "reads that" not in str(raised.value)
+
+
+@pytest.fixture
+def gated(monkeypatch):
+    """`mine`, gated; a function that says which token there is on a machine with a network."""
+    monkeypatch.setitem(MODELS, "mine", ModelEntry("org/gated", gated=True))
+
+    def online(token):
+        monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+        monkeypatch.setattr(huggingface_hub, "get_token", lambda: token)
+
+    return online
+
+
+GATED = r"org/gated is gated: accept .*https://huggingface\.co/org/gated, then run `hf auth login`"
+
+
+def test_a_gated_model_without_a_token_is_told_before_the_hub_is_asked(gated, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: pytest.fail("asked"))
+    gated(token=None)
+    with pytest.raises(ModelError, match=GATED):
+        locate(resolve_model("mine"))
+
+
+def test_a_gated_model_whose_licence_was_not_accepted_is_told_the_same(gated, monkeypatch):
+    from huggingface_hub.errors import GatedRepoError
+
+    def refuse(*_, **__):
+        raise GatedRepoError("403", response=SimpleNamespace(headers={}, request=None))
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
+    gated(token="hf_one")
+    with pytest.raises(ModelError, match=GATED):
+        locate(resolve_model("mine"))
+
+
+def test_a_gated_model_offline_says_both(gated):
+    with pytest.raises(ModelError, match=r"HF_HUB_OFFLINE.*hf download org/gated.*licence"):
+        locate(resolve_model("mine"))
