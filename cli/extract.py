@@ -61,6 +61,18 @@ if TYPE_CHECKING:
 @click.option("--revision", help="Branch, tag or commit of a model on the hub.")
 @click.option("--as", "name", help="Keep the model under this name in the cache.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
+@click.option(
+    "--device-map",
+    type=click.Choice(["none", "auto"]),
+    default="none",
+    show_default=True,
+    help="auto: spread a model over all GPUs, then the memory, then the disk.",
+)
+@click.option(
+    "--offload-folder",
+    type=click.Path(file_okay=False),
+    help="Where --device-map auto puts what fits nowhere else.  [default: a temporary folder]",
+)
 @click.option("--block-rows", type=click.IntRange(1), help="Rows in a block, a power of two.")
 @click.option("--batch-tokens", type=click.IntRange(1), help="Padded tokens in a batch.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
@@ -79,10 +91,15 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
       lef extract --data sst2 --model minilm
       lef extract --data nyu-mll/glue --config mrpc --model minilm \\
         --template '{sentence1} [SEP] {sentence2}'
+      lef extract --model llama3 --device-map auto
       lef extract --data r8=corpora/reuters --model mine=./checkpoint --layers 4..8,last
     """
     if name and len(models) > 1:
         raise click.UsageError("--as names one model; write NAME=SOURCE for each of several")
+    if options["device"] != "auto" and options["device_map"] != "none":
+        raise click.UsageError("--device and --device-map exclude each other")
+    if options["offload_folder"] and options["device_map"] == "none":
+        raise click.UsageError("--offload-folder goes with --device-map auto")
     if options["all_layers"] and options["layers"]:
         raise click.UsageError("--all-layers and --layers exclude each other")
     _check_spelling(options)
@@ -112,6 +129,7 @@ def _extract(
     model: str, name: str | None, corpus: "Corpus", cache: "Cache", options: dict[str, Any]
 ) -> dict[str, Any]:
     from lefcache.extract import estimate, extract, load_backbone, place_order, resolve_model
+    from lefcache.extract.registry import training_notes
 
     settings = given(Spec, options)
     if known := cache.spec(resolve_model(model, name).name, corpus.name):
@@ -129,7 +147,8 @@ def _extract(
         device=options["device"],
         revision=options["revision"],
         trust_remote_code=options["trust_remote_code"],
-    from lefcache.extract.registry import training_notes
+        device_map=options["device_map"],
+        offload_folder=options["offload_folder"],
         **settings,
     )
     load_seconds = time.perf_counter() - started

@@ -89,7 +89,9 @@ def embed_in_memory(
     """
     try:
         pooled = embed_batch(backbone, batch, arrays)
-        flat = torch.cat([pooled[name] for name in arrays], 1).cpu()  # (B, sum of D): one copy
+        # A model that is spread has its layers on several devices.
+        one = pooled[arrays[0]].device
+        flat = torch.cat([pooled[name].to(one) for name in arrays], 1).cpu()  # (B, sum of D)
         return list(torch.split(flat, [pooled[name].shape[1] for name in arrays], 1))
     except RuntimeError as error:
         if not out_of_memory(error):

@@ -15,6 +15,7 @@ from lefcache.extract.blocks import Enough, agree, candidate_blocks, listening
 from lefcache.extract.chat import OWN, check_frame, frame_of, in_frame
 from lefcache.extract.identity import provenance
 from lefcache.extract.models import ModelSource
+from lefcache.extract.placement import Placement, input_device
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 
@@ -31,6 +32,8 @@ class HuggingFaceBackbone:
     `depth` is that of the model; the network may be made of its first blocks only.
     """
 
+    placement: Placement | None = None  # its temporary folder lives as long as the model does
+
     def __init__(
         self,
         model: ModelSource,
@@ -43,7 +46,7 @@ class HuggingFaceBackbone:
         self.name, self.source, self.notes = model.name, model.source, notes
         self.tokenizer, self.network = tokenizer, network
         config: Any = network.config
-        self.device = next(network.parameters()).device
+        self.device = input_device(network)
         self.on_gpu = self.device.type != "cpu"
         self.provenance = provenance(self.device, torch.get_num_threads())
         spec = replace(spec, attention=config._attn_implementation or "auto")

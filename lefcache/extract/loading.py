@@ -18,6 +18,7 @@ from lefcache.extract.huggingface import HuggingFaceBackbone
 from lefcache.extract.identity import processor_facts, tokenizer_hash, weights_hash
 from lefcache.extract.memory import keep_few_kernels, out_of_memory
 from lefcache.extract.models import ModelSource, locate, resolve_model
+from lefcache.extract.placement import MaxMemory, Placement, described, place, quiet_accelerate
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 from lefcache.wording import count
@@ -43,6 +44,9 @@ def load_backbone(
     revision: str | None = None,
     trust_remote_code: bool = False,
     layers: Collection[Layer] | None = None,
+    device_map: str = "none",
+    offload_folder: str | Path | None = None,
+    max_memory: MaxMemory | None = None,
     **settings: Any,
 ) -> HuggingFaceBackbone:
     """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
@@ -52,16 +56,22 @@ def load_backbone(
     block above the deepest of them is loaded if that is possible; what is loaded gives the numbers
     of the whole model.
 
+    A model that is larger than a device is spread over all of them, the memory and the disk by
+    `device_map="auto"`, to the same numbers: see `Placement` for `offload_folder`, a temporary one
+    if it is not named, and `max_memory`.
+
     Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer.
     """
     keep_few_kernels()
+    if device != "auto" and device_map != "none":
+        raise ModelError("a device map chooses the devices: leave out --device or --device-map")
     found = resolve_model(model, name)
     folder = locate(found, revision, trust_remote_code)
     if found.entry is None and Path(found.source).is_dir():
         # The command that resumes an extraction should work from any folder.
         found = replace(found, source=str(folder.resolve()))
-    where = _device(device)
-    spec, notes = _settle(found, folder, settings, where)
+    where = place(_device(device), device_map, offload_folder, max_memory)
+    spec, notes = _settle(found, folder, settings, where.device)
     # A stranger's code may read the number of blocks for more than building them.
     blocks = None if trust_remote_code else _deepest(layers)
     backbone = _assemble(found, folder, spec, notes, where, trust_remote_code, blocks)
@@ -69,6 +79,9 @@ def load_backbone(
         backbone = _assemble(found, folder, spec, notes, where, trust_remote_code)
     backbone.provenance["revision"] = folder.name if folder.parent.name == "snapshots" else None
     backbone.provenance["remote_code"] = trust_remote_code
+    if where.spread:
+        backbone.provenance["device_map"] = described(backbone.network)
+        backbone.notes.append(f"spread by accelerate: {described(backbone.network)}")
     backbone.notes.extend(_unlike(found, backbone))
     return backbone
 
@@ -97,21 +110,22 @@ def _assemble(
     folder: Path,
     spec: Spec,
     notes: list[str],
-    where: torch.device,
+    where: Placement,
     trust_remote_code: bool,
     blocks: int | None = None,
 ) -> HuggingFaceBackbone:
-    """The model on its device with its layers found; of its blocks only the first ones if asked."""
-    tokenizer, network, depth = _open(model, folder, spec, trust_remote_code, blocks)
+    """The model in its place with its layers found; of its blocks only the first ones if asked."""
     try:
-        return HuggingFaceBackbone(model, spec, tokenizer, network.to(where), depth, [*notes])
+        tokenizer, network, depth = _open(model, folder, spec, where, trust_remote_code, blocks)
+        if not where.spread:
+            network = network.to(where.device)
+        backbone = HuggingFaceBackbone(model, spec, tokenizer, network, depth, [*notes])
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
-        raise ModelError(
-            f"{model.name} does not fit in the memory of {where} as {spec.dtype}: choose another "
-            "--device, or half the bytes with --dtype bfloat16"
-        ) from error
+        raise ModelError(where.too_small(model.name, spec.dtype)) from error
+    backbone.placement = where
+    return backbone
 
 
 def _device(wanted: str) -> torch.device:
@@ -156,11 +170,17 @@ def _fast_bfloat16(device: torch.device) -> bool:
 
 
 def _open(
-    model: ModelSource, folder: Path, spec: Spec, trust_remote_code: bool, blocks: int | None
+    model: ModelSource,
+    folder: Path,
+    spec: Spec,
+    where: Placement,
+    trust_remote_code: bool,
+    blocks: int | None,
 ) -> tuple[Any, nn.Module, int]:
     """Tokenizer, network and its depth; ModelError for what transformers cannot load whole.
 
-    With `blocks`, only so many of its blocks are made and read from disk.
+    With `blocks`, only so many of its blocks are made and read from disk. RuntimeError where torch
+    is out of memory.
     """
     import transformers  # seconds: a fake backbone should not wait for it
 
@@ -174,16 +194,19 @@ def _open(
         depth = int(config.get_text_config().num_hidden_layers)
         if blocks is not None:
             _shorten(config.get_text_config(), min(blocks, depth))
-        with _unsaid(blocks is not None):
+        with _unsaid(blocks is not None), quiet_accelerate():
             network, info = _auto_class(config).from_pretrained(
                 folder,
                 config=config,
                 dtype=getattr(torch, spec.dtype),
                 output_loading_info=True,
+                **where.keywords(),
                 **attention,
                 **trust,
             )
     except UNREADABLE as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
         raise ModelError(f"{model.source} cannot be loaded by transformers: {error}") from error
     # A weight that the files lack is filled with random numbers. Nobody reads the pooler here.
     if fresh := sorted(key for key in info["missing_keys"] if "pooler" not in key):
@@ -191,6 +214,8 @@ def _open(
             f"{model.source} lacks the weights {', '.join(fresh[:4])} ({len(fresh)} in all), which "
             "would be random numbers: is this the right folder, complete?"
         )
+    if where.spread and info["missing_keys"]:
+        network.pooler = None  # weights that no file holds cannot be fetched when it runs
     if config.is_encoder_decoder and hasattr(network, "get_encoder"):
         network = network.get_encoder()
     network.config.use_cache = False  # keys and values of every layer, never read again

@@ -277,6 +277,26 @@ def test_the_command_takes_it_with_and_without_a_value(chatty, lef, tmp_path):
     assert "chat_template" in refused.err
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--device", "cpu", "--device-map", "auto"), "exclude each other"),
+        (("--offload-folder", "there"), "goes with --device-map auto"),
+        (("--device-map", "balanced"), "Invalid value"),
+    ],
+)
+def test_devices_that_cannot_be_meant_are_usage(lef, fakes, flags, told):
+    ran = lef("extract", "--model", "fake", *flags)
+    assert (ran.code, told in ran.err) == (2, True)
+
+
+def test_a_model_is_spread_when_asked_for(lef, model_folder, texts):
+    ran = lef("extract", "--data", texts, "--model", model_folder("llama"), "--device-map", "auto")
+    assert ran.code == 0, ran.err
+    assert "note: spread by accelerate: all on " in ran.err
+    assert "device_map" in lef("show", "reviews/llama/train").out
+
+
 def test_a_corpus_that_the_model_has_seen_is_noted_once_and_before_the_work(lef, fakes, texts):
     ran = lef("extract", "--data", f"imdb={texts}", "--model", "nvembed")
     assert ran.err.count("note: nvembed was trained on imdb") == 1
