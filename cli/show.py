@@ -78,6 +78,7 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
             "progress": pages.progress(pages.asked),
             "block_rows": pages.block_rows,
             **_tokens(pages),
+            "halved_batches": int(pages.attrs.get("halved_batches", 0)),
             "bytes": pages.describe()["bytes"],
         },
         "aliases": pages.aliases,
@@ -110,6 +111,7 @@ def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
         "asked for": f"{rows['asked']:,}",
         "done": f"{done}, in blocks of {count(rows['block_rows'], 'row')}",
         **_tokens_in_words(rows, split["spec"]),
+        **_halved_in_words(rows["halved_batches"]),
         "on disk": size(rows["bytes"]),
     }
     return {**split, "rows": counted, "arrays": arrays}
@@ -122,6 +124,12 @@ def _tokens_in_words(rows: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[s
         "tokens": f"{rows['tokens']:,} pooled, {rows['longest']:,} in the longest text",
         "cut": f"{count(rows['cut'], 'text')} longer than {count(spec['max_length'], 'token')}",
     }
+
+
+def _halved_in_words(batches: int) -> dict[str, str]:
+    if not batches:
+        return {}
+    return {"halved": f"{count(batches, 'batch', 'batches')} that did not fit in memory"}
 
 
 def _spec(pages: "Pages") -> dict[str, Any]:

@@ -111,6 +111,13 @@ class Writer:
             self.store.write(f"{self.path}/ledger/{generation.number}", task.block, row)
             self._finished[generation.number][task.block] = True
 
+    def record_halved(self, batches: int) -> None:
+        """Remember that batches did not fit in memory: their last bits depend on where it was."""
+        if batches:
+            attrs = self.store.attrs(self.path)
+            known = int(attrs.get("halved_batches", 0))
+            self.store.set_attrs(self.path, attrs | {"halved_batches": known + batches})
+
     def _has(self, generation: Generation, block: int) -> bool:
         done = self._finished.get(generation.number)
         return done is not None and bool(done[block])

@@ -35,6 +35,7 @@ class Receipt:
     load_seconds: float
     bytes: int  # on disk, of the splits asked for
     path: str
+    halved_batches: int = 0  # that did not fit in the device's memory
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +86,11 @@ def extract(
     started = time.perf_counter()
     for split in order.rows:
         with cache.reserve(request_for(backbone, corpus, order, split)) as writer:
-            computed += _run(backbone, corpus, cache, order, writer, on_progress, halved.append)
+            before = len(halved)
+            try:
+                computed += _run(backbone, corpus, cache, order, writer, on_progress, halved.append)
+            finally:
+                writer.record_halved(len(halved) - before)
             blocks += writer.blocks
     seconds = time.perf_counter() - started
     if computed:
@@ -108,6 +113,7 @@ def extract(
         load_seconds=load_seconds,
         bytes=sum(each.describe()["bytes"] for each in pages.values()),
         path=str(cache.path / corpus.name / backbone.name),
+        halved_batches=len(halved),
         notes=tuple(notes),
     )
 

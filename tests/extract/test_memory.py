@@ -54,8 +54,25 @@ def test_the_receipt_says_that_batches_were_halved(cache, make_corpus):
     corpus = make_corpus(train=[f"a {number}" for number in range(11)])
     receipt = extract(Small(3), corpus, cache, batch_tokens=1000)
     assert receipt.notes[0].startswith("3 batches (the largest of 11 texts) did not fit in memory")
-    assert extract(Small(3), corpus, cache).notes == ()
+    assert receipt.to_json()["halved_batches"] == 3
+    again = extract(Small(3), corpus, cache)
+    assert (again.notes, again.halved_batches) == ((), 0)
     np.testing.assert_array_equal(np.asarray(cache.rows("fake:1"))[:, 0], [10.5] * 11)
+
+
+def test_the_cache_remembers_that_batches_were_halved(cache, make_corpus):
+    texts = [f"a {number}" for number in range(22)]
+    for count in (11, 22):
+        extract(Small(3), make_corpus(train=texts), cache, batch_tokens=1000, limit=count)
+    assert cache.store.attrs("tiny/fake/train")["halved_batches"] == 3 + 7
+    extract(FakeBackbone(name="large"), make_corpus(train=texts), cache)
+    assert "halved_batches" not in cache.store.attrs("tiny/large/train")
+
+
+def test_batches_halved_before_the_run_was_stopped_are_remembered(cache, make_corpus):
+    with pytest.raises(ModelError):
+        extract(Small(0), make_corpus(train=["a b", "c d"]), cache)
+    assert cache.store.attrs("tiny/fake/train")["halved_batches"] == 1
 
 
 def test_a_single_text_that_does_not_fit_is_named_by_its_length(cache, make_corpus):
@@ -74,7 +91,8 @@ def test_a_model_that_does_not_fit_says_so(model_folder, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(torch.nn.Module, "to", full)
-    with pytest.raises(ModelError, match=r"llama does not fit in the memory of cpu as float32"):
+    told = r"llama does not fit in the memory of cpu as float32: .*--device-map auto"
+    with pytest.raises(ModelError, match=told):
         load_backbone(str(model_folder("llama")), dtype="float32", device="cpu")
 
 
