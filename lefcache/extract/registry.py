@@ -31,8 +31,9 @@ _NLI = ("snli", "mnli", "multi_nli")
 _ST_PAIRS = (*_NLI, "qqp", "yahoo_answers", "yahoo_answers_topics")
 
 # Depths, widths, licences and training sets are those of model cards and of public code that loads
-# the models (litgpt's configurations, MTEB's descriptions of models); a revision is one that such
-# code names in full. Nothing could be tried against the hub here. Not confirmed:
+# the models (litgpt's configurations, MTEB's descriptions of models); those of the plain encoders
+# (bert, roberta, deberta-v3, modernbert, t5) and some licences are common knowledge. A revision is
+# one that such code names in full. Nothing could be tried against the hub here. Not confirmed:
 # - whether mistral is gated: it has been for a while, and is marked as open;
 # - what falcon3, llama2-chat and phi were tuned on: their authors do not say which sets;
 # - what gte was trained on beyond its paper's "reviews about goods" and the collection MEDI;
