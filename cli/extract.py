@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     "--pool",
     "pools",
     multiple=True,
-    help="mean, mean_nobos, last, first or max; may be repeated: all from one pass.  "
-    "[default: mean, and the pooling of the model's authors if it is another]",
+    help="mean, mean_nobos, last, first, max, or own where a model has one; may be repeated: all "
+    "from one pass.  [default: mean, and the pooling of the model's authors if it is another]",
 )
 @click.option("--splits", default=None, help="Only these, for example train,test.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows of each split.")
@@ -157,7 +157,7 @@ def _extract(
         corpus,
         splits=options["splits"].split(",") if options["splits"] else None,
         layers=options["layers"] or "all",
-        pools=options["pools"],
+        pools=options["pools"] or None,
         limit=options["limit"],
         store_dtype=options["store_dtype"],
         block_rows=options["block_rows"],

@@ -175,14 +175,18 @@ def _backbone(
         )
     if missing := [layer for layer in layers if layer not in backbone.layers]:
         raise ModelError(f"{model} has no layer {missing[0]}, which this head reads")
+    if backbone.own is None and any("own/last" in origin.arrays for origin, _ in used):
+        raise ModelError(f"{model} has no pooled vector of its own, which this head reads")
     return backbone
 
 
 def _layers(arrays: Iterable[str]) -> list[Layer]:
     """The layers of arrays such as `mean/24`; a stranger's head may name any."""
     layers: list[Layer] = []
-    for pool, _, layer in (name.partition("/") for name in arrays):
-        if pool not in POOLINGS or not (layer == "last" or layer.isdecimal()):
+    for name in arrays:
+        pool, _, layer = name.partition("/")
+        known = pool in POOLINGS or name == "own/last"
+        if not known or not (layer == "last" or layer.isdecimal()):
             raise ModelError(f"no pooling of a layer is called {pool}/{layer}")
         layers.append(layer if layer == "last" else int(layer))
     return layers

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from lefcache.extract.backbone import Deliver, Encoded
+from lefcache.extract.pooling import Pooling
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 
@@ -29,6 +30,7 @@ class FakeBackbone:
         name: str = "fake",
         max_length: int = 512,
         weights: str = "fake",
+        own: Pooling | None = None,
         on_forward: Callable[[Sequence[Encoded]], None] | None = None,
     ) -> None:
         self.name, self.source = name, name
@@ -38,6 +40,7 @@ class FakeBackbone:
         self.spec = Spec(weights=weights, tokenizer="words", max_length=max_length, dtype="float32")
         self.provenance: dict[str, Any] = {"device": "fake"}
         self.notes: list[str] = []
+        self.own = own
         self.on_forward = on_forward
 
     def tokenize(self, texts: Sequence[str]) -> list[Encoded]:

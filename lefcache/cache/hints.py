@@ -150,12 +150,16 @@ def products(
 ) -> list[tuple[list[Layer], list[str]]]:
     """The (layers, pools) of the commands that give these arrays, and none but the known beside.
 
-    A command asks for every pooling of every layer in it: `mean/24` and `max/8` take two.
+    A command asks for every pooling of every layer in it: `mean/24` and `max/8` take two. But
+    `own`, a model's own pooling, is one of `last` alone.
     """
     names = list(arrays)
     pools = by_pool(names)
     every = _in_order(layer for layers in pools.values() for layer in layers)
-    if {f"{pool}/{layer}" for pool in pools for layer in every} <= {*names, *known}:
+    asked = {
+        f"{pool}/{layer}" for pool in pools for layer in every if pool != "own" or layer == "last"
+    }
+    if asked <= {*names, *known}:
         return [(every, list(pools))]
     alike: dict[tuple[Layer, ...], list[str]] = {}
     for pool, layers in pools.items():

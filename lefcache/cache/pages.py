@@ -237,7 +237,8 @@ class Pages(Mapping[str, Layers]):
         if pool == "own":
             others = ", ".join(each for each in POOLS if each != "own")
             raise FeatureError(
-                f"{feature}: {self.model} has no pooled vector of its own; any model has {others}"
+                f"{feature}: {self.model} has no pooled vector of its own here (where a model has "
+                f"one, it is added with --layers last --pool own); any model has {others}"
             )
         raise FeatureError(
             f"{feature} is not in the cache: {self!r}; add it with: {self._add_command(name)}"

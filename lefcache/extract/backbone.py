@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from lefcache.extract.pooling import Pooling
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 
@@ -44,6 +45,7 @@ class Backbone(Protocol):
     layers: tuple[Layer, ...]  # 0..n, and "last" where a norm makes it another thing than n
     aliases: dict[str, Layer]  # {"last": n} where it does not
     on_gpu: bool
+    own: Pooling | None  # the model's own pooling, of its layer `last` alone; None for most
 
     def tokenize(self, texts: Sequence[str]) -> list[Encoded]:
         """Texts to tokens; never empty, so that no pooling divides by zero."""

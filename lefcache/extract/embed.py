@@ -123,6 +123,7 @@ def embed_batch(
     for name in arrays:
         pool, _, layer = name.partition("/")
         wanted.setdefault(layer if layer == "last" else int(layer), []).append(pool)
+    poolings = POOLINGS | ({"own": backbone.own} if backbone.own else {})
     spans: dict[torch.device, Span] = {}
     pooled: dict[str, Tensor] = {}
 
@@ -131,7 +132,7 @@ def embed_batch(
         if span is None:
             span = spans[states.device] = span_of(batch, states)
         for pool in wanted.get(layer, ()):
-            pooled[f"{pool}/{layer}"] = POOLINGS[pool](states, span)
+            pooled[f"{pool}/{layer}"] = poolings[pool](states, span)
 
     backbone.forward(batch, wanted.keys(), deliver)
     return pooled

@@ -16,6 +16,7 @@ from lefcache.extract.chat import OWN, check_frame, frame_of, in_frame
 from lefcache.extract.identity import provenance
 from lefcache.extract.models import ModelSource
 from lefcache.extract.placement import Placement, input_device
+from lefcache.extract.pooling import Pooling
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 
@@ -33,6 +34,7 @@ class HuggingFaceBackbone:
     """
 
     placement: Placement | None = None  # its temporary folder lives as long as the model does
+    own: Pooling | None = None
 
     def __init__(
         self,
@@ -92,8 +94,7 @@ class HuggingFaceBackbone:
     def tokenize(self, texts: Sequence[str]) -> list[Encoded]:
         """Texts to tokens, cut at max_length, with the prompt and instruction in front."""
         spec = self.spec
-        before = spec.instruction + spec.prompt
-        read = [before + text for text in texts] if before else list(texts)
+        read = [self._written(text) for text in texts]
         if spec.chat_template:
             every, cuts = in_frame(self.tokenizer, spec.chat_template, read, spec.max_length)
             return [
@@ -109,6 +110,10 @@ class HuggingFaceBackbone:
             Encoded(ids or [self._pad], skip, bool(ids) and ids[0] == self._bos, cut)
             for ids, skip, cut in zip(batch["input_ids"], skips, cuts, strict=True)
         ]
+
+    def _written(self, text: str) -> str:
+        """A text as it is tokenised."""
+        return self.spec.instruction + self.spec.prompt + text
 
     def _cuts(self, texts: list[str], batch: Any) -> list[bool]:
         if batch.encodings is not None:

@@ -153,6 +153,12 @@ def _settle(
     if "prompt" not in settings and model.entry and model.entry.prompt:
         spec = replace(spec, prompt=model.entry.prompt)
         notes.append(f"every text is read as {model.entry.prompt!r} + text, as its authors advise")
+    if "instruction" not in settings and model.entry and model.entry.instruction:
+        spec = replace(spec, instruction=model.entry.instruction)
+        notes.append(
+            f"every text is read after {model.entry.instruction!r}, which is not pooled "
+            "(--instruction overrides)"
+        )
     if spec.dtype == "auto":
         fast = _fast_bfloat16(device)
         spec = replace(spec, dtype="bfloat16" if fast else "float32")

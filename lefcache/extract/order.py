@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
@@ -16,7 +16,7 @@ from lefcache.extract.batching import plan_batches
 from lefcache.extract.embed import embed_in_memory
 from lefcache.extract.pooling import POOLINGS
 from lefcache.extract.registry import MODELS
-from lefcache.feature import parse_layers, parse_pool
+from lefcache.feature import Layer, describe_layers, parse_layers, parse_pool
 
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not
 BATCH_TOKENS = {True: 16384, False: 1024}
@@ -64,7 +64,7 @@ def place_order(
     *,
     splits: Sequence[str] | None = None,
     layers: str = "all",
-    pools: Sequence[str] = (),
+    pools: Sequence[str] | None = None,
     limit: int | None = None,
     store_dtype: str = "auto",
     block_rows: int | None = None,
@@ -72,9 +72,10 @@ def place_order(
 ) -> Order:
     """Settle layers, poolings, splits, rows and the cut into blocks and batches.
 
-    Without `pools`, they are the mean and the pooling that the model's authors use.
-    A block has fewer rows than asked for where all its arrays would take more than BUFFER_BYTES.
-    Two blocks may be alive at once: the next one is computed while one is being written.
+    Without `pools`, they are the mean and what the model's authors use: another pooling of every
+    layer, or the model's own one of `last`. A block has fewer rows than asked for where all its
+    arrays would take more than BUFFER_BYTES. Two blocks may be alive at once: the next one is
+    computed while one is being written.
 
     Raises FeatureError for a layer or pooling that the model does not have, CorpusError for a
     split that the corpus does not have.
@@ -84,14 +85,14 @@ def place_order(
         raise CorpusError(
             f"{corpus.name} has no split {', '.join(missing)}: it has {', '.join(corpus.splits)}"
         )
-    pools = [parse_pool(pool) for pool in pools or _own_pools(backbone)]
-    if unknown := [pool for pool in pools if pool not in POOLINGS]:
-        raise FeatureError(
-            f"{backbone.name} has no pool {', '.join(unknown)}: it has {', '.join(POOLINGS)}"
-        )
     chosen = parse_layers(layers, backbone.depth, [*backbone.layers, *backbone.aliases])
     stored = dict.fromkeys(backbone.aliases.get(str(layer), layer) for layer in chosen)
-    arrays = tuple(f"{pool}/{layer}" for pool in dict.fromkeys(pools) for layer in stored)
+    arrays = tuple(
+        f"{pool}/{layer}"
+        for pool in _pools(backbone, pools, stored)
+        for layer in stored
+        if pool != "own" or layer == "last"
+    )
     if store_dtype not in STORE_DTYPES:
         raise FeatureError(f"--store-dtype {store_dtype} is not one of {', '.join(STORE_DTYPES)}")
     block = block_rows or BLOCK_ROWS[backbone.on_gpu]
@@ -110,6 +111,29 @@ def place_order(
         rows = {split: min(limit, count) for split, count in rows.items()}
     tokens = batch_tokens or BATCH_TOKENS[backbone.on_gpu]
     return Order(arrays, rows, block, tokens, store_dtype)
+
+
+def _pools(
+    backbone: Backbone, wanted: Sequence[str] | None, layers: Collection[Layer]
+) -> dict[str, None]:
+    """The poolings wanted, each once; FeatureError for one that these layers do not have."""
+    offered = [*POOLINGS, *(["own"] if backbone.own else [])]
+    if not wanted:
+        entry = MODELS.get(backbone.source)
+        theirs = [entry.pool] if entry and entry.pool in POOLINGS else []
+        own = ["own"] if backbone.own and "last" in layers else []
+        return dict.fromkeys(["mean", *theirs, *own])
+    pools = dict.fromkeys(parse_pool(pool) for pool in wanted)
+    if unknown := [pool for pool in pools if pool not in offered]:
+        raise FeatureError(
+            f"{backbone.name} has no pool {', '.join(unknown)}: it has {', '.join(offered)}"
+        )
+    if "own" in pools and "last" not in layers:
+        raise FeatureError(
+            f"the pool own of {backbone.name} is of its layer last: ask for it with --layers "
+            f"{describe_layers([*layers, 'last']).replace(' ', '')}"
+        )
+    return pools
 
 
 def request_for(backbone: Backbone, corpus: Corpus, order: Order, split: str) -> Request:
@@ -136,14 +160,12 @@ def request_for(backbone: Backbone, corpus: Corpus, order: Order, split: str) ->
 def own_flags(backbone: Backbone) -> tuple[str, ...]:
     """The flags that a Spec cannot tell: its empty prompt may be one that was taken away."""
     entry = MODELS.get(backbone.source)
-    return ("--prompt", "") if entry and entry.prompt and not backbone.spec.prompt else ()
-
-
-def _own_pools(backbone: Backbone) -> tuple[str, ...]:
-    """The mean and, where it is another one, the pooling that the model's authors use."""
-    entry = MODELS.get(backbone.source)
-    own = entry.pool if entry else ""
-    return ("mean", own) if own in POOLINGS and own != "mean" else ("mean",)
+    return tuple(
+        word
+        for name in ("prompt", "instruction")
+        if entry and getattr(entry, name) and not getattr(backbone.spec, name)
+        for word in (f"--{name}", "")
+    )
 
 
 def check_buffer(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> None:

@@ -61,8 +61,10 @@ def _at(states: Tensor, position: Tensor) -> Tensor:
     return states[torch.arange(len(states), device=states.device), position].float()
 
 
-# Each takes states (B, T, D) of any dtype and gives (B, D) float32.
-POOLINGS: dict[str, Callable[[Tensor, Span], Tensor]] = {
+# Takes states (B, T, D) of any dtype and gives (B, D) float32.
+Pooling = Callable[[Tensor, Span], Tensor]
+
+POOLINGS: dict[str, Pooling] = {
     "mean": lambda states, span: _mean(states, span.mean),
     "mean_nobos": lambda states, span: _mean(states, span.mean_nobos),
     "last": lambda states, span: _at(states, span.length - 1),

@@ -547,7 +547,7 @@ def test_a_layer_is_added_to_the_rows_and_splits_that_are_there(cache, make_corp
         ("fake:4", "no layer 4 in fake: it has 0..3, last"),
         ("fake:2~9", "no layer 4 in fake: it has 0..3, last"),
         ("fake:0+25", "no layer 25 in fake: it has 0..3, last"),
-        ("fake:last@own", "fake has no pooled vector of its own; any model has mean, mean_nobos"),
+        ("fake:last@own", "--layers last --pool own); any model has mean, mean_nobos"),
         ("fake:2@own", "fake has no pooled vector of its own"),
     ],
 )
