@@ -18,6 +18,7 @@ from lefcache.extract.huggingface import HuggingFaceBackbone
 from lefcache.extract.identity import processor_facts, tokenizer_hash, weights_hash
 from lefcache.extract.memory import keep_few_kernels, out_of_memory
 from lefcache.extract.models import ModelSource, locate, resolve_model
+from lefcache.extract.nvembed import is_nvembed, load_nvembed
 from lefcache.extract.placement import MaxMemory, Placement, described, place, quiet_accelerate
 from lefcache.feature import Layer
 from lefcache.spec import Spec
@@ -116,6 +117,12 @@ def _assemble(
 ) -> HuggingFaceBackbone:
     """The model in its place with its layers found; of its blocks only the first ones if asked."""
     try:
+        if is_nvembed(folder):
+            if where.spread:
+                raise ModelError(
+                    f"{model.name} is read shard by shard onto one device: leave out --device-map"
+                )
+            return load_nvembed(model, folder, spec, notes, where.device, blocks)
         tokenizer, network, depth = _open(model, folder, spec, where, trust_remote_code, blocks)
         if not where.spread:
             network = network.to(where.device)

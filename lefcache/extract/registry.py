@@ -39,7 +39,7 @@ _ST_PAIRS = (*_NLI, "qqp", "yahoo_answers", "yahoo_answers_topics")
 # - what gte was trained on beyond its paper's "reviews about goods" and the collection MEDI;
 # - that the part of bge's pairs which comes from sentence-transformers is all of theirs.
 MODELS = {
-    # Of the method (arXiv 2504.05764); raw texts but for e5, whose authors advise "query: ".
+    # Of the method (arXiv 2504.05764), which reads raw texts: --prompt '' and --instruction ''.
     "llama2": ModelEntry(
         "meta-llama/Llama-2-7b-hf",
         depth=32,
@@ -91,6 +91,9 @@ MODELS = {
         width=4096,
         licence="CC-BY-NC-4.0",
         revision="7604d305b621f14095a1aa23d351674c2859553a",
+        # Its authors advise one for each data set in this template; these words are MTEB's for a
+        # classification that has none of its own.
+        instruction="Instruct: Classify user passages\nQuery: ",
         pool="own",
         trained_on=(
             "amazon",
