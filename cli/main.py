@@ -22,6 +22,7 @@ COMMANDS = (
     "fuse",
     "predict",
     "models",
+    "doctor",
     "data",
     "completion",
 )

@@ -62,7 +62,7 @@ def deliver(
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; a column whose name starts with '>' is set flush right."""
+    """A table on stdout; a column named `>...` is set flush right, one named `~...` is wrapped."""
     from rich.table import Table
     from rich.text import Text
 
@@ -76,7 +76,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     )
     for column in columns:
         flush: JustifyMethod = "right" if column.startswith(">") else "left"
-        table.add_column(column.removeprefix(">"), justify=flush, no_wrap=True)
+        wraps = column.startswith("~")
+        table.add_column(column.lstrip(">~"), justify=flush, no_wrap=not wraps)
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     console.print(table)

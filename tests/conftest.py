@@ -68,6 +68,8 @@ def _llama():
             num_attention_heads=2,
             num_key_value_heads=1,
             max_position_embeddings=64,
+            bos_token_id=2,
+            eos_token_id=3,
         )
     )
 
@@ -90,7 +92,9 @@ def _t5():
     from transformers import T5Config, T5EncoderModel
 
     return T5EncoderModel(
-        T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2)
+        T5Config(
+            vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2, eos_token_id=3
+        )
     )
 
 

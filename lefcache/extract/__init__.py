@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lefcache.extract.backbone import Backbone, Encoded
+    from lefcache.extract.doctor import examine
+    from lefcache.extract.finding import DefectError, Diagnosis, Finding
     from lefcache.extract.loading import load_backbone
     from lefcache.extract.models import resolve_model
     from lefcache.extract.order import Estimate, Order, estimate, place_order
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
 __all__ = [
     "MODELS",
     "Backbone",
+    "DefectError",
+    "Diagnosis",
     "Encoded",
     "Estimate",
+    "Finding",
     "Order",
     "Progress",
     "Receipt",
     "estimate",
+    "examine",
     "extract",
     "load_backbone",
     "place_order",
@@ -32,12 +38,16 @@ __all__ = [
 _HOMES = {
     "MODELS": "registry",
     "Backbone": "backbone",
+    "DefectError": "finding",
+    "Diagnosis": "finding",
     "Encoded": "backbone",
     "Estimate": "order",
+    "Finding": "finding",
     "Order": "order",
     "Progress": "run",
     "Receipt": "run",
     "estimate": "order",
+    "examine": "doctor",
     "extract": "run",
     "load_backbone": "loading",
     "place_order": "order",

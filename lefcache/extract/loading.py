@@ -20,6 +20,7 @@ from lefcache.extract.memory import keep_few_kernels, out_of_memory
 from lefcache.extract.models import ModelSource, locate, resolve_model
 from lefcache.extract.nvembed import is_nvembed, load_nvembed
 from lefcache.extract.placement import MaxMemory, Placement, described, place, quiet_accelerate
+from lefcache.extract.quick import check_loaded, quick
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 from lefcache.wording import count
@@ -48,6 +49,7 @@ def load_backbone(
     device_map: str = "none",
     offload_folder: str | Path | None = None,
     max_memory: MaxMemory | None = None,
+    checked: bool = True,
     **settings: Any,
 ) -> HuggingFaceBackbone:
     """Load `mistral`, a hub id, a folder or `NAME=any of these`, frozen and checked.
@@ -61,7 +63,8 @@ def load_backbone(
     `device_map="auto"`, to the same numbers: see `Placement` for `offload_folder`, a temporary one
     if it is not named, and `max_memory`.
 
-    Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer.
+    Raises ModelError for a model that cannot be found, loaded whole, or read layer by layer, and
+    DefectError, which is one, for what the short examination finds (`checked`; see `quick`).
     """
     keep_few_kernels()
     if device != "auto" and device_map != "none":
@@ -84,6 +87,8 @@ def load_backbone(
         backbone.provenance["device_map"] = described(backbone.network)
         backbone.notes.append(f"spread by accelerate: {described(backbone.network)}")
     backbone.notes.extend(_unlike(found, backbone))
+    if checked:
+        quick(backbone)
     return backbone
 
 
@@ -221,12 +226,7 @@ def _open(
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
         raise ModelError(f"{model.source} cannot be loaded by transformers: {error}") from error
-    # A weight that the files lack is filled with random numbers. Nobody reads the pooler here.
-    if fresh := sorted(key for key in info["missing_keys"] if "pooler" not in key):
-        raise ModelError(
-            f"{model.source} lacks the weights {', '.join(fresh[:4])} ({len(fresh)} in all), which "
-            "would be random numbers: is this the right folder, complete?"
-        )
+    check_loaded(model, tokenizer, network, info, all_of_it=blocks is None)
     if where.spread and info["missing_keys"]:
         network.pooler = None  # weights that no file holds cannot be fetched when it runs
     if config.is_encoder_decoder and hasattr(network, "get_encoder"):

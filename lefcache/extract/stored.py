@@ -1,0 +1,102 @@
+"""Vectors of a cache made once more: are they those that this model gives here and now?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from lefcache.cache import TOKENS, Cache, Pages
+from lefcache.corpus import Corpus
+from lefcache.extract.backbone import Backbone, Encoded
+from lefcache.extract.batching import plan_batches
+from lefcache.extract.checks.probe import agreement, distance, tolerance, worst
+from lefcache.extract.embed import embed_in_memory
+from lefcache.extract.finding import Finding
+from lefcache.extract.pooling import POOLINGS
+
+ROUNDED = 4e-3  # what storing as bfloat16 takes from the largest value of a vector; float16 less
+
+
+def examine_stored(cache: Cache, backbone: Backbone, corpus: Corpus) -> tuple[Finding, ...]:
+    """Compare rows of every split in the cache with the model, in their own batches and alone.
+
+    A model that the cache does not hold, or whose vectors were made elsewhere, is a note.
+    """
+    known = cache.spec(backbone.name, corpus.name)
+    where = f"{corpus.name}/{backbone.name}"
+    if known is None:
+        return (Finding("cache", "note", f"{where} is not in the cache {cache.path}"),)
+    if known.imported:
+        return (Finding("cache", "note", f"{where} was imported: nothing was made from texts"),)
+    findings = []
+    if differ := known.difference(backbone.spec):
+        fix = "load the model with the settings of the cache, or extract again with --as NAME"
+        findings.append(Finding("cache settings", "wrong", "; ".join(differ), fix))
+    else:
+        findings.append(Finding("cache settings", "ok", f"{where} was made with these settings"))
+    for split in corpus.splits:
+        if split in cache[corpus.name][backbone.name]:
+            findings += _examine_split(cache, backbone, corpus, split)
+    return tuple(findings)
+
+
+def _examine_split(cache: Cache, backbone: Backbone, corpus: Corpus, split: str) -> list[Finding]:
+    pages = cache.pages(backbone.name, split, corpus.name)
+    name = f"cache {split}"
+    arrays = [each for each in pages.arrays if pages.done[each] == pages.rows and _poolable(each)]
+    if not arrays:
+        return [Finding(name, "note", f"{pages.path} holds no array of all its rows yet")]
+    kept = cache.store.read(f"{corpus.name}/rows/{split}")[: pages.rows]
+    hashes = corpus.splits[split].hashes[: pages.rows]
+    if not np.array_equal(kept, hashes):
+        fix = "give the data that the cache was made from with --data"
+        return [Finding(name, "wrong", f"the texts of {pages.path} are others than these", fix)]
+    texts = corpus.splits[split].texts[: min(pages.rows, pages.block_rows)]
+    unique = list(dict.fromkeys(texts))
+    encoded = backbone.tokenize(unique)
+    plan = plan_batches([len(each) for each in encoded], int(pages.attrs["batch_tokens"]))
+    place = {text: row for row, text in reversed([*enumerate(texts)])}
+    chosen = sorted({0, len(plan) // 2, len(plan) - 1})
+    batches = [plan[number] for number in chosen]
+    rows = [[place[unique[i]] for i in batch] for batch in batches]
+    tokens = [[encoded[i] for i in batch] for batch in batches]
+    alone = [[each] for each in tokens[0][:1] + tokens[-1][-1:]]
+    return [
+        _compared(f"{name}, in its batches", backbone, pages, arrays, tokens, rows),
+        _compared(f"{name}, alone", backbone, pages, arrays, alone, [rows[0][:1], rows[-1][-1:]]),
+    ]
+
+
+def _poolable(array: str) -> bool:
+    return array != TOKENS and array.partition("/")[0] in POOLINGS
+
+
+def _compared(
+    name: str,
+    backbone: Backbone,
+    pages: Pages,
+    arrays: Sequence[str],
+    batches: Sequence[Sequence[Encoded]],
+    rows: Sequence[Sequence[int]],
+) -> Finding:
+    """What the batches give now against the stored rows."""
+    figures: dict[str, float] = dict.fromkeys(arrays, 0.0)
+    for batch, places in zip(batches, rows, strict=True):
+        for array, now in zip(arrays, embed_in_memory(backbone, batch, arrays), strict=True):
+            pool, _, layer = array.partition("/")
+            stored = np.asarray(pages[pool][layer][np.array(places)])
+            rounded = torch.from_numpy(now.numpy().astype(stored.dtype).astype(np.float32))
+            before = torch.from_numpy(stored.astype(np.float32))
+            figures[array] = max(figures[array], distance(rounded, before))
+    seen = f"{sum(map(len, rows))} rows of {pages.path} in {len(arrays)} arrays"
+    if max(figures.values()) <= max(ROUNDED, tolerance(backbone)):
+        found = f"{seen} are what the model gives now, {agreement(figures, 'array')}"
+        return Finding(name, "ok", found, figures=figures)
+    return Finding(
+        name,
+        "wrong",
+        f"{seen} are not what the model gives now: they differ by "
+        f"{worst(figures, 'array')}, relative to the largest value of a vector",
+        "they were made with other numerics or were damaged: extract them again with --as NAME",
+        figures,
+    )
