@@ -1,11 +1,13 @@
 """How things look: JSON and csv on stdout, tables for people, progress and plans on stderr."""
 
+import codecs
 import csv
 import io
 import json
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -16,11 +18,12 @@ from cli.params import DEFAULT_CACHE
 from lefcache.wording import command_line
 
 if TYPE_CHECKING:  # --help and completion should not wait for rich
-    from rich.console import Console, JustifyMethod
+    from rich.console import Console, JustifyMethod, OverflowMethod
 
 BAR = 24  # characters of a full bar
 LOG_SECONDS = 30.0  # between two lines of progress where there is no terminal
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
+JOINERS = "\u200c\u200d"  # zero-width (non-)joiner
 NO_TERMINAL_WIDTH = 160  # files and pipes have no width; a table should not be squeezed for them
 
 
@@ -30,12 +33,14 @@ def say(line: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """The one document of `--json`."""
-    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    """The one document of `--json`, or one line of `--jsonl`."""
+    unicode = _document_is_unicode()
+    click.echo(json.dumps(document, ensure_ascii=not unicode, allow_nan=False))
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """The rows of `--csv` under a header: numbers as they are, true and false, nothing for None."""
+    _document_is_unicode()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -43,6 +48,17 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
         cells = (row[name] for name in columns)
         writer.writerow(str(cell).lower() if isinstance(cell, bool) else cell for cell in cells)
     click.echo(text.getvalue(), nl=False)
+
+
+def _document_is_unicode() -> bool:
+    """Make stdout UTF-8 unless a terminal reads it; whether it is now.
+
+    Another program is to get every letter, whatever the machine's locale. What is no letter at
+    all, a byte of a file's name, is written as JSON does.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return codecs.lookup(sys.stdout.encoding).name == "utf-8"
 
 
 def deliver(
@@ -77,7 +93,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for column in columns:
         flush: JustifyMethod = "right" if column.startswith(">") else "left"
         wraps = column.startswith("~")
-        table.add_column(column.lstrip(">~"), justify=flush, no_wrap=not wraps)
+        cut: OverflowMethod = "fold" if wraps else "ellipsis"
+        table.add_column(column.lstrip(">~"), justify=flush, no_wrap=not wraps, overflow=cut)
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     console.print(table)
@@ -95,9 +112,21 @@ def _console(stderr: bool = False) -> "Console":
 
 
 def visible(text: str) -> str:
-    """Text that cannot steer the terminal: control characters are shown as what they are."""
+    """Text that cannot steer the terminal: control characters are shown as what they are.
+
+    Spaces of any width and joiners stay, which French, Japanese, Persian and emoji are written
+    with; what turns the direction of writing does not.
+    """
     return "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in text
+        character if _harmless(character) else repr(character)[1:-1] for character in text
+    )
+
+
+def _harmless(character: str) -> bool:
+    return (
+        character.isprintable()
+        or character in JOINERS
+        or unicodedata.category(character) == "Zs"  # spaces
     )
 
 

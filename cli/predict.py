@@ -1,6 +1,5 @@
 """`lef predict`: labels for raw text, from a saved head."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -48,7 +47,8 @@ def command(head: Path, texts: tuple[str, ...], form: str, **options: Any) -> No
     """Label texts with a head that `lef fuse --save` wrote; HEAD is its folder.
 
     Each model is loaded only as deep as the head reads it. With `-` the texts are lines of
-    standard input, answered as they come.
+    standard input, answered as they come. On a terminal a few texts are a table, everything else
+    is label, percent and text between tabs.
 
     \b
     Examples:
@@ -72,13 +72,13 @@ def command(head: Path, texts: tuple[str, ...], form: str, **options: Any) -> No
     answers = (answer for some in portions for answer in predictor.stream(some))
     if options["jsonl"]:
         for answer in answers:
-            click.echo(json.dumps(answer.to_json(), ensure_ascii=False))
+            print_json(answer.to_json())
     elif form == "json":
         print_json([answer.to_json() for answer in answers])
     elif form == "csv":
         rows = ({"text": each.text, "label": each.label} | _shares(each) for each in answers)
         print_csv(["text", "label", *map(_share, predictor.classes)], rows)
-    elif texts and texts != ("-",):
+    elif texts and texts != ("-",) and sys.stdout.isatty():
         _report(list(answers))
     else:
         _print_lines(answers)
@@ -115,7 +115,7 @@ def _report(answers: list["Prediction"]) -> None:
         [answer.label, percent(answer.probabilities[answer.label]), answer.text]
         for answer in answers
     ]
-    print_table("", ["label", ">%", "text"], rows)
+    print_table("", ["label", ">%", "text"], rows, wrap_last=True)
 
 
 def _print_lines(answers: Iterator["Prediction"]) -> None:

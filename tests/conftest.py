@@ -282,11 +282,12 @@ def _tree_bytes():
 def python():
     """A function that runs Python code in a fresh process and returns what it printed."""
 
-    def run(code, *arguments, check=True, **variables):
+    def run(code, *arguments, check=True, encoding=None, **variables):
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             capture_output=True,
             text=True,
+            encoding=encoding,
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
             check=False,

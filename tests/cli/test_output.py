@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.output import plain, print_csv, progress
+from cli.output import plain, print_csv, print_table, progress, visible
 from cli.params import spelled
 
 ROOT = Path(__file__).parents[2]
@@ -123,14 +124,16 @@ def test_settings_are_given_again_as_they_were():
 
 # Terminals
 
+LS = ["-m", "cli.main", "ls"]
 
-def on_a_terminal(words, folder, **variables):
-    """What a command writes where stdout and stderr are a terminal."""
+
+def on_a_terminal(folder, words, **variables):
+    """What Python writes where stdout and stderr are a terminal."""
     pty = pytest.importorskip("pty")
     ours, its = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", *words],
+        [sys.executable, *words],
         stdin=its,
         stdout=its,
         stderr=its,
@@ -162,7 +165,52 @@ def on_a_terminal(words, folder, **variables):
     ],
 )
 def test_escape_codes_are_for_terminals_that_want_them(extracted, tmp_path, variables, coloured):
-    assert (b"\x1b[" in on_a_terminal(["ls"], tmp_path, **variables)) is coloured
+    assert (b"\x1b[" in on_a_terminal(tmp_path, LS, **variables)) is coloured
+
+
+def test_only_the_last_column_of_a_table_gives_way(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = " ".join(f"word{number}" for number in range(40))
+    print_table("", ["label", ">%", "text"], [["fault", "99.1", text]], wrap_last=True)
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("fault", "99.1", *text.split()))
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "text", ["colis\xa0?", "荷物\u3000どこ", "क्\u200dष", "👩\u200d💻", "❤\ufe0f"]
+)
+def test_spaces_and_joiners_are_shown_as_they_are(text):
+    assert visible(text) == text
+
+
+@pytest.mark.parametrize("character", "\x1b\x07\x9b\n\t\u2028\u202e\u2066\u200f\u200b\ufeff\udcff")
+def test_what_steers_a_terminal_is_spelt_out(character):
+    assert visible(f"a{character}b").isascii()
+    assert visible(f"a{character}b").isprintable()
+
+
+PRINTS = {
+    "json": "print_json({'text': TEXT})",
+    "csv": "print_csv(['text'], [{'text': TEXT}])",
+}
+
+
+@pytest.mark.parametrize("form", PRINTS)
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_documents_are_utf8_in_a_pipe(form, encoding, python):
+    text = "🚚 посылка 荷物 é"
+    code = f"from cli.output import *\nTEXT = {text!a}\n{PRINTS[form]}"
+    done = python(code, PYTHONIOENCODING=f"{encoding}:replace", encoding="utf-8")
+    assert text in done
+
+
+def test_json_on_a_terminal_that_knows_no_letters_loses_none(tmp_path):
+    code = "from cli.output import print_json; print_json('\\u0436')"
+    shown = on_a_terminal(tmp_path, ["-c", code], PYTHONIOENCODING="cp1252:replace")
+    assert json.loads(shown) == "ж"
 
 
 def test_progress_on_a_terminal_counts_rows_and_tokens(monkeypatch, capsys):
