@@ -115,7 +115,7 @@ def _report(answers: list["Prediction"]) -> None:
         [answer.label, percent(answer.probabilities[answer.label]), answer.text]
         for answer in answers
     ]
-    print_table("", ["label", ">%", "text"], rows, wrap_last=True)
+    print_table("", ["label", ">%", "~text"], rows)
 
 
 def _print_lines(answers: Iterator["Prediction"]) -> None:

@@ -142,7 +142,7 @@ def text_of(value: Any, where: str, number: int) -> str:
     except UnicodeEncodeError as error:
         raise CorpusError(
             f"{where}: row {number} holds half of a surrogate pair, which is no text; "
-            "write the file again as UTF-8"
+            "write it again as UTF-8"
         ) from error
     return value
 

@@ -82,12 +82,12 @@ class Feature:
         return replace(self, layer=_resolve(self.layer, depth))
 
     @property
-    def parts(self) -> tuple[Layer, ...]:
+    def parts(self) -> Sequence[Layer]:
         """The stored layers that this feature is the mean of; most often just one."""
         if isinstance(self.layer, int) or self.layer == "last":
             return (self.layer,)
         if span := _SPAN.fullmatch(self.layer):
-            return tuple(range(int(span[1]), int(span[2]) + 1))
+            return range(int(span[1]), int(span[2]) + 1)
         return tuple(part if part == "last" else int(part) for part in self.layer.split("+"))
 
 

@@ -3,18 +3,19 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lefcache.errors import MismatchError, ModelError, NotFiniteError
+from lefcache.columns import text_of
+from lefcache.errors import CorpusError, MismatchError, ModelError, NotFiniteError
 from lefcache.extract import load_backbone
 from lefcache.extract.backbone import Backbone
 from lefcache.extract.embed import NotFiniteRow, embed_block
-from lefcache.extract.order import BATCH_TOKENS
+from lefcache.extract.order import BATCH_TOKENS, BLOCK_ROWS
 from lefcache.extract.pooling import POOLINGS
 from lefcache.feature import Layer
 from lefcache.rows import mean_of
@@ -23,7 +24,7 @@ from lefcache.train.card import Card
 from lefcache.train.fit import device_of
 from lefcache.train.head import Head, load_head
 
-ROWS = 256  # texts whose features are in memory at a time
+ROWS = {True: BLOCK_ROWS[True], False: 256}  # texts labelled together on a GPU, or not
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Predictor:
         }
 
     @property
+    def rows(self) -> int:
+        """How many texts are labelled together."""
+        return ROWS[any(backbone.on_gpu for backbone in self.backbones.values())]
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The labels, in the order of the columns of `predict_proba`."""
         return self.card.classes
@@ -83,15 +89,24 @@ class Predictor:
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(N, C) probabilities, columns in the order of `classes`.
 
-        Raises NotFiniteError where a model gives NaN or a value that its head has never seen.
+        Raises CorpusError for what is no text, NotFiniteError where a model gives NaN or a value
+        that its head has never seen.
         """
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts: write predict([text])")
-        parts = [self._probabilities(some) for some in _portions(texts, ROWS)]
+        parts = [self._probabilities(some) for some in _portions(texts, self.rows)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
 
-    def stream(self, texts: Iterable[str], rows: int = ROWS) -> Iterator[Prediction]:
-        """A prediction for each text, as they come: `rows` are read before they are answered."""
+    def stream(self, texts: Iterable[str], rows: int | None = None) -> Iterator[Prediction]:
+        """A prediction for each text, as they come: `rows` are read before they are answered.
+
+        By default as many as the device is fast with. Raises what `predict_proba` does.
+        """
+        if rows is not None and rows < 1:
+            raise CorpusError(f"rows is {rows}: read at least 1 text before answering")
+        return self._stream(texts, rows or self.rows)
+
+    def _stream(self, texts: Iterable[str], rows: int) -> Iterator[Prediction]:
         for some in _portions(texts, rows):
             for text, shares in zip(some, self._probabilities(some), strict=True):
                 named = dict(zip(self.classes, shares.tolist(), strict=True))
@@ -103,17 +118,23 @@ class Predictor:
         for model, backbone in self.backbones.items():
             origins = [origin for origin in self.card.origins if origin.model == model]
             stored |= _embed(backbone, origins, texts)
-        return [
+        made = [
             mean_of(stored[f"{origin.model}/{name}"] for name in origin.arrays)
             for origin in self.card.origins
         ]
+        if wrong := [each.shape[1] for each in made if each.shape[1] not in self.card.widths]:
+            raise MismatchError(f"the head reads no feature of width {wrong[0]}: train it again")
+        return made
 
     def _probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         with torch.inference_mode():
             given = [torch.from_numpy(each).to(self.where) for each in self.features(texts)]
             logits = self.head(*(each.float() for each in given))
             shares: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
-            return shares
+        if not np.isfinite(shares).all():
+            worst = texts[int(np.isnan(shares).any(axis=1).argmax())]
+            raise NotFiniteError(f"the head answers {_start(worst)} with no number: train it again")
+        return shares
 
     def __repr__(self) -> str:
         features = ", ".join(map(str, self.card.features))
@@ -154,12 +175,14 @@ def _backbone(
             f"the vectors of {model} were brought along, not made here: this head can score "
             f"cached rows of {model}, but no raw text"
         )
-    if origin.remote_code and not trust_remote_code:
+    # An attention with a slash is the name of a repository on the hub.
+    if (origin.remote_code or "/" in spec.attention) and not trust_remote_code:
         raise ModelError(
-            f"{model} needs the code that comes with it: if you trust its authors, allow that "
-            "with --trust-remote-code"
+            f"{model} needs the code that comes with it or with its attention "
+            f"{spec.attention!r}: if you trust its authors, allow that with --trust-remote-code"
         )
-    layers = _layers(name for origin, _ in used for name in origin.arrays)
+    layers = _layers(origin for origin, _ in used)
+    _check_place(model, source)
     backbone = load_backbone(
         f"{model}={source}",
         device=device,
@@ -168,27 +191,58 @@ def _backbone(
         layers=layers,
         **_settings(spec),
     )
-    if difference := spec.difference(backbone.spec, "head"):
-        raise MismatchError(
-            f"{model} is not the model that this head was trained on ({'; '.join(difference)}): "
-            f"say where that one is with --model {model}=FOLDER"
-        )
-    if missing := [layer for layer in layers if layer not in backbone.layers]:
-        raise ModelError(f"{model} has no layer {missing[0]}, which this head reads")
-    if backbone.own is None and any("own/last" in origin.arrays for origin, _ in used):
-        raise ModelError(f"{model} has no pooled vector of its own, which this head reads")
+    _check_backbone(backbone, card)
     return backbone
 
 
-def _layers(arrays: Iterable[str]) -> list[Layer]:
-    """The layers of arrays such as `mean/24`; a stranger's head may name any."""
+def _check_place(model: str, source: str) -> None:
+    """Refuse a folder that is gone, as on another machine, and what can be no place at all."""
+    where = f"with --model {model}=FOLDER (in Python: models={{'{model}': 'FOLDER'}})"
+    try:
+        there = Path(source).expanduser().resolve().exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"'{source[:80]}' can be no place of {model} ({error}): say where it is {where}"
+        ) from error
+    absolute = Path(source).is_absolute() or PureWindowsPath(source).is_absolute()
+    if absolute and not there:
+        raise ModelError(f"{model} is not in {source} any more: say where it is now {where}")
+
+
+def _check_backbone(backbone: Backbone, card: Card) -> None:
+    """Refuse a model that is not the one which every feature of it was made with."""
+    model = backbone.name
+    for width, spec, origin in zip(card.widths, card.specs, card.origins, strict=True):
+        if origin.model != model:
+            continue
+        difference = spec.difference(backbone.spec, "head")
+        # OPT's `last` may be narrower than its blocks: what it is shows when it is made.
+        if width != backbone.width and "last" not in {layer for _, layer in origin.layers}:
+            difference.append(f"width: {width} in the head, {backbone.width} now")
+        if difference:
+            raise MismatchError(
+                f"{model} is not the model that this head was trained on "
+                f"({'; '.join(difference)}): say where that one is with --model {model}=FOLDER"
+            )
+        for layer in _layers([origin]):
+            if layer not in backbone.layers:
+                raise ModelError(f"{model} has no layer {layer}, which this head reads")
+        if backbone.own is None and "own/last" in origin.arrays:
+            raise ModelError(f"{model} has no pooled vector of its own, which this head reads")
+
+
+def _layers(origins: Iterable[Origin]) -> list[Layer]:
+    """The layers that features are made of; a stranger's head may name any pooling."""
     layers: list[Layer] = []
-    for name in arrays:
-        pool, _, layer = name.partition("/")
-        known = pool in POOLINGS or name == "own/last"
-        if not known or not (layer == "last" or layer.isdecimal()):
-            raise ModelError(f"no pooling of a layer is called {pool}/{layer}")
-        layers.append(layer if layer == "last" else int(layer))
+    for origin in origins:
+        try:
+            named = origin.layers
+        except ValueError as error:
+            raise ModelError(str(error)) from error
+        for pool, layer in named:
+            if pool not in POOLINGS and (pool, layer) != ("own", "last"):
+                raise ModelError(f"no pooling of layer {layer} is called {pool}")
+        layers += [layer for _, layer in named]
     return layers
 
 
@@ -210,14 +264,19 @@ def _embed(
     try:
         values = embed_block(backbone, texts, list(dtypes), dtypes, budget)
     except NotFiniteRow as error:
+        different = list(dict.fromkeys(texts))  # it counts equal texts once
         raise NotFiniteError(
-            f"{backbone.name}, {error.array}: the values of a text reach {error.largest:g}, beyond "
-            "all that the head was trained on"
+            f"{backbone.name}, {error.array}: the values of {_start(different[error.row])} reach "
+            f"{error.largest:g}, beyond all that the head was trained on"
         ) from error
     return {f"{backbone.name}/{name}": values[name] for name in dtypes}
 
 
 def _portions(texts: Iterable[str], rows: int) -> Iterator[list[str]]:
-    remaining = iter(texts)
+    remaining = (text_of(text, "the texts", number) for number, text in enumerate(texts))
     while some := list(islice(remaining, rows)):
         yield some
+
+
+def _start(text: str) -> str:
+    return repr(text if len(text) < 40 else f"{text[:40]}...")

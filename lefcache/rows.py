@@ -1,7 +1,7 @@
 """A matrix that stays in its files: (N, D) rows over raw byte extents, mapped when indexed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lefcache.columns import Reading
 from lefcache.feature import Feature
 from lefcache.spec import Origin, Spec
 
@@ -190,7 +191,8 @@ class Table:
 
     `rows[k]` is (N, D_k); `labels` is (N,) int32 with -1 for none, or None for a split without
     labels; `specs[k]` and `origins[k]` say what feature k was made from and are passed through
-    untouched. A table made by hand has no origins.
+    untouched. A table made by hand has no origins. `reading` says which columns the texts were
+    made of.
     """
 
     features: tuple[Feature, ...]
@@ -202,6 +204,7 @@ class Table:
     corpus: str
     split: str
     origins: tuple[Origin, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -1,5 +1,6 @@
 """Everything about an extraction that changes its numbers."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -10,6 +11,7 @@ from lefcache.settings import setting
 # Raised whenever our own arithmetic (pooling, hooks, batching) changes the numbers.
 NUMERICS = 1
 STORED = ("float16", "float32")  # what the numbers of an array may be rounded to on disk
+ARRAY = re.compile("([a-z_]+)/(last|0|[1-9][0-9]{0,5})")  # a number has one spelling
 IMPORTED = "imported"  # in the place of the weights: vectors that were made elsewhere
 
 
@@ -125,4 +127,18 @@ class Origin:
             whole and known and all(isinstance(word, str) for word in (*words, *origin.arrays))
         ):
             raise ValueError("no origin of a feature")
+        if not origin.layers or len(set(origin.arrays)) < len(origin.arrays):
+            raise ValueError("a feature is made of one array or several different ones")
         return origin
+
+    @property
+    def layers(self) -> list[tuple[str, int | str]]:
+        """Pooling and layer of each array; ValueError for one that a cache would not have."""
+        matches = [(name, ARRAY.fullmatch(name)) for name in self.arrays]
+        if wrong := [name for name, match in matches if match is None]:
+            raise ValueError(f"no pooling of a layer is called {wrong[0][:80]!r}")
+        return [
+            (match[1], match[2] if match[2] == "last" else int(match[2]))
+            for _, match in matches
+            if match
+        ]

@@ -149,7 +149,7 @@ def test_a_mean_that_makes_no_sense_for_a_depth_is_refused(layer, depth):
     [(3, (3,)), ("last", ("last",)), ("2~5", (2, 3, 4, 5)), ("4+8+last", (4, 8, "last"))],
 )
 def test_the_parts_of_a_feature_are_stored_layers(layer, parts):
-    assert Feature("m", layer).parts == parts
+    assert tuple(Feature("m", layer).parts) == parts
 
 
 OFFERED = [0, 1, 2, 3, 4, 5, 6, "last"]

@@ -3,11 +3,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 import lefcache
 from lefcache.corpus import Corpus, Split
-from lefcache.errors import DamagedError, MismatchError, ModelError, StorageError
+from lefcache.errors import (
+    CorpusError,
+    DamagedError,
+    MismatchError,
+    ModelError,
+    NotFiniteError,
+    StorageError,
+)
 from lefcache.extract import extract, load_backbone
 from lefcache.predict import Predictor, load
 from lefcache.recipe import Recipe
@@ -158,8 +166,76 @@ def test_a_model_that_is_gone_is_asked_for(trained, tmp_path):
     [origin] = head.card.origins
     gone = replace(origin, source=str(tmp_path / "gone"))
     head.card = replace(head.card, origins=(gone,))
-    with pytest.raises(ModelError, match="gone"):
+    with pytest.raises(ModelError, match=r"--model bert=FOLDER .*models=\{'bert': 'FOLDER'\}"):
         Predictor(head, device="cpu")
+
+
+PLACES = ["~nosuchuser/x", "a\0b", "a" * 5000, "C:\\Users\\me\\model", "http://evil/x", "\udcff"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_that_is_none_is_refused(trained, place):
+    head, _ = trained("bert:1")
+    head.card = replace(head.card, origins=(replace(head.card.origins[0], source=place),))
+    with pytest.raises(ModelError):
+        Predictor(head, device="cpu")
+
+
+def test_every_feature_of_a_model_is_checked_against_it(trained):
+    card = trained("bert:1,bert:2")[0].card
+    wrong = {
+        "width: 5 in the head": {"widths": (card.widths[0], 5)},
+        "max_length": {"specs": (card.specs[0], replace(card.specs[1], max_length=7))},
+    }
+    for difference, changed in wrong.items():
+        head, _ = trained("bert:1,bert:2")
+        head.card = replace(card, **changed)
+        with pytest.raises(MismatchError, match=difference):
+            Predictor(head, device="cpu")
+
+
+def test_attention_that_is_code_of_a_stranger_is_not_run_unasked(trained):
+    head, _ = trained("bert:1")
+    spec = replace(head.card.specs[0], attention="strangers/attention")
+    head.card = replace(head.card, specs=(spec,))
+    with pytest.raises(ModelError, match="--trust-remote-code"):
+        Predictor(head, device="cpu")
+
+
+@pytest.mark.parametrize("text", ["\udcff", None, 5, b"bytes"])
+def test_what_is_no_text_is_named(trained, text):
+    predictor = Predictor(trained("bert:1")[0], device="cpu")
+    with pytest.raises(CorpusError, match="row 1"):
+        predictor.predict(["a text", text])
+    answers = predictor.stream(iter(["a text", text]), rows=1)
+    assert next(answers).text == "a text"
+    with pytest.raises(CorpusError, match="row 1"):
+        next(answers)
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+def test_a_stream_of_no_rows_is_refused_at_once(trained, rows):
+    with pytest.raises(CorpusError, match="at least 1"):
+        Predictor(trained("bert:1")[0], device="cpu").stream(["a text"], rows=rows)
+
+
+def test_values_that_are_no_numbers_name_the_text(trained):
+    predictor = Predictor(trained("bert:1")[0], device="cpu")
+    predictor.head.classify[-1].bias.data[:] = float("nan")
+    with pytest.raises(NotFiniteError, match="'the film"):
+        predictor.predict(["the film was very good"])
+    network = predictor.backbones["bert"].network
+    with torch.no_grad():
+        next(network.parameters())[:] = float("inf")
+    with pytest.raises(NotFiniteError, match=r"'the film was very good the film was .*' reach"):
+        predictor.predict(["the film was very good " * 9] * 2)
+
+
+def test_more_texts_are_labelled_together_on_a_gpu(trained):
+    predictor = Predictor(trained("bert:1")[0], device="cpu")
+    few = predictor.rows
+    predictor.backbones["bert"].on_gpu = True
+    assert predictor.rows > few
 
 
 def test_vectors_that_came_from_elsewhere_cannot_be_made_again(trained):
@@ -189,7 +265,6 @@ def test_no_head_is_no_predictor(split, tmp_path):
     with pytest.raises(StorageError, match="lef fuse --save"):
         load(tmp_path)
     (tmp_path / "head.json").write_text("{}")
-    (tmp_path / "head.safetensors").write_bytes(b"")
     with pytest.raises(DamagedError):
         load(tmp_path)
     with pytest.raises(ModelError, match="train"):

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.aliases import hub_entry
 from lefcache.cache.lock import exclusive
+from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.stores import Store
@@ -62,6 +64,14 @@ def labelled_splits(store: Store, corpus: str) -> list[str]:
         for split in SPLITS
         if split in known and _any(store.read(f"{corpus}/labels/{split}", known[split]))
     ]
+
+
+def reading_of(store: Store, corpus: str) -> Reading:
+    """How a corpus was read: as its flags say, and a data set's short name where they do not."""
+    attrs = store.attrs(corpus)
+    given = Reading.from_flags(attrs.get("options", {}))
+    entry = hub_entry(str(attrs.get("source", "")).rpartition("=")[2])
+    return given.over(entry.reading) if entry else given
 
 
 def _create_root(store: Store) -> None:

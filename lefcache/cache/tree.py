@@ -17,7 +17,7 @@ from lefcache.cache.hints import (
 )
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
-from lefcache.cache.register import FORMAT, labelled_splits, read_labels, register
+from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
 from lefcache.cache.writer import Request, Task, Writer, check_model, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
@@ -113,6 +113,7 @@ class Cache(Node[CorpusNode]):
             corpus=corpus,
             split=split,
             origins=tuple(page.origin(each) for page, each in zip(pages, chosen, strict=True)),
+            reading=reading_of(self.store, corpus),
         )
 
     def tables(

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lefcache.errors import RecipeError
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.study.identity import BY_CARVED, BY_SPLIT, Shelf, check_tables, identity
 from lefcache.train import Head, Trained, train
 from lefcache.train.fit import device_of
-from lefcache.train.head import check_destination
+from lefcache.train.head import check_destination, check_savable
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import Interval, accuracy_interval, f1_interval, spread
 
@@ -62,7 +63,7 @@ class Fused:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Fused":
         """Read what `to_json` wrote."""
-        read = {"best_seed": int(np.argmax(values["val_accuracy"]["values"]))} | dict(values)
+        read = dict(values)
         for name in ("features", "best_epochs"):
             read[name] = tuple(read[name])
         for name in ("val_accuracy", "test_accuracy", "test_macro_f1"):
@@ -108,6 +109,12 @@ def fuse(
     check_tables(tables, chain)
     if save is not None:
         check_destination(save)
+        check_savable(recipe)
+        if not tables["train"].origins:
+            raise RecipeError(
+                "these tables do not know what their features are made of, so a head on them "
+                "cannot be saved: take tables from a cache"
+            )
     shelf = Shelf(results if recipe.named else None, identity("fuse", tables, recipe, chain))
     if found := shelf.find():
         fused = Fused.from_json(found)

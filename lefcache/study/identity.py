@@ -68,7 +68,10 @@ def identity(
         "corpus": train.corpus,
         "digest": _digest(tables),
         "features": [str(feature) for feature in train.features],
-        "specs": [spec.to_json() for spec in train.specs],
+        # Without what is empty: a setting that came later and is not used changes no study.
+        "specs": [
+            {name: value for name, value in spec.to_json().items() if value} for spec in train.specs
+        ],
         # The same layer extracted again may lie there in another precision.
         "stored": [f"{rows.dtype} x {rows.shape[1]}" for rows in train.rows],
         **_contents(tables),

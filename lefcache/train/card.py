@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lefcache.columns import Reading
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
@@ -17,7 +18,8 @@ FORMAT = 1  # of head.json; a higher number is refused by versions that do not k
 class Card:
     """The inputs and outputs of a head: K features with their widths, Specs and origins; classes.
 
-    `figures` say how it was trained and how it did, as plain values.
+    `figures` say how it was trained and how it did, as plain values; `reading` which columns its
+    texts were made of.
     """
 
     features: tuple[Feature, ...]
@@ -27,6 +29,7 @@ class Card:
     classes: tuple[str, ...]
     recipe: Recipe
     figures: Mapping[str, Any] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
 
     @classmethod
     def of(cls, table: Table, recipe: Recipe, figures: Mapping[str, Any]) -> "Card":
@@ -40,6 +43,7 @@ class Card:
             classes=table.classes,
             recipe=recipe,
             figures=made | dict(figures),
+            reading=table.reading,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -60,6 +64,7 @@ class Card:
             "classes": list(self.classes),
             "recipe": self.recipe.to_json(),
             "figures": dict(self.figures),
+            "reading": self.reading.flags(),
         }
 
     @classmethod
@@ -81,10 +86,33 @@ class Card:
             classes=tuple(_word(name) for name in document["classes"]),
             recipe=Recipe.from_json(document["recipe"]),
             figures=dict(document["figures"]),
+            reading=Reading.from_flags(
+                {flag: _word(value) for flag, value in document.get("reading", {}).items()}
+            ),
         )
+        for feature, origin in zip(card.features, card.origins, strict=True):
+            _check_origin(feature, origin)
         if not rows or not card.classes or len(set(card.classes)) < len(card.classes):
             raise ValueError("a head has features, and classes with a name each")
         return card
+
+
+def _check_origin(feature: Feature, origin: Origin) -> None:
+    """Refuse a feature that is said to be one thing and is made of another."""
+    parts = feature.parts
+    # Layers that count from the end have other numbers in the cache; how many, one cannot say.
+    counted = not any(isinstance(each, int) and each < 0 for each in (*parts[:1], *parts[-1:]))
+    pools = (feature.pool,) if feature.pool else ("own", "mean")
+    if (
+        feature.model != origin.model
+        or {pool for pool, _ in origin.layers} - {*pools}
+        or (counted and len(parts) != len(origin.arrays))
+    ):
+        raise ValueError(f"{feature} is not made of {origin.model}'s {', '.join(origin.arrays)}")
+    for part, (_, layer) in zip(parts, origin.layers, strict=counted):
+        # Another name for `last` is a number; a number has no other name.
+        if counted and isinstance(part, int) and part != layer:
+            raise ValueError(f"layer {part} of {feature} is not {layer}")
 
 
 def _number(value: Any) -> int:

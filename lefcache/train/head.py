@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from lefcache.errors import DamagedError, RecipeError, StorageError
 from lefcache.files import replace_file
 from lefcache.recipe import Recipe
+from lefcache.saved import CARD, no_head, read_card
 from lefcache.train.card import Card
 from lefcache.train.fusion import fused_width, operator_of
 
-CARD, WEIGHTS = "head.json", "head.safetensors"
+DIGEST = re.compile("sha256:([0-9a-f]{16})[0-9a-f]{48}")
 # What values of the wrong kind or size in a card end in; torch raises the RuntimeErrors.
 UNREADABLE = (
     ValueError,
@@ -66,29 +68,30 @@ class Head(nn.Module):
         return logits
 
     def save(self, folder: str | Path) -> Path:
-        """Write `head.safetensors` and `head.json` to a folder, an older head there replaced.
+        """Write `head-<digest>.safetensors` and `head.json` to a folder, replacing an older head.
 
-        Raises what `check_destination` does, and RecipeError for a head that has no card or whose
-        operator is a function of your own, which no file can hold.
+        A kill leaves the older one or this one, never a part of each. Raises what
+        `check_destination` does, and RecipeError for a head that has no card or whose operator is
+        a function of your own, which no file can hold.
         """
         folder = Path(folder)
         if self.card is None:
             raise RecipeError("only a head that `train` made knows its features: save that one")
-        if not self.card.recipe.named:
-            raise RecipeError(
-                "a head whose op is a function of your own cannot be saved: its code would have "
-                "to travel with it; keep its state_dict() yourself"
-            )
+        check_savable(self.card.recipe)
         check_destination(folder)
         weights = safetensors.torch.save(
             {name: value.contiguous().cpu() for name, value in self.state_dict().items()}
         )
-        # The card vouches for the weights, so that one of each of two heads is noticed.
         document = self.card.to_json() | {"weights": _digest(weights)}
+        name = _file_of(document["weights"])
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            replace_file(folder / WEIGHTS, weights)
+            replace_file(folder / name, weights)
+            # The card names the weights: until it is there, the older head is.
             replace_file(folder / CARD, json.dumps(document, indent=1).encode() + b"\n")
+            for older in folder.glob(f"head-{'[0-9a-f]' * 16}.safetensors"):
+                if older.name != name:
+                    older.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"cannot write {folder}: {error.strerror}") from error
         return folder
@@ -108,6 +111,15 @@ def check_destination(folder: str | Path) -> None:
         )
 
 
+def check_savable(recipe: Recipe) -> None:
+    """Refuse to keep a head that no file can hold; raises RecipeError."""
+    if not recipe.named:
+        raise RecipeError(
+            "a head whose op is a function of your own cannot be saved: its code would have "
+            "to travel with it; keep its state_dict() yourself"
+        )
+
+
 def load_head(folder: str | Path) -> Head:
     """Read a head that `save` wrote, on the CPU and ready to judge.
 
@@ -115,18 +127,13 @@ def load_head(folder: str | Path) -> Head:
     StorageError where there is no head, DamagedError where its files are not what `save` wrote.
     """
     folder = Path(folder)
-    try:
-        document, weights = (folder / CARD).read_bytes(), (folder / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise StorageError(
-            f"no saved head in {folder} ({error.strerror}: {error.filename}): "
-            "`lef fuse --save FOLDER` writes one"
-        ) from error
+    document = read_card(folder)
     try:
         values = json.loads(document)
-        card = Card.from_json(values)
+        card, file = Card.from_json(values), folder / _file_of(values["weights"])
+        weights = _read(folder, file)
         if values["weights"] != _digest(weights):
-            raise ValueError(f"{WEIGHTS} is not the file that {CARD} speaks of")
+            raise ValueError(f"{file.name} is not the file that {CARD} speaks of")
         head = _rebuild(card, safetensors.torch.load(weights))
     except UNREADABLE as error:
         raise DamagedError(
@@ -147,8 +154,25 @@ def _rebuild(card: Card, weights: Mapping[str, Tensor]) -> Head:
     if wanted != found:
         wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
         raise ValueError(f"its weights are not those of its recipe: {', '.join(wrong[:4])}")
+    if not all(bool(value.isfinite().all()) for value in weights.values()):
+        raise ValueError("not all of its weights are finite numbers")
     head.load_state_dict(dict(weights), assign=True)
     return head
+
+
+def _read(folder: Path, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise no_head(folder, error) from error
+
+
+def _file_of(digest: str) -> str:
+    """The file of weights with this digest; ValueError for what is none."""
+    match = DIGEST.fullmatch(digest)
+    if match is None:
+        raise ValueError("it names no weights")
+    return f"head-{match[1]}.safetensors"
 
 
 def _digest(raw: bytes) -> str:

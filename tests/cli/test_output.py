@@ -173,7 +173,7 @@ def test_only_the_last_column_of_a_table_gives_way(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
     text = " ".join(f"word{number}" for number in range(40))
-    print_table("", ["label", ">%", "text"], [["fault", "99.1", text]], wrap_last=True)
+    print_table("", ["label", ">%", "~text"], [["fault", "99.1", text]])
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("fault", "99.1", *text.split()))
     assert max(map(len, shown.splitlines())) <= 80

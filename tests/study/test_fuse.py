@@ -7,6 +7,7 @@ import pytest
 from lefcache import results
 from lefcache.errors import RecipeError
 from lefcache.recipe import Recipe
+from lefcache.spec import Spec
 from lefcache.study import Fused, fuse
 from lefcache.train import train
 from lefcache.train.stats import accuracy_interval, f1_interval
@@ -117,6 +118,26 @@ def test_a_function_as_operator_is_never_kept(tables, tmp_path):
     fused = fuse(tables, recipe, results=tmp_path)
     assert fused.op.startswith("function")
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_setting_that_is_not_used_makes_no_other_fusion(tables, tmp_path, monkeypatch):
+    fuse(tables, TINY, results=tmp_path)
+    later = dict(Spec().to_json(), invented="", also=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(Spec, "to_json", lambda _: later)
+        assert fuse(tables, TINY, results=tmp_path).cached
+        later["invented"] = "used"
+        assert not fuse(tables, TINY, results=tmp_path).cached
+
+
+def test_a_head_that_cannot_be_saved_is_refused_before_it_is_trained(tables, tmp_path):
+    def trained(*_):
+        raise AssertionError("trained")
+
+    own = replace(TINY, op=lambda given: given[0] + given[1])
+    for recipe, why in ((own, "function of your own"), (TINY, "take tables from a cache")):
+        with pytest.raises(RecipeError, match=why):
+            fuse(tables, recipe, save=tmp_path / "head", on_seed=trained)
 
 
 def test_no_seed_is_refused(tables):

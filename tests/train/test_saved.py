@@ -6,12 +6,16 @@ import pytest
 import safetensors.torch
 import torch
 
+from lefcache.columns import Reading
 from lefcache.errors import DamagedError, LefError, RecipeError, StorageError
+from lefcache.feature import Feature
+from lefcache.predict import load
 from lefcache.recipe import Recipe
 from lefcache.spec import Origin
 from lefcache.train import Head, load_head, logits, train
 
 TINY = Recipe(op="hadamard-res", width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=20, epochs=2)
+FEATURES = (Feature("m", 1), Feature("m", "2~3"))
 ORIGINS = (
     Origin("m", ("mean/1",), ("float16",), "somewhere", "abc123"),
     Origin("m", ("mean/2", "mean/3"), ("float16", "float32")),
@@ -22,9 +26,14 @@ ORIGINS = (
 def tables(split):
     sizes = {"train": 60, "validation": 30, "test": 40}
     return {
-        name: replace(split(size, (5, 7), noise=2, split=name), origins=ORIGINS)
+        name: replace(split(size, (5, 7), noise=2, split=name), features=FEATURES, origins=ORIGINS)
         for name, size in sizes.items()
     }
+
+
+def weights_of(folder):
+    [file] = folder.glob("*.safetensors")
+    return file
 
 
 @pytest.fixture
@@ -57,9 +66,9 @@ def test_the_card_says_what_the_head_is_and_what_it_is_worth(head, tables, tmp_p
 
 def test_the_files_are_safetensors_and_json(head, tmp_path):
     folder = head.save(tmp_path / "head")
-    assert sorted(file.name for file in folder.iterdir()) == ["head.json", "head.safetensors"]
+    assert len([*folder.iterdir()]) == 2
     assert json.loads((folder / "head.json").read_text())["format"] == "lefcache-head"
-    assert set(safetensors.torch.load_file(folder / "head.safetensors")) == set(head.state_dict())
+    assert set(safetensors.torch.load_file(weights_of(folder))) == set(head.state_dict())
 
 
 def test_a_head_replaces_an_older_one_and_nothing_else(head, tmp_path):
@@ -95,17 +104,62 @@ def edit(folder, change):
 
 def test_weights_of_another_head_are_noticed(head, tables, tmp_path):
     folder, other = head.save(tmp_path / "one"), train(tables["train"], TINY, seed=4)[0]
-    (other.save(tmp_path / "other") / "head.safetensors").replace(folder / "head.safetensors")
+    weights_of(other.save(tmp_path / "other")).replace(weights_of(folder))
     with pytest.raises(DamagedError, match="not the file that"):
         load_head(folder)
 
 
 def test_weights_that_were_cut_short_are_noticed(head, tmp_path):
     folder = head.save(tmp_path / "head")
-    whole = (folder / "head.safetensors").read_bytes()
-    (folder / "head.safetensors").write_bytes(whole[:-10])
+    whole = weights_of(folder).read_bytes()
+    weights_of(folder).write_bytes(whole[:-10])
     with pytest.raises(DamagedError):
         load_head(folder)
+    weights_of(folder).unlink()
+    with pytest.raises(StorageError, match="no saved head"):
+        load_head(folder)
+
+
+@pytest.mark.parametrize("killed_at", ["head-", "head.json"])
+def test_a_kill_while_a_head_is_replaced_leaves_the_older_one(
+    killed_at, head, tables, tmp_path, monkeypatch
+):
+    folder, other = head.save(tmp_path / "head"), train(tables["train"], TINY, seed=4)[0]
+    expected = logits(head, tables["test"])
+
+    def killed(path, content):
+        if path.name.startswith(killed_at):
+            raise KeyboardInterrupt
+        path.write_bytes(content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lefcache.train.head.replace_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            other.save(folder)
+    np.testing.assert_array_equal(logits(load_head(folder), tables["test"]), expected)
+    other.save(folder)
+    assert len([*folder.iterdir()]) == 2  # nothing of the older one, nor of the killed one
+    assert load_head(folder).card == other.card
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_damage(value, head, tmp_path):
+    with torch.no_grad():
+        head.classify[-1].bias[0] = value
+    with pytest.raises(DamagedError, match="finite"):
+        load_head(head.save(tmp_path / "head"))
+
+
+def test_the_card_says_how_the_texts_were_made(tables, tmp_path):
+    made = Reading(template="{title}: {body}", label_column="stars")
+    head, _ = train(replace(tables["train"], reading=made), TINY)
+    assert load_head(head.save(tmp_path / "head")).card.reading == made
+    edit(tmp_path / "head", lambda card: card.pop("reading"))
+    assert load_head(tmp_path / "head").card.reading == Reading()
+
+
+def origin(card, place=0):
+    return card["features"][place]["origin"]
 
 
 HOSTILE = {
@@ -122,6 +176,22 @@ HOSTILE = {
     "a spec of another kind": lambda card: card["features"][0]["spec"].update(max_length="long"),
     "an origin of another kind": lambda card: card["features"][0]["origin"].update(source=5),
     "a precision that is none": lambda card: card["features"][0]["origin"].update(dtypes=["O"]),
+    "no arrays": lambda card: origin(card).update(arrays=[], dtypes=[]),
+    "an array twice": lambda card: origin(card, 1).update(arrays=["mean/2", "mean/2"]),
+    "a layer with a zero before": lambda card: origin(card).update(arrays=["mean/02"]),
+    "a layer in other digits": lambda card: origin(card).update(arrays=["mean/\u0662"]),
+    "a layer beyond all numbers": lambda card: origin(card).update(arrays=["mean/" + "9" * 5000]),
+    "an array that is none": lambda card: origin(card).update(arrays=["../1"]),
+    "another layer than the feature's": lambda card: origin(card).update(arrays=["mean/5"]),
+    "another pooling than the feature's": lambda card: origin(card).update(arrays=["max/1"]),
+    "another model than the feature's": lambda card: card["features"][0].update(feature="x:1"),
+    "more layers than the feature's": lambda card: card["features"][1].update(feature="m:1~3"),
+    "layers without end": lambda card: card["features"][1].update(feature=f"m:0~{10**18}"),
+    "columns of another kind": lambda card: card.update(reading={"template": 5}),
+    "columns that are none": lambda card: card.update(reading={"os": "system"}),
+    "a template that is none": lambda card: card.update(reading={"template": "{a.b!r:x"}),
+    "weights elsewhere": lambda card: card.update(weights="sha256:../../../etc/passwd"),
+    "weights of another kind": lambda card: card.update(weights=None),
     "a later version": lambda card: card.update(version=99),
     "no version": lambda card: card.pop("version"),
     "another format": lambda card: card.update(format="pickle"),
@@ -132,8 +202,9 @@ HOSTILE = {
 def test_a_card_that_was_tampered_with_is_an_error_of_ours(name, head, tmp_path):
     folder = head.save(tmp_path / "head")
     edit(folder, HOSTILE[name])
-    with pytest.raises(LefError):
-        load_head(folder)
+    for read in (load_head, load):
+        with pytest.raises(LefError):
+            read(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000])
