@@ -68,14 +68,15 @@ def load_lefcache(folder: Path) -> Callable[[Sequence[str]], Any]:
 
 def load_full(folder: Path) -> Callable[[Sequence[str]], Any]:
     """The same, but no block is spared."""
-    import lefcache
-    from lefcache.extract import load_backbone
+    from lefcache import predict
 
-    predictor = lefcache.load(folder / "head")
-    backbone = load_backbone(MODEL, dtype="float32")
+    # In its place, so that the part is never loaded beside the whole.
+    load = predict.load_backbone
+    predict.load_backbone = lambda model, **settings: load(model, **settings | {"layers": None})
+    predictor = predict.load(folder / "head")
+    backbone = predictor.backbones[MODEL]
     forward, last = backbone.forward, backbone.depth
     backbone.forward = lambda batch, layers, deliver: forward(batch, {*layers, last}, deliver)
-    predictor.backbones[MODEL] = backbone
     return predictor.predict_proba
 
 
