@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import percent, print_csv, print_json, print_table, visible
+from cli.output import percent, print_csv, print_json, print_table, say, visible
 from cli.params import device_option, form_options
+from lefcache.columns import Reading, text_of
+from lefcache.saved import read_card
 
 if TYPE_CHECKING:
     from lefcache.predict import Prediction
@@ -27,10 +29,13 @@ PORTION = 256  # lines of a stream that are answered together, if so many have c
 @click.option(
     "--text-column",
     default="",
-    help="The column of --file with the texts, if not text or sentence.",
+    help="The column of --file with the texts, if not the one the head was trained on, text or "
+    "sentence.",
 )
 @click.option(
-    "--template", default="", help="A text made of several columns of --file: '{title}: {body}'."
+    "--template",
+    default="",
+    help="A text made of several columns of --file, if not as the head's: '{title}: {body}'.",
 )
 @click.option(
     "--model",
@@ -56,16 +61,18 @@ def command(head: Path, texts: tuple[str, ...], form: str, **options: Any) -> No
       lef predict head/ --file reviews.csv --json > labels.json
       tail -f log.txt | lef predict head/ - --jsonl
     """
-    if (bool(texts) + bool(options["file"])) != 1:
-        raise click.UsageError("give texts, or --file FILE, or - for standard input")
-    if options["jsonl"] and form != "table":
-        raise click.UsageError(f"--{form} and --jsonl exclude each other")
-    from lefcache.predict import load
+    _check_usage(texts, form, options)
+    models = dict(_named(each) for each in options["models"])
+    read_card(head)  # before seconds of torch
+    from lefcache.predict import Predictor
+    from lefcache.train import load_head
 
-    portions = _portions(texts, options)
-    predictor = load(
-        head,
-        models=dict(_named(each) for each in options["models"]),
+    loaded = load_head(head)
+    assert loaded.card is not None  # what is loaded has one
+    portions = _portions(texts, options, loaded.card.reading)
+    predictor = Predictor(
+        loaded,
+        models=models,
         device=options["device"],
         trust_remote_code=options["trust_remote_code"],
     )
@@ -92,15 +99,36 @@ def _shares(answer: "Prediction") -> dict[str, float]:
     return {_share(label): share for label, share in answer.probabilities.items()}
 
 
-def _portions(texts: tuple[str, ...], options: dict[str, Any]) -> Iterable[list[str]]:
-    """The texts, all at once or as they come."""
-    from lefcache.texts import as_they_come, read_texts
+def _check_usage(texts: tuple[str, ...], form: str, options: dict[str, Any]) -> None:
+    """Refuse flags and texts of which one would be ignored."""
+    if (bool(texts) + bool(options["file"])) != 1:
+        raise click.UsageError("give texts, or --file FILE, or - for standard input")
+    if "-" in texts and len(texts) > 1:
+        raise click.UsageError("- stands for standard input, alone; a text - may be in a --file")
+    if texts == ("-",) and sys.stdin is None:
+        raise click.UsageError("- stands for standard input, which is closed")
+    for flag in ("text_column", "template"):
+        if options[flag] and not options["file"]:
+            raise click.UsageError(f"--{flag.replace('_', '-')} is about the columns of a --file")
+    if options["jsonl"] and form != "table":
+        raise click.UsageError(f"--{form} and --jsonl exclude each other")
 
-    if options["file"]:
-        return [read_texts(options["file"], options["text_column"], options["template"])]
+
+def _portions(
+    texts: tuple[str, ...], options: dict[str, Any], usual: Reading
+) -> Iterable[list[str]]:
+    """The texts, all at once or as they come, read as those were that the head has learnt from."""
+    from lefcache.texts import LINES, as_they_come, read_texts
+
+    file = options["file"]
+    if usual.template and (file is None or file.suffix.lower() in LINES):
+        say(f"  note: the head was trained on texts made as {usual.template!r}: give such texts")
+    if file:
+        given = Reading(text_column=options["text_column"], template=options["template"])
+        return [read_texts(file, given, usual)]
     if texts == ("-",):
         return as_they_come(sys.stdin.buffer, PORTION)
-    return [list(texts)]
+    return [[text_of(text, "the command line", number) for number, text in enumerate(texts)]]
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -50,6 +50,18 @@ def _read_csv(file: Path) -> tuple[list[str], list[list[Any]]]:
     return _header_and_rows(file, [row or [""] for row in rows if row or alone])
 
 
+def _check_separator(file: Path, header: list[str]) -> None:
+    """Refuse a table that is separated by something else, or whole lines would be its texts."""
+    others = {".csv": {";": "semicolon", "\t": "tab"}, ".tsv": {";": "semicolon", ",": "comma"}}
+    for separator, name in others.get(file.suffix.lower(), {}).items():
+        if len(header) == 1 and separator in header[0]:
+            ending = {"tab": ".tsv", "comma": ".csv"}.get(name)
+            mend = f"rename it to {file.stem}{ending}" if ending else "write it with commas, as csv"
+            raise CorpusError(
+                f"{file} looks {name}-separated: its only column is {header[0]!r}; {mend}"
+            )
+
+
 def _header_and_rows(file: Path, rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
     header, body = (rows[0], rows[1:]) if rows else ([], [])
     for number, row in enumerate(body):
@@ -105,6 +117,7 @@ def sheet_of(file: Path) -> Sheet:
     )
     if not header:
         raise CorpusError(f"{file} is empty or not one of {', '.join(READERS)}")
+    _check_separator(file, header)
 
     def cells(column: str) -> list[Any]:
         number = header.index(column)

@@ -1,44 +1,65 @@
 """Texts to be labelled, from a file or as they come."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from threading import Thread
 from typing import IO
 
-from lefcache.columns import Reading, texts_of
+from lefcache.columns import Reading, column_of, texts_of
 from lefcache.errors import CorpusError
 from lefcache.readers import READERS, read_lines, sheet_of
 
+LINES = (".txt", "")  # endings of files whose every line is a text
+CHUNK = 1 << 16  # bytes that are asked for at a time
 
-def read_texts(file: Path, text_column: str = "", template: str = "") -> list[str]:
-    """The texts of a tsv, csv, jsonl or parquet file, or the lines of any other text file.
 
-    A table's texts are in the column `text` or `sentence` or in its only one, or are made of
-    several by a template. Raises CorpusError for a file that cannot be read or a column that is
-    not there.
+def read_texts(
+    file: Path,
+    reading: Reading = Reading(),  # noqa: B008  frozen
+    usual: Reading = Reading(),  # noqa: B008  frozen
+) -> list[str]:
+    """The texts of a tsv, csv, jsonl or parquet file, or the lines of a txt.
+
+    A table's texts are in the column that `reading` names, or made of several by its template;
+    where it says nothing, as `usual` (what a head was trained on) says, or in the column `text`
+    or `sentence`, or in the only one. Raises CorpusError for a file that cannot be read or a
+    column that is not there.
     """
-    if file.suffix.lower() not in READERS:
+    ending = file.suffix.lower()
+    if ending in LINES:
         return read_lines(file)
+    if ending not in READERS:
+        raise CorpusError(
+            f"{file}: texts come from {', '.join(READERS)} or .txt, where each line is one: "
+            "rename it after what is in it"
+        )
     sheet = sheet_of(file)
-    if len(sheet.header) == 1 and not (text_column or template):
-        text_column = sheet.header[0]
-    return texts_of(sheet, Reading(text_column=text_column, template=template))[1]
+    if usual.text_column not in sheet.header:  # another file may call it otherwise
+        usual = replace(usual, text_column="")
+    reading = reading.over(usual)
+    named = reading.text_column or reading.template or column_of(sheet.header)
+    if len(sheet.header) == 1 and not named:
+        reading = replace(reading, text_column=sheet.header[0])
+    return texts_of(sheet, reading)[1]
 
 
 def as_they_come(stream: IO[bytes], most: int) -> Iterator[list[str]]:
     """The lines that have come so far, up to `most` at a time: none waits for a full portion.
 
     They are read in a thread, while earlier ones are answered; never more than `most` ahead.
-    Raises CorpusError for a line that is not UTF-8.
+    Raises CorpusError for a line that is not UTF-8 and for a stream that cannot be read on.
     """
-    queue: Queue[bytes | None] = Queue(most)
+    queue: Queue[bytes | OSError | None] = Queue(most)
 
     def read() -> None:
         try:
-            for line in stream:
+            for line in _lines(stream):
                 queue.put(line)
-        finally:
+        except OSError as error:
+            queue.put(error)
+        else:
             queue.put(None)
 
     # A daemon, since nobody can wait for a line that may never come.
@@ -49,21 +70,43 @@ def as_they_come(stream: IO[bytes], most: int) -> Iterator[list[str]]:
         number += len(portion)
 
 
-def _portions(queue: Queue[bytes | None], most: int) -> Iterator[list[bytes]]:
-    """What is in the queue, waiting only where nothing is, until None says that no more comes."""
-    while (line := queue.get()) is not None:
-        portion = [line]
-        while len(portion) < most and not queue.empty():
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Lines of a stream without their newline, read past its buffer.
+
+    A buffer has a lock, and a process that ends while a thread waits in it is aborted.
+    """
+    raw = getattr(stream, "raw", stream)
+    rest = bytearray()
+    while chunk := raw.read(CHUNK):
+        rest += chunk
+        if b"\n" in chunk:
+            *lines, rest = rest.split(b"\n")
+            yield from map(bytes, lines)
+    if chunk is None:
+        raise BlockingIOError("it is open, but does not wait for what is to come")
+    if rest:
+        yield bytes(rest)
+
+
+def _portions(queue: Queue[bytes | OSError | None], most: int) -> Iterator[list[bytes]]:
+    """What is in the queue, waiting only where nothing is, until it says that no more comes."""
+    while True:
+        portion: list[bytes] = []
+        while not portion or (len(portion) < most and not queue.empty()):
             following = queue.get()
-            if following is None:
+            if isinstance(following, bytes):
+                portion.append(following)
+                continue
+            if portion:
                 yield portion
-                return
-            portion.append(following)
+            if following is not None:
+                raise CorpusError(f"the input cannot be read: {following}") from following
+            return
         yield portion
 
 
 def _decoded(line: bytes, number: int) -> str:
     try:
-        return line.decode().removesuffix("\n").removesuffix("\r")
+        return line.decode().removesuffix("\r")
     except UnicodeDecodeError as error:
         raise CorpusError(f"line {number} of the input is not UTF-8; convert it first") from error

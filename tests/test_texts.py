@@ -3,6 +3,8 @@ import os
 
 import pytest
 
+from lefcache.columns import Reading
+from lefcache.corpus import read_corpus
 from lefcache.errors import CorpusError
 from lefcache.texts import as_they_come, read_texts
 
@@ -26,11 +28,11 @@ def test_texts_come_from_any_kind_of_file(name, content, tmp_path):
 def test_a_column_is_named_or_asked_for(tmp_path):
     file = tmp_path / "reviews.csv"
     file.write_text("title,body\nbad,it was bad\n")
-    assert read_texts(file, "body") == ["it was bad"]
+    assert read_texts(file, Reading(text_column="body")) == ["it was bad"]
     with pytest.raises(CorpusError, match=r"title, body; name one with --text-column"):
         read_texts(file)
     with pytest.raises(CorpusError, match="no column 'text2'"):
-        read_texts(file, "text2")
+        read_texts(file, Reading(text_column="text2"))
 
 
 def test_a_file_that_is_not_utf8_is_said_to_be_none(tmp_path):
@@ -65,3 +67,65 @@ def test_no_lines_are_no_portions():
 def test_a_line_that_is_not_utf8_is_named():
     with pytest.raises(CorpusError, match="line 3 of the input"):
         list(as_they_come(io.BytesIO(b"one\ntwo\n\xff\n"), 50))
+
+
+def test_a_file_is_read_as_the_texts_that_a_head_was_trained_on(tmp_path):
+    file = tmp_path / "news.csv"
+    file.write_text("title,content,text\na cat,sat,on the mat\n")
+    made = Reading(template="{title} {content}")
+    assert read_texts(file, usual=made) == ["a cat sat"]
+    assert read_texts(file, usual=Reading(text_column="title", label_column="x")) == ["a cat"]
+    assert read_texts(file, Reading(text_column="content"), made) == ["sat"]
+    assert read_texts(file, Reading(template="{text}!"), made) == ["on the mat!"]
+    assert read_texts(file, usual=Reading(text_column="review")) == ["on the mat"]
+    file.write_text("title\na cat\n")
+    with pytest.raises(CorpusError, match="no column 'content', which the template"):
+        read_texts(file, usual=made)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "mend"),
+    [
+        ("de.csv", "text;label", "semicolon-separated.*with commas"),
+        ("de.tsv", "text;label", "semicolon-separated.*with commas"),
+        ("de.csv", "text\tlabel", "tab-separated.*de.tsv"),
+        ("de.tsv", "text,label", "comma-separated.*de.csv"),
+    ],
+)
+def test_a_table_with_another_separator_is_no_column_of_texts(name, header, mend, tmp_path):
+    file = tmp_path / name
+    file.write_text(f"{header}\nwo ist mein Paket\n")
+    for read in (read_texts, read_corpus):
+        with pytest.raises(CorpusError, match=mend):
+            read(file)
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.xlsx", "t.CSV.gz", "t.md"])
+def test_lines_are_texts_in_txt_files_only(name, tmp_path):
+    (tmp_path / name).write_text('[{"text": "a"}]\n')
+    with pytest.raises(CorpusError, match=r"\.jsonl.*\.txt"):
+        read_texts(tmp_path / name)
+    (tmp_path / "TEXTS.TXT").write_text("a\n")
+    assert read_texts(tmp_path / "TEXTS.TXT") == ["a"]
+
+
+def test_a_line_longer_than_what_is_read_at_a_time_is_one_line():
+    lines = ["x" * 200_000, "", "é" * 100_000]
+    found = list(as_they_come(io.BytesIO("\n".join(lines).encode()), 50))
+    assert [line for portion in found for line in portion] == lines
+
+
+def test_an_input_that_breaks_off_is_no_end_of_it(tmp_path):
+    class Broken(io.BytesIO):
+        def read(self, *_):
+            if not self.tell():
+                return super().read(4)
+            raise OSError(5, "Input/output error")
+
+    portions = as_they_come(Broken(b"one\ntwo\n"), 50)
+    assert next(portions) == ["one"]
+    with pytest.raises(CorpusError, match="Input/output error"):
+        next(portions)
+    written = os.open(tmp_path / "written", os.O_WRONLY | os.O_CREAT)
+    with os.fdopen(written, "wb") as stream, pytest.raises(CorpusError, match="cannot be read"):
+        next(as_they_come(stream, 5))

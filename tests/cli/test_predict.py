@@ -1,6 +1,12 @@
 import csv
 import io
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +17,7 @@ from lefcache.extract import extract
 from lefcache.recipe import Recipe
 from lefcache.train import train
 
+ROOT = Path(__file__).parents[2]
 TEXTS = ["a cat sat on the mat", "no", "the film was very good", "three bad cat film"] * 4
 
 
@@ -85,11 +92,107 @@ def test_a_text_cannot_steer_the_terminal(lef, head, tmp_path):
         ["a text", "--file", "texts.txt"],
         ["a text", "--json", "--jsonl"],
         ["x", "--model", "bert"],
+        ["x", "--text-column", "text"],
+        ["-", "--template", "{a} {b}"],
+        ["a", "-"],
+        ["-", "-"],
     ],
 )
 def test_a_wrong_call_is_a_usage_error(words, lef, head, tmp_path):
     (tmp_path / "texts.txt").write_text("no\n")
     assert lef("predict", head, *words).code == 2
+
+
+def test_a_folder_without_a_head_is_refused_before_torch_is_there(python):
+    code = "import sys; from cli.main import main; main(sys.argv[1:])"
+    hidden = f"import sys; sys.modules['torch'] = None; {code}"
+    done = python(hidden, "predict", "nowhere", "a text", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "lef fuse --save" in done.stderr
+
+
+def test_a_text_that_is_not_utf8_is_refused(lef, head):
+    ran = lef("predict", head, "caf\udce9")
+    assert (ran.code, ran.out) == (1, "")
+    assert "the command line: row 0" in ran.err
+
+
+def test_texts_are_made_as_those_that_the_head_was_trained_on(lef, head, tmp_path):
+    card = json.loads((head / "head.json").read_text())
+    card["reading"] = {"template": "{title} sat {body}"}
+    (head / "head.json").write_text(json.dumps(card))
+    (tmp_path / "pairs.csv").write_text("title,body,text\na cat,on the mat,no\n")
+    ran = lef("predict", head, "--file", "pairs.csv", "--json")
+    assert [answer["text"] for answer in ran.json] == ["a cat sat on the mat"]
+    assert "note" not in ran.err
+    flags = ("--file", "pairs.csv", "--text-column", "text")
+    assert [answer["text"] for answer in lef("predict", head, *flags, "--json").json] == ["no"]
+    (tmp_path / "lines.txt").write_text("a cat\n")
+    for words in (["a cat"], ["--file", "lines.txt"]):
+        assert "{title} sat {body}" in lef("predict", head, *words, "--json").err
+
+
+# A process of its own, with a head that takes no time to load.
+STUB = """
+import sys
+from types import ModuleType, SimpleNamespace
+
+class Predictor:
+    classes = ("no", "yes")
+    def __init__(self, *_, **__): pass
+    def stream(self, texts):
+        for text in texts:
+            yield SimpleNamespace(text=text, label="no", probabilities={"no": 1.0})
+
+for name in ("lefcache.predict", "lefcache.train"):
+    sys.modules[name] = ModuleType(name)
+sys.modules["lefcache.predict"].Predictor = Predictor
+from lefcache.columns import Reading
+card = SimpleNamespace(reading=Reading())
+sys.modules["lefcache.train"].load_head = lambda _: SimpleNamespace(card=card)
+from cli.main import main
+main(["predict", sys.argv[1], "-"])
+"""
+
+
+@pytest.fixture
+def streaming(tmp_path):
+    """`lef predict HEAD -` between two pipes that stay open, past its first answer."""
+    (tmp_path / "head.json").write_text("{}")
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    words = [sys.executable, "-c", STUB, str(tmp_path)]
+    with subprocess.Popen(words, cwd=ROOT, bufsize=0, **pipes) as process:
+        process.stdin.write(b"one\n")
+        assert process.stdout.readline() == b"no\t100.0\tone\n"
+        yield process
+        process.kill()
+
+
+def test_ctrl_c_ends_a_stream_that_stays_open(streaming):
+    streaming.send_signal(signal.SIGINT)
+    assert streaming.wait(timeout=20) == 130
+    assert b"Interrupted" in streaming.stderr.read()
+
+
+def test_a_line_that_is_not_utf8_ends_a_stream_that_stays_open(streaming):
+    streaming.stdin.write(b"\xff\n")
+    assert streaming.wait(timeout=20) == 1
+    assert streaming.stderr.read() == b"Error: line 2 of the input is not UTF-8; convert it first\n"
+
+
+def test_a_reader_that_has_enough_ends_a_stream_that_stays_open(streaming):
+    streaming.stdout.close()
+    streaming.stdin.write(b"two\n")
+    assert streaming.wait(timeout=20) == 1
+    assert streaming.stderr.read() == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a closed standard input is a thing of POSIX shells")
+def test_a_standard_input_that_is_closed_is_said_to_be(tmp_path):
+    words = f"{shlex.quote(sys.executable)} -m cli.main predict {shlex.quote(str(tmp_path))} - <&-"
+    done = subprocess.run(words, shell=True, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"which is closed" in done.stderr
 
 
 def test_a_folder_without_a_head_says_how_to_make_one(lef):
@@ -105,10 +208,10 @@ def test_fuse_saves_what_predict_reads(lef, texts, fakes, tmp_path):
     assert ran.code == 0
     assert "the best of 3 on validation" in ran.out
     assert "lef predict heads/mine" in ran.out
-    first = (tmp_path / "heads/mine/head.safetensors").read_bytes()
+    [first] = (tmp_path / "heads/mine").glob("*.safetensors")
     again = lef(*words, "--seeds", "3", "--save", "again")  # its figures are there already
     assert again.code == 0
-    assert (tmp_path / "again/head.safetensors").read_bytes() == first
+    assert (tmp_path / "again" / first.name).read_bytes() == first.read_bytes()
     figures = json.loads((tmp_path / "again/head.json").read_text())["figures"]
     assert f"seed {figures['seed']}" in ran.out
 
