@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lefcache.columns import text_of
+from lefcache.dtypes import dtype_of, widened
 from lefcache.errors import CorpusError, MismatchError, ModelError, NotFiniteError
 from lefcache.extract import load_backbone
 from lefcache.extract.backbone import Backbone
@@ -256,7 +257,7 @@ def _embed(
 ) -> dict[str, NDArray[Any]]:
     """The (N, D) values of `model/pool/layer`, in the precision in which the cache keeps them."""
     dtypes = {
-        name: np.dtype(dtype)
+        name: dtype_of(dtype)
         for origin in origins
         for name, dtype in zip(origin.arrays, origin.dtypes, strict=True)
     }
@@ -269,7 +270,7 @@ def _embed(
             f"{backbone.name}, {error.array}: the values of {_start(different[error.row])} reach "
             f"{error.largest:g}, beyond all that the head was trained on"
         ) from error
-    return {f"{backbone.name}/{name}": values[name] for name in dtypes}
+    return {f"{backbone.name}/{name}": widened(values[name]) for name in dtypes}
 
 
 def _portions(texts: Iterable[str], rows: int) -> Iterator[list[str]]:

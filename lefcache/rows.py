@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lefcache.columns import Reading
+from lefcache.dtypes import BFLOAT16, widened
 from lefcache.feature import Feature
 from lefcache.spec import Origin, Spec
 
@@ -39,7 +40,8 @@ def _map(owner: int, extent: Extent, dtype: str, width: int) -> NDArray[Any]:
 class Matrix:
     """What `Rows` and `MeanRows` share: (N, D) values that numpy can read whole or in part."""
 
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any]  # of the values that are read
+    stored: np.dtype[Any]  # of the numbers on disk: bfloat16 is read as float32
     shape: tuple[int, int]
     contents: str = ""  # checksums, of rows that no Spec tells apart from others
 
@@ -94,7 +96,7 @@ class Matrix:
 
     def __repr__(self) -> str:
         rows, width = self.shape
-        return f"<{type(self).__name__} {rows:,} x {width:,} {self.dtype}>"
+        return f"<{type(self).__name__} {rows:,} x {width:,} {self.stored}>"
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         raise NotImplementedError  # an abstract method, defined by both subclasses
@@ -106,7 +108,9 @@ class Matrix:
 class Rows(Matrix):
     """(N, D) rows over extents; nothing is read until it is indexed, and then only what is asked.
 
-    A slice inside one extent is a read-only view of the mapped file; everything else is a copy.
+    A slice inside one extent is a read-only view of the mapped file; everything else is a copy, and
+    so is all that is bfloat16, which is read as float32. `bits` gives that as uint16, as it lies
+    there: torch takes it with `torch.from_numpy(rows.bits[:]).view(torch.bfloat16)`.
     """
 
     def __init__(
@@ -114,13 +118,21 @@ class Rows(Matrix):
     ) -> None:
         self.extents = tuple(extents)
         self._owner = next(_owners)
-        self.dtype = np.dtype(dtype)
+        self.stored = np.dtype(dtype)
+        self._narrow = self.stored.name == BFLOAT16
+        self.dtype = np.dtype(np.float32) if self._narrow else self.stored
         self._starts = np.cumsum([0, *(extent.rows for extent in extents)])
         self.shape = (int(self._starts[-1]), width)
         self.contents = contents
 
+    @property
+    def bits(self) -> "Rows | None":
+        """The same rows as uint16, of numbers that are bfloat16; None for all others."""
+        return Rows(self.extents, np.uint16, self.shape[1]) if self._narrow else None
+
     def _read(self, start: int, stop: int) -> NDArray[Any]:
-        pieces = [self._mapped(number)[low:high] for number, low, high in self._cut(start, stop)]
+        cuts = self._cut(start, stop)
+        pieces = [widened(self._mapped(number)[low:high]) for number, low, high in cuts]
         if len(pieces) == 1:
             return pieces[0]
         return np.concatenate(pieces) if pieces else np.empty((0, self.shape[1]), self.dtype)
@@ -148,10 +160,9 @@ class Rows(Matrix):
         return cuts
 
     def _mapped(self, number: int) -> NDArray[Any]:
-        mapped: NDArray[Any] = _map(
-            self._owner, self.extents[number], self.dtype.str, self.shape[1]
-        )
-        return mapped
+        written = "<u2" if self._narrow else self.stored.str
+        mapped = _map(self._owner, self.extents[number], written, self.shape[1])
+        return mapped.view(self.stored)
 
 
 class MeanRows(Matrix):
@@ -159,7 +170,7 @@ class MeanRows(Matrix):
 
     def __init__(self, layers: Sequence[Matrix]) -> None:
         self.layers = tuple(layers)
-        self.dtype = np.dtype(np.float32)
+        self.dtype = self.stored = np.dtype(np.float32)
         self.shape = layers[0].shape
         self.contents = " ".join(layer.contents for layer in layers).strip()
 

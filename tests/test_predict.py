@@ -43,9 +43,9 @@ CORPUS = Corpus(
 def trained(cache, backbone):
     """A function that extracts with tiny models and trains a head: `trained("llama:2,bert:1")`."""
 
-    def make(features, pools=("mean",)):
+    def make(features, pools=("mean",), store_dtype="auto"):
         for family in dict.fromkeys(each.partition(":")[0] for each in features.split(",")):
-            extract(backbone(family), CORPUS, cache, pools=pools)
+            extract(backbone(family), CORPUS, cache, pools=pools, store_dtype=store_dtype)
         table = cache.table(features)
         return train(table, TINY)[0], table
 
@@ -76,6 +76,20 @@ def test_raw_text_and_cached_rows_agree(trained, features):
         np.testing.assert_allclose(given, np.asarray(rows), rtol=2e-3, atol=2e-4)
     shares = predictor.predict_proba(TEXTS)
     np.testing.assert_allclose(shares, softmax(logits(head, table)), atol=1e-4)
+
+
+@pytest.mark.parametrize("features", ["llama:2,bert:last", "llama:1~3"])
+def test_raw_text_and_cached_rows_agree_in_bfloat16(trained, tmp_path, features):
+    head, table = trained(features, store_dtype="bfloat16")
+    predictor = load(head.save(tmp_path / "head"), device="cpu")
+    for given, rows in zip(predictor.features(TEXTS), table.rows, strict=True):
+        assert given.dtype == rows.dtype == np.float32
+        np.testing.assert_allclose(given, np.asarray(rows), rtol=2**-7, atol=1e-4)
+        if "~" not in features:  # in the type of the cache: to the bit, but for another batching
+            assert (given.view(np.uint32) & 0xFFFF == 0).all()
+            assert (given == np.asarray(rows)).mean() > 0.99
+    cached = softmax(logits(head, table))
+    np.testing.assert_allclose(predictor.predict_proba(TEXTS), cached, atol=1e-3)
 
 
 def test_a_saved_head_predicts_as_the_one_it_was(trained, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lefcache.dtypes import dtype_of
 from lefcache.rows import MAPS_OPEN, Extent, MeanRows, Rows
 
 WIDTH = 3
@@ -51,6 +52,33 @@ def test_rows_read_like_an_array(scattered, counts, offset, data):
         np.testing.assert_array_equal(rows[row], values[row])
         index = data.draw(st.lists(st.integers(-total, total - 1), max_size=12))
         np.testing.assert_array_equal(rows[index], values[np.array(index, int)])
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(COUNTS, st.data())
+def test_rows_of_bfloat16_read_like_an_array_of_float32(scattered, counts, data):
+    rows, narrow = scattered(counts, dtype_of("bfloat16"))
+    values, total = narrow.astype(np.float32), len(narrow)
+    assert (rows.dtype, rows.stored, rows.nbytes) == (np.float32, narrow.dtype, values.nbytes)
+    assert np.asarray(rows).dtype == rows[:].dtype == rows[[]].dtype == np.float32
+    np.testing.assert_array_equal(np.asarray(rows), values)
+    piece = data.draw(st.slices(total))
+    np.testing.assert_array_equal(rows[piece], values[piece])
+    np.testing.assert_array_equal(rows.bits[piece], narrow[piece].view(np.uint16))
+    mean = MeanRows([rows, rows])
+    np.testing.assert_array_equal(mean[piece], values[piece])
+    if total:
+        row = data.draw(st.integers(-total, total - 1))
+        np.testing.assert_array_equal(rows[row], values[row])
+        index = data.draw(st.lists(st.integers(-total, total - 1), max_size=12))
+        np.testing.assert_array_equal(rows[index], values[np.array(index, int)])
+        np.testing.assert_array_equal(rows.bits[index], narrow[index].view(np.uint16))
+
+
+def test_rows_say_what_they_are_stored_as(scattered):
+    narrow, half = scattered([4], dtype_of("bfloat16"))[0], scattered([4], "<f2")[0]
+    assert repr(narrow) == "<Rows 4 x 3 bfloat16>"
+    assert (half.stored, half.bits, MeanRows([narrow]).stored) == (np.float16, None, np.float32)
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

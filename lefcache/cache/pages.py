@@ -22,7 +22,7 @@ from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import POOLS, Feature, Layer, describe_layers
 from lefcache.rows import Matrix, MeanRows, Rows
-from lefcache.spec import Origin, Spec
+from lefcache.spec import STORED, Origin, Spec
 from lefcache.stores import Store
 
 TOKENS = "tokens"  # (N,) uint32: how many tokens were pooled
@@ -163,7 +163,7 @@ class Pages(Mapping[str, Layers]):
         return Origin(
             model=self.model,
             arrays=tuple(names),
-            dtypes=tuple(str(self._array(name).dtype) for name in names),
+            dtypes=tuple(str(self._array(name).stored) for name in names),
             source=made.get("source"),
             revision=provenance.get("revision"),
             remote_code=bool(provenance.get("remote_code")),
@@ -270,7 +270,7 @@ class Pages(Mapping[str, Layers]):
                 f"{self.resume_command()}"
             )
         info = self.store.info(f"{self.path}/{name}")
-        if info is None or info.shape[0] != self.rows:
+        if info is None or info.shape[0] != self.rows or info.dtype.name not in STORED:
             raise DamagedError(f"{self.path}/{name} is not the array that the ledger speaks of")
         width = info.shape[1] if len(info.shape) > 1 else 1
         # A Spec tells two extractions apart; of two imports only the bytes do.

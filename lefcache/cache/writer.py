@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from lefcache.cache.ledger import Generation, checksum, seal
 from lefcache.cache.lock import exclusive
 from lefcache.cache.pages import TOKENS, Pages
+from lefcache.dtypes import dtype_of, largest, raw
 from lefcache.errors import MismatchError
 from lefcache.feature import Layer
 from lefcache.spec import Spec
@@ -67,7 +68,7 @@ class Writer:
         self._finished = {each.number: pages.finished(each) for each in pages.generations}
         asked = request.store_dtype
         # What each array is or will be stored as, where that is known before its first block.
-        self.dtypes = {} if asked == "auto" else dict.fromkeys(request.arrays, np.dtype(asked))
+        self.dtypes = {} if asked == "auto" else dict.fromkeys(request.arrays, dtype_of(asked))
         self.dtypes |= {
             name: info.dtype
             for generation in pages.generations
@@ -79,6 +80,19 @@ class Writer:
     def blocks(self) -> int:
         """How many blocks the rows asked for lie in."""
         return -(-min(self.request.rows, self.rows) // self.block_rows)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was asked for and cannot be: an array keeps the dtype that its first block got."""
+        asked = self.request.store_dtype
+        kept = [name for name in self.request.arrays if str(self.dtypes.get(name, asked)) != asked]
+        if asked == "auto" or not kept:
+            return []
+        others = f", as {len(kept) - 1} more keep theirs" if len(kept) > 1 else ""
+        return [
+            f"{self.path}/{kept[0]} keeps the {self.dtypes[kept[0]]} it was begun in{others}; "
+            f"to have {asked} beside it, add --as NAME"
+        ]
 
     def missing(self) -> list[Task]:
         """The blocks that some wanted array lacks, in order."""
@@ -106,7 +120,7 @@ class Writer:
             for name in generation.arrays:
                 rows = values[name].astype(self.dtypes[name], copy=False)
                 self.store.write(f"{self.path}/{name}", task.start, rows)
-                sums.append(checksum(rows))
+                sums.append(checksum(raw(rows)))
             row = seal(task.stop - task.start, sums)
             self.store.write(f"{self.path}/ledger/{generation.number}", task.block, row)
             self._finished[generation.number][task.block] = True
@@ -152,9 +166,8 @@ class Writer:
 
     def _settle(self, values: NDArray[Any]) -> DTypeLike:
         if self.request.store_dtype != "auto":
-            return np.dtype(self.request.store_dtype)
-        largest = float(np.abs(values).max(initial=0.0))
-        return np.float32 if largest > FLOAT16_COMFORT else np.float16
+            return dtype_of(self.request.store_dtype)
+        return np.float32 if largest(values) > FLOAT16_COMFORT else np.float16
 
 
 @contextmanager

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lefcache.cache import CUT, TOKENS
+from lefcache.dtypes import LARGEST
 from lefcache.errors import ModelError
 from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
 from lefcache.extract.memory import out_of_memory
 from lefcache.extract.pooling import POOLINGS, Span
 from lefcache.feature import Layer
-
-FLOAT16_MAX = 65_504.0
 
 OnBatch = Callable[[int, int], None]  # rows that are done, and tokens that went through the model
 OnSplit = Callable[[int], None]  # texts of a batch that did not fit in memory
@@ -26,9 +25,9 @@ OnSplit = Callable[[int], None]  # texts of a batch that did not fit in memory
 class NotFiniteRow(Exception):  # noqa: N818 - a message to `named_rows`, which knows the row
     """A vector that cannot be stored: its array, its text's place in the block, its size."""
 
-    def __init__(self, array: str, row: int, largest: float) -> None:
-        super().__init__(array, row, largest)
-        self.array, self.row, self.largest = array, row, largest
+    def __init__(self, array: str, row: int, largest: float, dtype: str) -> None:
+        super().__init__(array, row, largest, dtype)
+        self.array, self.row, self.largest, self.dtype = array, row, largest, dtype
 
 
 def embed_block(
@@ -155,8 +154,7 @@ def _tokens(encoded: Encoded) -> int:
 def _check(name: str, values: Tensor, dtype: np.dtype[Any], batch: Sequence[int]) -> None:
     """Raise NotFiniteRow where a value of (B, D) is NaN, infinite or too large for its dtype."""
     largest = float(values.abs().max())  # NaN is the largest of all
-    limit = FLOAT16_MAX if dtype == np.float16 else float("inf")
-    if largest < limit or largest == limit == FLOAT16_MAX:
+    if largest <= LARGEST[dtype.name]:
         return
     worst = values.abs().amax(1).nan_to_num(nan=float("inf"))
-    raise NotFiniteRow(name, batch[int(worst.argmax())], largest)
+    raise NotFiniteRow(name, batch[int(worst.argmax())], largest, dtype.name)

@@ -10,6 +10,7 @@ from typing import Any
 
 from lefcache.cache import TOKENS, Cache, Request, Task
 from lefcache.corpus import Corpus, split_name
+from lefcache.dtypes import dtype_of
 from lefcache.errors import CorpusError, FeatureError
 from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
@@ -17,11 +18,11 @@ from lefcache.extract.embed import embed_in_memory
 from lefcache.extract.pooling import POOLINGS
 from lefcache.extract.registry import MODELS
 from lefcache.feature import Layer, describe_layers, parse_layers, parse_pool
+from lefcache.spec import STORED
 
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not
 BATCH_TOKENS = {True: 16384, False: 1024}
 BUFFER_BYTES = 4 << 30  # of one block; two may be alive, one computed and one being written
-STORE_DTYPES = ("auto", "float16", "float32")
 SAMPLE = 512  # texts tokenised to guess how many tokens there are
 TIMED = 64  # of their lengths, at which the model is timed
 TIMED_SECONDS = 2.0
@@ -93,13 +94,12 @@ def place_order(
         for layer in stored
         if pool != "own" or layer == "last"
     )
-    if store_dtype not in STORE_DTYPES:
-        raise FeatureError(f"--store-dtype {store_dtype} is not one of {', '.join(STORE_DTYPES)}")
+    if store_dtype not in ("auto", *STORED):
+        raise FeatureError(f"--store-dtype {store_dtype} is none of auto, {', '.join(STORED)}")
     block = block_rows or BLOCK_ROWS[backbone.on_gpu]
     if block & (block - 1):
         raise FeatureError(f"--block-rows {block} is not a power of two")
-    # The first block is float32 under `auto`, which settles by it.
-    item = 2 if store_dtype == "float16" else 4
+    item = _held(store_dtype)
     while block > 1 and block * backbone.width * item * len(arrays) > BUFFER_BYTES:
         block //= 2
     rows = {split: len(corpus.splits[split]) for split in wanted}
@@ -157,6 +157,11 @@ def request_for(backbone: Backbone, corpus: Corpus, order: Order, split: str) ->
     )
 
 
+def _held(store_dtype: str) -> int:
+    """Bytes of a number in memory: the first block is float32 under `auto`, which settles by it."""
+    return 4 if store_dtype == "auto" else dtype_of(store_dtype).itemsize
+
+
 def own_flags(backbone: Backbone) -> tuple[str, ...]:
     """The flags that a Spec cannot tell: its empty prompt may be one that was taken away."""
     entry = MODELS.get(backbone.source)
@@ -173,7 +178,7 @@ def check_buffer(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order)
 
     Raises FeatureError that says how many arrays one run may add.
     """
-    unsettled = 2 if order.store_dtype == "float16" else 4
+    unsettled = _held(order.store_dtype)
     for task, row_bytes in _missing(backbone, corpus, cache, order, unsettled):
         rows, arrays = task.stop - task.start, len({*task.arrays} - {TOKENS})
         if (held := rows * row_bytes) > BUFFER_BYTES:

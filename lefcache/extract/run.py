@@ -92,6 +92,7 @@ def extract(
             finally:
                 writer.record_halved(len(halved) - before)
             blocks += writer.blocks
+            notes += writer.notes
     seconds = time.perf_counter() - started
     if computed:
         notes += [*moved, *_halved(halved)]

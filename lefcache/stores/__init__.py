@@ -49,7 +49,10 @@ class Store(Protocol):
         chunk_rows: int,
         axes: Sequence[str],
     ) -> None:
-        """Create an uncompressed array filled with zeros, in place of whatever was there."""
+        """Create an uncompressed array filled with zeros, in place of whatever was there.
+
+        bfloat16 is stored as uint16 with the attribute `bits_of`: any program opens it.
+        """
 
     def resize(self, path: str, rows: int) -> None:
         """Make the first axis longer or shorter."""

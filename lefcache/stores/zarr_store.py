@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lefcache.dtypes import BFLOAT16, dtype_of, raw
 from lefcache.errors import DamagedError, StorageError
 from lefcache.rows import Extent
 from lefcache.stores import ArrayInfo
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 # Without this an all-zero chunk is not written at all, and a missing chunk reads as zeros: a
 # lost block and a block of zeros could not be told apart. zarr does not store this setting.
 _WRITE_ZEROS: "ArrayConfigParams" = {"write_empty_chunks": True}
+
+# Of an array of uint16: the type whose bits these are, since Zarr has no bfloat16 that every
+# reader knows.
+BITS_OF = "bits_of"
 
 _DISK = {
     errno.ENOSPC: "the disk is full: free some space, then run the same command again",
@@ -120,6 +125,8 @@ class ZarrStore:
                 raise DamagedError(f"{self.root / path}: its chunks have other names than ours")
             big = node["codecs"][0].get("configuration", {}).get("endian") == "big"
             dtype = np.dtype(node["data_type"]).newbyteorder(">" if big else "<")
+            if bits_of := node.get("attributes", {}).get(BITS_OF):
+                dtype = dtype_of(bits_of)
             chunk, *_ = node["chunk_grid"]["configuration"]["chunk_shape"]
             shape = tuple(node["shape"])
             if not (shape and all(_is_count(each) for each in (*shape, chunk)) and chunk):
@@ -139,11 +146,13 @@ class ZarrStore:
 
         with _on_disk(self.root / path):
             self._ensure_parents(path)
+            narrow = np.dtype(dtype).name == BFLOAT16
             zarr.create_array(
                 self.root / path,
                 shape=tuple(shape),
                 chunks=(chunk_rows, *shape[1:]),
-                dtype=np.dtype(dtype),
+                dtype=np.dtype(np.uint16 if narrow else dtype),
+                attributes={BITS_OF: BFLOAT16} if narrow else None,
                 compressors=None,
                 filters=None,
                 dimension_names=list(axes),
@@ -173,6 +182,8 @@ class ZarrStore:
         with _on_disk(self.root / path):
             array = zarr.open_array(self.root / path, mode="r+").with_config(_WRITE_ZEROS)
             assert start % array.chunks[0] == 0, "a write must begin a chunk"
+            if bits_of := array.attrs.get(BITS_OF):
+                values = raw(values.astype(dtype_of(str(bits_of)), copy=False))
             array[start : start + len(values)] = values
 
     def sweep(self, path: str) -> None:

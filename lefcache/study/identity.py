@@ -73,7 +73,10 @@ def identity(
             {name: value for name, value in spec.to_json().items() if value} for spec in train.specs
         ],
         # The same layer extracted again may lie there in another precision.
-        "stored": [f"{rows.dtype} x {rows.shape[1]}" for rows in train.rows],
+        "stored": [
+            f"{getattr(rows, 'stored', rows.dtype)} x {rows.shape[1]}"  # plain arrays too
+            for rows in train.rows
+        ],
         **_contents(tables),
         "recipe": recipe.to_json() if recipe else None,
         "seeds": list(seeds),

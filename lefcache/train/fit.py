@@ -35,7 +35,7 @@ class Loaded:
     def batch(self, chosen: Tensor) -> tuple[list[Tensor], Tensor]:
         """K features (B, D_k) float32 and labels (B,) of these positions among the rows used."""
         rows = self.index[chosen]
-        # Half the memory as float16: only the batch is widened.
+        # Half the memory as float16 or bfloat16: only the batch is widened.
         features = [feature.index_select(0, rows).float() for feature in self.features]
         return features, self.labels[chosen]
 
@@ -215,11 +215,14 @@ def _load(part: Part, where: torch.device, shared: Loaded | None = None) -> Load
 
 
 def _whole(rows: Any) -> Tensor:
-    """All rows in memory, in their own type, read from front to back."""
-    whole = np.empty(rows.shape, rows.dtype)
+    """All rows in memory, in the type that they have on disk, read from front to back."""
+    bits = getattr(rows, "bits", None)  # of bfloat16, which numpy would widen; else nothing
+    source = rows if bits is None else bits
+    whole = np.empty(source.shape, source.dtype)
     for low in range(0, len(whole), EVAL_ROWS):
-        whole[low : low + EVAL_ROWS] = rows[low : low + EVAL_ROWS]
-    return torch.from_numpy(whole)
+        whole[low : low + EVAL_ROWS] = source[low : low + EVAL_ROWS]
+    tensor = torch.from_numpy(whole)
+    return tensor if bits is None else tensor.view(torch.bfloat16)
 
 
 def _adam(head: Head, lr: float) -> torch.optim.Adam:

@@ -8,6 +8,7 @@ import pytest
 from lefcache.cache import CUT, TOKENS, Pages, Request, Task, open
 from lefcache.cache.ledger import checksum
 from lefcache.corpus import Corpus, Split
+from lefcache.dtypes import dtype_of
 from lefcache.errors import DamagedError, FeatureError, IncompleteError, MismatchError
 from lefcache.spec import Spec
 
@@ -94,6 +95,22 @@ def test_the_ledger_holds_rows_and_checksums_of_what_is_on_disk(registered):
             stored = registered.store.read(f"{PATH}/{name}")[start:stop]
             assert row[column] == checksum(stored)
         assert row[-1] == checksum(row[:-1])
+
+
+def test_the_ledger_sums_the_bits_of_bfloat16(registered):
+    write(registered, request(store_dtype="bfloat16"))
+    chunk = np.fromfile(registered.path / PATH / "mean/1/c/0/0", "<u2").reshape(-1, WIDTH)
+    start, rows, crc = pages(registered).checksums("mean/1")[0]
+    assert (start, rows, crc) == (0, 4, checksum(chunk[:4]))
+    rounded = value("mean/1", np.arange(4)).astype(dtype_of("bfloat16"))
+    np.testing.assert_array_equal(chunk[:4], rounded.view(np.uint16))
+
+
+def test_bits_that_lost_their_mark_are_damage_and_not_numbers(registered):
+    write(registered, request(store_dtype="bfloat16"))
+    registered.store.set_attrs(f"{PATH}/mean/1", {})
+    with pytest.raises(DamagedError, match="mean/1 is not the array"):
+        registered.rows("m:1")
 
 
 def test_a_chunk_file_is_the_raw_rows(registered):

@@ -71,6 +71,17 @@ def test_it_says_what_it_takes_and_what_comes_next(lef, fakes, texts):
     assert "Next: lef sweep --data reviews --models fake" in ran.out
 
 
+def test_bfloat16_is_stored_and_shown(lef, fakes, texts):
+    words = ("--model", "fake", "--data", texts, "--store-dtype", "bfloat16")
+    expected = lef("extract", *words, "--dry-run", "--json").json
+    assert expected["bytes"] == 5 * 50 * 2 * 2
+    assert lef("extract", *words).code == 0
+    assert {entry["dtype"] for entry in lef("ls", "--json").json} == {"bfloat16"}
+    shown = lef("show", "reviews/fake/train").out
+    assert "mean/last  40 x 2 bfloat16, chunks of 1,024 rows" in shown
+    assert lef("sweep", "--models", "fake").code == 0
+
+
 def test_a_dry_run_writes_nothing(lef, fakes, texts, tmp_path):
     ran = lef("extract", "--data", texts, "--model", "fake", "--dry-run", "--json")
     assert ran.json["rows"] == 50

@@ -264,6 +264,48 @@ def test_float32_can_be_asked_for(run, cache, make_corpus):
     assert {cache.rows(f"fake:{layer}").dtype.str for layer in range(4)} == {"<f4"}
 
 
+def test_bfloat16_is_stored_and_read_as_what_torch_rounds_to(cache, backbone, make_corpus):
+    import torch
+
+    model, corpus = backbone("llama"), make_corpus(train=TEXTS)
+    extract(model, corpus, cache, store_dtype="bfloat16", block_rows=4)
+    whole = open_cache(cache.path.parent / "float32")
+    extract(model, corpus, whole, store_dtype="float32", block_rows=4)
+    for layer in model.layers:
+        rows, exact = cache.rows(f"llama:{layer}"), whole.rows(f"llama:{layer}")[:]
+        rounded = torch.from_numpy(np.array(exact)).bfloat16()
+        assert (rows.stored.name, rows.dtype) == ("bfloat16", np.float32)
+        np.testing.assert_array_equal(rows, rounded.float())
+        assert torch.equal(torch.from_numpy(rows.bits[:]).view(torch.bfloat16), rounded)
+
+
+def test_bfloat16_that_was_interrupted_has_the_bytes_of_a_whole_run(
+    run, cache, make_corpus, counter, tmp_path, tree_bytes
+):
+    corpus, other = make_corpus(18), open_cache(tmp_path / "other")
+    for limit, passes in ((7, 2), (None, 1)):
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, limit=limit, store_dtype="bfloat16", on_forward=counter(passes))
+    assert "--store-dtype" not in cache.pages("fake").resume_command()  # settled by block 0
+    run(corpus)
+    run(corpus, into=other, store_dtype="bfloat16")
+    below = "tiny/fake/train"
+    assert tree_bytes(cache.path / below) == tree_bytes(other.path / below)
+    assert cache.ls()[0]["dtype"] == "bfloat16"
+
+
+def test_an_array_keeps_the_type_it_was_begun_with_and_says_so(run, cache, make_corpus):
+    corpus = make_corpus(9)
+    run(corpus, layers="1", limit=4)
+    receipt = run(corpus, layers="1", store_dtype="bfloat16")
+    assert cache.rows("fake:1").stored == np.float16
+    [note] = receipt.notes
+    assert note.startswith("tiny/fake/train/mean/1 keeps the float16 it was begun in; to have bf")
+    assert run(corpus, layers="1", store_dtype="float16").notes == ()
+    assert run(corpus, layers="2", store_dtype="bfloat16").notes == ()
+    assert cache.rows("fake:2").stored.name == "bfloat16"
+
+
 @pytest.mark.parametrize("dtype", ["float8", "int8", "complex64"])
 def test_a_storage_type_that_is_none_is_refused(make_corpus, dtype):
     with pytest.raises(FeatureError, match=dtype):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lefcache.dtypes import dtype_of
 from lefcache.errors import DamagedError, LefError, StorageError
 from lefcache.rows import Rows
 from lefcache.stores.zarr_store import ZarrStore
@@ -102,6 +103,20 @@ class StoreContract:
             store.write("x", start, values[start : start + 2])
         assert store.read("x").dtype == np.dtype(dtype)
         np.testing.assert_array_equal(store.read("x"), values)
+
+    def test_bfloat16_is_kept_as_its_bits_and_comes_back(self, store):
+        values = np.array([[1, -2.5], [0.1, 3e38], [0, -0.0], [7, 1e-40]], np.float32)
+        narrow = values.astype(dtype_of("bfloat16"))
+        store.create("x", (3, 2), dtype_of("bfloat16"), 2, ("row", "feature"))
+        store.write("x", 0, narrow[:2])
+        store.write("x", 2, values[2:3])  # rounded, and not taken for whole numbers
+        store.resize("x", 4)
+        store.write("x", 2, narrow[2:])
+        assert store.info("x").dtype == dtype_of("bfloat16")
+        assert self.raw(store, "x", 0) == narrow[:2].view("<u2").tobytes()
+        np.testing.assert_array_equal(store.read("x").view(np.uint16), narrow.view(np.uint16))
+        rows = Rows(store.extents("x"), store.info("x").dtype, 2)
+        np.testing.assert_array_equal(rows, narrow.astype(np.float32))
 
     def test_a_chunk_on_disk_is_its_raw_rows(self, filled):
         for chunk, start in enumerate((0, 4, 8)):
@@ -217,6 +232,20 @@ class TestZarr(StoreContract):
         group = zarr.open_group(filled.root, mode="r")
         assert (sorted(group), group["a"].attrs["made"]) == (["a"], "here")
         np.testing.assert_array_equal(group["a/b"][...], self.values)
+
+    def test_plain_zarr_reads_the_bits_of_bfloat16(self, store):
+        import zarr
+
+        store.create("x", (2, 2), dtype_of("bfloat16"), 2, ("row", "feature"))
+        store.write("x", 0, np.array([[1, -2], [0.5, 3]], np.float32))
+        array = zarr.open_array(store.root / "x", mode="r")
+        assert (array.dtype, dict(array.attrs)) == (np.uint16, {"bits_of": "bfloat16"})
+        assert array[...].tolist() == [[0x3F80, 0xC000], [0x3F00, 0x4040]]
+
+    def test_bits_of_a_type_that_nobody_knows_are_damage(self, filled):
+        filled.set_attrs("a/b", {"bits_of": "float3"})
+        with pytest.raises(DamagedError, match="cannot be read"):
+            filled.info("a/b")
 
     def test_the_metadata_says_no_compressor_and_names_the_axes(self, filled):
         meta = json.loads((filled.root / "a/b/zarr.json").read_text())

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 
 from lefcache.errors import CorpusError, RecipeError
+from lefcache.extract import extract
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.study import PROBES, Probed, Sweep, sweep
+from lefcache.study.identity import identity
 from lefcache.study.sweep import depth_of
+from lefcache.testing import FakeBackbone
 from lefcache.train.ridge import fit_ridge
 
 TINY = Recipe(width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=20, epochs=3)
@@ -210,6 +213,18 @@ def test_any_change_is_another_sweep(tables, tmp_path, change):
     if change == "show_test":
         options = {"show_test": True}
     assert not sweep(tables, results=tmp_path, **options).cached
+
+
+def test_a_study_of_bfloat16_is_not_one_of_float32(cache, make_corpus):
+    corpus = make_corpus(40)
+    for name, dtype in (("narrow", "bfloat16"), ("half", "float16"), ("wide", "float32")):
+        extract(FakeBackbone(name=name), corpus, cache, store_dtype=dtype)
+    found = {
+        name: identity("sweep", {"train": cache.table(f"{name}:1")}, None, [0])["stored"]
+        for name in cache["tiny"]
+    }
+    assert found == {"half": ["float16 x 2"], "narrow": ["bfloat16 x 2"], "wide": ["float32 x 2"]}
+    assert sweep(cache.tables("narrow:1,narrow:2"), results=cache.results).rows
 
 
 def test_the_predictions_lie_beside_the_result(tables, tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from lefcache.dtypes import dtype_of
 from lefcache.errors import CorpusError, NotFiniteError, RecipeError
 from lefcache.recipe import Recipe
 from lefcache.rows import Extent, Rows
@@ -146,6 +147,23 @@ def test_rows_may_stay_in_their_files(split, tmp_path):
     heads = [train(each, TINY, test=each)[0] for each in (table, stored)]
     assert torch.equal(*map(weights, heads))
     paths = [fit_ridge(each.rows[0], each.labels, 2) for each in (table, stored)]
+    np.testing.assert_array_equal(paths[0].coef, paths[1].coef)
+
+
+def test_bfloat16_stays_narrow_in_memory_and_is_widened_exactly(split, tmp_path):
+    table = split(40, dtype=np.float32)
+    narrow = table.rows[0].astype(dtype_of("bfloat16"))
+    narrow.tofile(tmp_path / "0")
+    rows = Rows([Extent(str(tmp_path / "0"), 0, 40)], narrow.dtype, narrow.shape[1])
+    loaded = loop._whole(rows)
+    assert loaded.dtype == torch.bfloat16
+    assert loaded.element_size() * loaded.nelement() == rows.nbytes // 2
+    assert torch.equal(loaded.float(), torch.from_numpy(narrow.astype(np.float32)))
+    stored, wide = (replace(table, rows=(each,)) for each in (rows, narrow.astype(np.float32)))
+    heads = [train(each, TINY, test=each)[0] for each in (stored, wide)]
+    assert torch.equal(*map(weights, heads))
+    np.testing.assert_array_equal(logits(heads[0], stored), logits(heads[1], wide))
+    paths = [fit_ridge(each.rows[0], each.labels, 2) for each in (stored, wide)]
     np.testing.assert_array_equal(paths[0].coef, paths[1].coef)
 
 
