@@ -1,6 +1,7 @@
 """`lef show KEY`: everything the cache knows about a corpus, a model or a split."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 def command(key: str, cache: str, form: str) -> None:
     """Show a corpus (sst2), a model's extraction (sst2/mistral) or a split (sst2/mistral/train).
 
-    A split shows its settings, where it was made, its arrays, and tokens and truncations.
+    A split shows its settings, where it was made, tokens and truncations, and its arrays: their
+    type and the largest magnitude among their values.
 
     \b
     Examples:
@@ -60,6 +62,7 @@ def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
 
 
 def _describe_split(pages: "Pages") -> dict[str, Any]:
+    magnitudes = pages.magnitudes()
     arrays = {}
     for name in pages.arrays:
         info = pages.store.info(f"{pages.path}/{name}")
@@ -68,6 +71,7 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
             "shape": list(info.shape),
             "dtype": str(info.dtype),
             "chunk_rows": info.chunk_rows,
+            "largest": _largest(magnitudes.get(name, ())),
         }
     return {
         "spec": _spec(pages),
@@ -103,7 +107,7 @@ def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
     rows = split["rows"]
     arrays = {
         name: f"{' x '.join(f'{length:,}' for length in each['shape'])} {each['dtype']}, "
-        f"chunks of {count(each['chunk_rows'], 'row')}"
+        f"chunks of {count(each['chunk_rows'], 'row')}" + _reach(name, each["largest"])
         for name, each in split["arrays"].items()
     }
     done = "; ".join(rows["progress"])
@@ -115,6 +119,16 @@ def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
         "on disk": size(rows["bytes"]),
     }
     return {**split, "rows": counted, "arrays": arrays}
+
+
+def _largest(magnitudes: Iterable[float]) -> float | None:
+    """The largest magnitude of an array in all its blocks that are there, if that is known."""
+    return max((float(each) for each in magnitudes if not isnan(each)), default=None)
+
+
+def _reach(name: str, largest: float | None) -> str:
+    """How near an array's numbers come to the end of their type; of tokens, it says nothing."""
+    return "" if largest is None or name == "tokens" else f", up to {largest:,.6g}"
 
 
 def _tokens_in_words(rows: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from lefcache.cache.hints import (
 )
 from lefcache.cache.layers import Layers
 from lefcache.cache.ledger import Generation, finished, read_generations
+from lefcache.cache.magnitudes import read_magnitudes
 from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import POOLS, Feature, Layer, describe_layers
@@ -101,6 +102,13 @@ class Pages(Mapping[str, Layers]):
             if array in generation.arrays
             for block, rows, checksum in generation.checksums(array)
         ]
+
+    def magnitudes(self) -> dict[str, NDArray[np.float32]]:
+        """Of each array, the largest magnitude (blocks,) in each block, NaN for a missing one.
+
+        That of `tokens` is the longest text. A cache from before they were kept lacks them.
+        """
+        return read_magnitudes(self)
 
     @property
     def done_rows(self) -> int:

@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from lefcache.cache.ledger import Generation, checksum, seal
 from lefcache.cache.lock import exclusive
-from lefcache.cache.pages import TOKENS, Pages
+from lefcache.cache.magnitudes import create_magnitudes, write_magnitudes
+from lefcache.cache.pages import CUT, TOKENS, Pages
 from lefcache.dtypes import dtype_of, largest, raw
 from lefcache.errors import MismatchError
 from lefcache.feature import Layer
@@ -116,11 +117,13 @@ class Writer:
                 continue
             if generation.number not in self._finished:
                 self._create(generation, values)
-            sums = []
+            sums, magnitudes = [], []
             for name in generation.arrays:
                 rows = values[name].astype(self.dtypes[name], copy=False)
                 self.store.write(f"{self.path}/{name}", task.start, rows)
                 sums.append(checksum(raw(rows)))
+                magnitudes.append(largest(rows & ~CUT if name == TOKENS else rows))
+            write_magnitudes(self.store, self.path, generation, task.block, magnitudes)
             row = seal(task.stop - task.start, sums)
             self.store.write(f"{self.path}/ledger/{generation.number}", task.block, row)
             self._finished[generation.number][task.block] = True
@@ -158,6 +161,7 @@ class Writer:
         ledger = f"{self.path}/ledger/{generation.number}"
         columns = 2 + len(generation.arrays)
         blocks = -(-self.rows // self.block_rows)
+        create_magnitudes(self.store, self.path, generation, blocks)
         self.store.create(ledger, (blocks, columns), np.uint32, 1, ("block", "entry"))
         # Naming the arrays is what makes the generation exist: a kill before this leaves strays
         # that the next writer overwrites.
@@ -270,7 +274,8 @@ def _make_room(store: Store, pages: Pages) -> None:
     blocks = -(-pages.rows // pages.block_rows)
     for generation in pages.generations:
         lengths = dict.fromkeys(generation.arrays, pages.rows)
-        for name, rows in (lengths | {f"ledger/{generation.number}": blocks}).items():
+        beside = (f"magnitudes/{generation.number}", f"ledger/{generation.number}")
+        for name, rows in (lengths | dict.fromkeys(beside, blocks)).items():
             info = store.info(f"{pages.path}/{name}")
             if info is not None and info.shape[0] != rows:
                 store.resize(f"{pages.path}/{name}", rows)

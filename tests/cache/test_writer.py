@@ -113,6 +113,42 @@ def test_bits_that_lost_their_mark_are_damage_and_not_numbers(registered):
         registered.rows("m:1")
 
 
+def test_the_largest_magnitude_of_each_block_is_kept_until_it_is_known_to_be_missing(registered):
+    write(registered, request(), blocks=2, scale=-1.0)
+    found = pages(registered).magnitudes()
+    for name in ("mean/1", "mean/2", TOKENS):
+        tops = [float(np.abs(value(name, np.arange(low, low + 4))).max()) for low in (0, 4)]
+        np.testing.assert_array_equal(found[name], [*tops, np.nan])
+    store = registered.store
+    info = store.info(f"{PATH}/magnitudes/0")
+    assert (info.shape, info.dtype, info.chunk_rows) == ((3, 3), np.float32, 1)
+
+
+def test_a_cut_text_is_as_long_as_it_was_read(registered):
+    with registered.reserve(request(1, ("mean/1",))) as writer:
+        values = {"mean/1": np.zeros((1, WIDTH), np.float32), TOKENS: np.array([9 | CUT], "<u4")}
+        writer.commit(writer.missing()[0], values)
+    assert pages(registered).magnitudes() == {"mean/1": [0], TOKENS: [9]}
+
+
+def test_a_cache_from_before_magnitudes_were_kept_is_read_and_finished(registered):
+    write(registered, request(), blocks=1)
+    shutil.rmtree(registered.path / PATH / "magnitudes")
+    assert pages(registered).magnitudes() == {}
+    write(registered, request())
+    assert pages(registered).done_rows == 10
+    write(registered, request(18, arrays=("mean/0", "mean/1")))
+    assert list(pages(registered).magnitudes()) == ["mean/0"]
+
+
+def test_magnitudes_can_be_looked_at_while_room_is_made_for_more_rows(registered):
+    write(registered, request(6))
+    attrs = registered.store.attrs(PATH)
+    registered.store.set_attrs(PATH, attrs | {"rows": 18})  # stopped before anything was resized
+    tops = pages(registered).magnitudes()["mean/1"]
+    np.testing.assert_array_equal(tops, [value("mean/1", np.arange(4)).max(), *[np.nan] * 4])
+
+
 def test_a_chunk_file_is_the_raw_rows(registered):
     write(registered, request())
     raw = np.fromfile(registered.path / PATH / "mean/1/c/0/0", "<f2").reshape(-1, WIDTH)

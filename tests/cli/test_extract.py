@@ -1,4 +1,5 @@
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -78,8 +79,21 @@ def test_bfloat16_is_stored_and_shown(lef, fakes, texts):
     assert lef("extract", *words).code == 0
     assert {entry["dtype"] for entry in lef("ls", "--json").json} == {"bfloat16"}
     shown = lef("show", "reviews/fake/train").out
-    assert "mean/last  40 x 2 bfloat16, chunks of 1,024 rows" in shown
+    assert "mean/last  40 x 2 bfloat16, chunks of 1,024 rows, up to 38\n" in shown
     assert lef("sweep", "--models", "fake").code == 0
+
+
+def test_show_tells_the_largest_magnitude_of_each_array(lef, fakes, texts):
+    assert lef("extract", "--model", "fake", "--data", texts, "--block-rows", 8).code == 0
+    shown = lef("show", "reviews/fake/train", "--json").json
+    cache = lefcache.open("lef-cache")
+    for layer, rows in cache["reviews"]["fake"]["train"]["mean"].items():
+        assert shown["arrays"][f"mean/{layer}"]["largest"] == float(np.abs(rows[:]).max())
+    assert shown["arrays"]["tokens"]["largest"] == shown["rows"]["longest"]
+    shutil.rmtree("lef-cache/reviews/fake/train/magnitudes")  # made by an older lefcache
+    shown = lef("show", "reviews/fake/train", "--json").json
+    assert shown["arrays"]["mean/1"]["largest"] is None
+    assert "up to" not in lef("show", "reviews/fake/train").out
 
 
 def test_a_dry_run_writes_nothing(lef, fakes, texts, tmp_path):

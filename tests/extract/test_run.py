@@ -352,6 +352,36 @@ def test_a_duplicate_that_is_not_finite_is_named_by_its_first_row(run, make_corp
         run(make_corpus(train=texts), backbone=Loud(float("nan")))
 
 
+# Largest magnitudes, tokens and cuts
+
+
+def test_the_largest_magnitude_of_each_block_is_that_of_its_vectors(run, cache, make_corpus):
+    run(make_corpus(train=[*QUIET, "loud"]), backbone=Loud(-20_000.0), pools=["mean", "max"])
+    pages = cache.pages("fake")
+    found = pages.magnitudes()
+    assert found["mean/2"][-1] == 20_000
+    assert list(found) == pages.arrays
+    for pool, layers in pages.items():
+        for layer, rows in layers.items():
+            blocks = [float(np.abs(rows[start : start + 4]).max()) for start in range(0, 13, 4)]
+            assert found[f"{pool}/{layer}"].tolist() == blocks
+
+
+@pytest.mark.parametrize("store_dtype", ["auto", "bfloat16", "float32"])
+def test_magnitudes_are_those_of_what_is_stored(backbone, make_corpus, cache, store_dtype):
+    extract(backbone("bert"), make_corpus(train=TEXTS), cache, store_dtype=store_dtype)
+    for layer, each in ((n, cache.pages("bert").magnitudes()[f"mean/{n}"]) for n in range(4)):
+        assert each.tolist() == [float(np.abs(cache.rows(f"bert:{layer}")[:]).max())]
+
+
+def test_the_rows_that_were_cut_are_known(run, cache, make_corpus):
+    long = "x " * 600
+    run(make_corpus(train=["a b", long, "c", "", long]))
+    tokens, cut = cache["tiny"]["fake"]["train"].tokens()
+    assert tokens.tolist() == [2, 512, 1, 1, 512]
+    assert np.flatnonzero(cut).tolist() == [1, 4]
+
+
 # Other texts and other settings
 
 
