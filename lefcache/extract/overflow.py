@@ -30,31 +30,33 @@ def named_rows(
         raise NotFiniteError(
             f"{corpus.name}/{backbone.name}/{split}: layer {layer} ({pool}) of row "
             f"{task.start + texts.index(text)}, {text[:60]!r}, "
-            + _what_to_do(error.largest, backbone, corpus, cache, order)
+            + _what_to_do(error, backbone, corpus, cache, order)
         ) from None
 
 
 def _what_to_do(
-    largest: float, backbone: Backbone, corpus: Corpus, cache: Cache, order: Order
+    error: NotFiniteRow, backbone: Backbone, corpus: Corpus, cache: Cache, order: Order
 ) -> str:
-    kept = "finished blocks are kept"
-    if np.isfinite(largest):
+    """What is wrong with the vector, whose doing it is, and the command that helps."""
+    kept, computed = "finished blocks are kept", backbone.spec.dtype
+    if np.isfinite(error.largest):
         command = _again(backbone, corpus, cache, order, backbone.spec)
+        other = " (or to 2 digits, in half the bytes: --store-dtype bfloat16 in its place)"
         return (
-            f"has the value {largest:,.0f}, too large for float16; {kept}. "
-            f"Keep such values as float32 with: {command}"
+            f"has the value {error.largest:,.6g}, too large for {error.dtype}; {kept}. "
+            f"Keep such values as float32{other * (error.dtype == 'float16')} with: {command}"
         )
-    if backbone.spec.dtype == "float32":
+    found = "is NaN" if np.isnan(error.largest) else "is infinite"
+    made = f"{found}: that is what the model itself gives, computing in {computed}; {kept}"
+    if computed == "float32":
         return (
-            f"is NaN or infinite: the model itself overflows, in float32; {kept}. "
-            "Leave that layer out with --layers, beside what is there with --as NAME"
+            f"{made}. See that its weights are whole, or leave that layer out with --layers, "
+            "beside what is there with --as NAME"
         )
     wide = replace(backbone.spec, dtype="float32")
     command = _again(backbone, corpus, cache, order, wide)
-    return (
-        f"is NaN or infinite: the model itself overflows, in {backbone.spec.dtype}; {kept}. "
-        f"Try a wider arithmetic with: {command}"
-    )
+    other = " (or, as fast as float16, --dtype bfloat16 in its place)"
+    return f"{made}. Try a wider arithmetic{other * (computed == 'float16')} with: {command}"
 
 
 def _again(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order, spec: Spec) -> str:

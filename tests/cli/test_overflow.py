@@ -86,6 +86,15 @@ def test_the_command_in_the_message_ends_in_a_whole_cache(lef, loud, texts):
     assert lef("sweep", "--models", "fake-f32", "--data", "reviews").code == 0
 
 
+def test_the_command_with_bfloat16_in_its_place_ends_in_a_whole_cache(lef, loud, texts):
+    words = refused(lef, "--data", texts, "--model", "fake")
+    words[words.index("--store-dtype") + 1] = "bfloat16"
+    assert lef(*words[1:]).code == 0
+    rows = lefcache.open("lef-cache").rows("fake-f32:2")
+    assert rows.stored.name == "bfloat16"
+    np.testing.assert_allclose(rows[43], 70_000, rtol=2**-8)
+
+
 def test_the_command_keeps_every_setting(lef, loud, texts):
     flags = (
         *("--layers", "1..2", "--pool", "max", "--max-length", 99, "--prompt", "say: 'x' "),
@@ -124,7 +133,7 @@ def test_an_overflow_of_narrow_arithmetic_gives_a_command_with_wide_one(
 def test_an_overflow_of_wide_arithmetic_suggests_no_wider_one(lef, loud, texts, monkeypatch):
     monkeypatch.setattr(Loud, "value", float("nan"))
     ran = lef("extract", "--data", texts, "--model", "fake", "--dtype", "float32", *COLUMNS)
-    assert "overflows, in float32" in ran.err
+    assert "is NaN: that is what the model itself gives, computing in float32" in ran.err
     assert "--dtype" not in ran.err.splitlines()[-1]
 
 

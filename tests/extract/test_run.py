@@ -1,5 +1,7 @@
 """What lands in a cache: exact numbers of the fake model, each text once, whatever happens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -312,12 +314,47 @@ def test_a_storage_type_that_is_none_is_refused(make_corpus, dtype):
         place_order(FakeBackbone(), make_corpus(5), store_dtype=dtype)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_not_finite_stops_the_run_and_names_layer_and_row(run, cache, make_corpus, value):
+@pytest.mark.parametrize("store_dtype", ["auto", "bfloat16", "float16", "float32"])
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(float("nan"), "is NaN"), (float("inf"), "is infinite"), (float("-inf"), "is infinite")],
+)
+def test_what_is_not_finite_stops_the_run_and_names_layer_and_row(
+    run, cache, make_corpus, value, found, store_dtype
+):
     texts = [*QUIET[:9], "loud", *QUIET[9:]]
-    with pytest.raises(NotFiniteError, match=r"tiny/fake/train: layer 2 \(mean\) of row 9, 'loud'"):
-        run(make_corpus(train=texts), backbone=Loud(value))
+    named = rf"tiny/fake/train: layer 2 \(mean\) of row 9, 'loud', {found}: .* the model itself"
+    with pytest.raises(NotFiniteError, match=named):
+        run(make_corpus(train=texts), backbone=Loud(value), store_dtype=store_dtype)
     assert cache.pages("fake").done_rows == 8
+
+
+def test_a_long_text_is_named_by_how_it_begins(run, make_corpus):
+    text = "once upon a time " * 100
+    with pytest.raises(NotFiniteError, match="once upon a time") as raised:
+        run(make_corpus(train=[*QUIET, text]), backbone=Loud(float("nan"), texts=(text,)))
+    assert len(str(raised.value)) < 400
+
+
+def test_half_precision_that_overflows_is_told_of_both_ways_out(run, make_corpus):
+    fake = Loud(float("inf"))
+    fake.spec = replace(fake.spec, dtype="float16")
+    with pytest.raises(NotFiniteError, match=r"computing in float16; .*--dtype bfloat16") as raised:
+        run(make_corpus(train=["loud"]), backbone=fake)
+    assert str(raised.value).endswith("--dtype float32 --attention auto")
+
+
+def test_bfloat16_holds_what_outgrows_float16_and_nothing_beyond_its_own_end(
+    run, cache, make_corpus
+):
+    run(make_corpus(train=["loud"]), backbone=Loud(1e5), store_dtype="bfloat16")
+    np.testing.assert_allclose(cache.rows("fake:2")[0], 1e5, rtol=2**-8)
+    with pytest.raises(NotFiniteError, match=r"has the value 3.4e\+38, too large for bfloat16"):
+        run(
+            make_corpus(train=["loud"]),
+            backbone=Loud(3.4e38, name="louder"),
+            store_dtype="bfloat16",
+        )
 
 
 def test_a_mended_model_resumes_after_a_value_that_was_not_finite(run, cache, make_corpus, counter):
@@ -334,6 +371,8 @@ def test_a_value_that_outgrows_float16_gives_the_command_that_keeps_it(run, cach
     with pytest.raises(NotFiniteError, match="too large for float16") as raised:
         run(make_corpus(train=texts), backbone=Loud(1e5))
     words = ("--layers 0..3,last", "--store-dtype float32", "--as fake-f32", "--dtype float32")
+    assert "row 12, 'loud', has the value 100,000, too large for float16" in str(raised.value)
+    assert "the model itself" not in str(raised.value)
     for word in (*words, str(cache.path)):
         assert word in str(raised.value)
     assert cache.pages("fake").done_rows == 12
