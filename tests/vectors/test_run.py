@@ -192,13 +192,13 @@ def test_other_vectors_are_refused_with_the_first_row_that_differs(
     values = make_matrix(20)
     file = save({"train.npy": values}) / "train.npy"
     bring(file)
-    before = tree_bytes(cache.path)
+    before = tree_bytes(cache.path / "tiny")
     values[row:, 2] += 1
     np.save(file, values)
     with pytest.raises(MismatchError, match=rf"row {row} \(counted from 0\) is the first") as error:
         bring(file)
     assert "under another NAME, or delete" in str(error.value)
-    assert tree_bytes(cache.path) == before
+    assert tree_bytes(cache.path / "tiny") == before
 
 
 def test_a_model_is_extracted_or_imported_and_never_both(cache, bring, save, make_matrix):
