@@ -1,10 +1,13 @@
-"""How places in the tree look in a notebook: a table with a line for each split."""
+"""How places in the tree are shown: a line for each split, in a list or a notebook."""
 
 import html
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lefcache.feature import describe_layers
+
+if TYPE_CHECKING:
+    from lefcache.cache.pages import Pages
 
 COLUMNS = ("corpus", "model", "split", "layers", "pools", "rows", "done_rows", "width", "dtype")
 
@@ -25,3 +28,26 @@ def html_table(caption: str, entries: Iterable[Mapping[str, Any]]) -> str:
         f"<table><caption>{html.escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def one_line(pages: "Pages") -> dict[str, Any]:
+    """What `lef ls` says of one model and split."""
+    arrays = [name for name in pages.arrays if "/" in name]
+    infos = [pages.store.info(f"{pages.path}/{name}") for name in arrays]
+    dtypes = sorted({str(info.dtype) for info in infos if info})
+    layers = dict.fromkeys(layer for pool in pages.pools for layer in pages.layers(pool))
+    folder = pages.store.root / pages.path
+    return {
+        "corpus": pages.corpus,
+        "model": pages.model,
+        "split": pages.split,
+        "layers": list(layers),
+        "pools": pages.pools,
+        "rows": pages.rows,
+        "done_rows": pages.done_rows,
+        "unfinished": pages.progress(pages.missing),
+        "width": int(pages.model_attrs["width"]),
+        "dtype": "/".join(dtypes),
+        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        "resume": pages.resume_command() if pages.missing else None,
+    }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.cache.display import html_table
+from lefcache.cache.display import html_table, one_line
 from lefcache.cache.hints import (
     by_pool,
     command_again,
@@ -287,22 +287,4 @@ class Pages(Mapping[str, Layers]):
 
     def describe(self) -> dict[str, Any]:
         """One line of `lef ls`."""
-        arrays = [name for name in self.arrays if "/" in name]
-        infos = [self.store.info(f"{self.path}/{name}") for name in arrays]
-        dtypes = sorted({str(info.dtype) for info in infos if info})
-        layers = dict.fromkeys(layer for pool in self.pools for layer in self.layers(pool))
-        folder = self.store.root / self.path
-        return {
-            "corpus": self.corpus,
-            "model": self.model,
-            "split": self.split,
-            "layers": list(layers),
-            "pools": self.pools,
-            "rows": self.rows,
-            "done_rows": self.done_rows,
-            "unfinished": self.progress(self.missing),
-            "width": int(self.model_attrs["width"]),
-            "dtype": "/".join(dtypes),
-            "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
-            "resume": self.resume_command() if self.missing else None,
-        }
+        return one_line(self)
