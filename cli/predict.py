@@ -51,7 +51,7 @@ PORTION = 256  # lines of a stream that are answered together, if so many have c
 def command(head: Path, texts: tuple[str, ...], form: str, **options: Any) -> None:
     """Label texts with a head that `lef fuse --save` wrote; HEAD is its folder.
 
-    Each model is loaded only as deep as the head reads it. With `-` the texts are lines of
+    Each model runs only as deep as the head reads it. With `-` the texts are lines of
     standard input, answered as they come. On a terminal a few texts are a table, everything else
     is label, percent and text between tabs.
 

@@ -108,6 +108,15 @@ def check_layers(text: str) -> None:
             _parse_layer(item, text)
 
 
+def deepest_layer(text: str) -> int | None:
+    """The deepest layer of `0..3,8`; None where only the model can tell, as for `-1`."""
+    ends: list[str] = []
+    for item in split_list(text):
+        match = _RANGE.fullmatch(item)
+        ends += match.group(1, 2) if match else [item]
+    return max(map(int, ends)) if all(end.isdecimal() for end in ends) else None
+
+
 def default_pool(layer: Layer) -> str | None:
     """The pooling that a feature has when none is written."""
     return None if layer == "last" else "mean"

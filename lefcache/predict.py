@@ -42,7 +42,7 @@ class Prediction:
 
 
 class Predictor:
-    """A trained head with its backbones, each loaded only as deep as the head reads it.
+    """A trained head with its backbones, each run only as deep as the head reads it.
 
     Args:
         head: one that has a card, from `train` or `load_head`.

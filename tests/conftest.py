@@ -98,6 +98,11 @@ def _t5():
     )
 
 
+@pytest.fixture(name="word_tokenizer", scope="session")
+def _word_tokenizer():
+    return word_tokenizer
+
+
 LLAMA = {"opening": "<s>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "[PAD]"}
 FAMILIES = {
     "llama": (_llama, LLAMA),

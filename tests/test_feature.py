@@ -10,6 +10,7 @@ from lefcache.feature import (
     POOLS,
     Feature,
     check_layers,
+    deepest_layer,
     describe_layers,
     parse_features,
     parse_layers,
@@ -258,6 +259,15 @@ def test_layers_can_be_checked_before_the_model_is_known(text):
 def test_misspelt_layers_are_refused_before_the_model_is_known(text):
     with pytest.raises(FeatureError):
         check_layers(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "deepest"),
+    [("0", 0), ("0..3,8", 8), ("9,2..4", 9), ("0..8/3", 8)]
+    + [(text, None) for text in ("all", "last", "0..3,last", "-1", "0..-2", "1~2", "1+2")],
+)
+def test_the_deepest_layer_is_known_before_the_model_where_only_numbers_are_named(text, deepest):
+    assert deepest_layer(text) == deepest
 
 
 def test_a_pool_may_be_called_by_its_other_name():

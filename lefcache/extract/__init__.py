@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lefcache.extract.finding import DefectError, Diagnosis, Finding
     from lefcache.extract.loading import load_backbone
     from lefcache.extract.models import resolve_model
-    from lefcache.extract.order import Estimate, Order, estimate, place_order
+    from lefcache.extract.order import Estimate, Order, estimate, layers_to_load, place_order
     from lefcache.extract.registry import MODELS
     from lefcache.extract.run import Progress, Receipt, extract
 
@@ -30,6 +30,7 @@ __all__ = [
     "estimate",
     "examine",
     "extract",
+    "layers_to_load",
     "load_backbone",
     "place_order",
     "resolve_model",
@@ -49,6 +50,7 @@ _HOMES = {
     "estimate": "order",
     "examine": "doctor",
     "extract": "run",
+    "layers_to_load": "order",
     "load_backbone": "loading",
     "place_order": "order",
     "resolve_model": "models",

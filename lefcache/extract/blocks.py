@@ -46,7 +46,7 @@ def listening(
 
     def left(layer: int) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            deliver(layer, output[0] if isinstance(output, tuple) else output)
+            deliver(layer, output[0] if isinstance(output, tuple | list) else output)
             if layer == deepest:
                 raise Enough
 
@@ -75,13 +75,15 @@ def agree(model: nn.Module, blocks: nn.ModuleList, inputs: dict[str, Tensor]) ->
     mask = inputs["attention_mask"].bool()
     if told is None or len(told) != depth + 1 or set(heard) != set(range(depth + 1)):
         return None
-    if not all(_same(heard[k], told[k], mask) for k in range(depth)):
+    # Most models list what enters their blocks, Mamba what leaves them: then layer 1 comes first.
+    lists = (all(_same(heard[k + first], told[k], mask) for k in range(depth)) for first in (0, 1))
+    if not any(lists):
         return None
     return not _same(heard[depth], output.last_hidden_state, mask)
 
 
 def _same(one: Tensor, other: Tensor, mask: Tensor) -> bool:
-    if one.shape != other.shape:
+    if one.shape != other.shape or one.shape[:-1] != mask.shape:
         return False
     mask = mask.to(one.device)
     one, other = one[mask].float(), other.to(one.device)[mask].float()  # (tokens, D)

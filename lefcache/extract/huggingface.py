@@ -62,8 +62,10 @@ class HuggingFaceBackbone:
         opener = tokenizer("")["input_ids"][:1]
         begins = {tokenizer.bos_token_id, tokenizer.cls_token_id}
         self._bos = opener[0] if opener and opener[0] in begins else None
-        self.depth = depth
-        self._read_layers(int(config.get_text_config().num_hidden_layers))
+        self.depth, self.loaded = depth, int(config.get_text_config().num_hidden_layers)
+        if self.loaded < depth:
+            notes.append(f"of its {depth} blocks only the first {self.loaded} are loaded")
+        self._read_layers(self.loaded)
 
     @torch.inference_mode()
     def _read_layers(self, loaded: int) -> None:
@@ -76,16 +78,23 @@ class HuggingFaceBackbone:
                 self.blocks, normed = blocks, verdict
                 break
         output = self.network(**inputs, output_hidden_states=True)
-        self.width = int(output.last_hidden_state.shape[-1])
+        states = output.hidden_states
+        # OPT may project its last state to another width than that of its blocks.
+        self.width = max(
+            int(each.shape[-1]) for each in (*(states or ()), output.last_hidden_state)
+        )
         if self.blocks is not None:
             every: tuple[Layer, ...] = tuple(range(loaded + 1))
             whole = loaded == self.depth
             self.layers = (*every, "last") if whole and normed else every
-            self.aliases: dict[str, Layer] = {"last": loaded} if whole and not normed else {}
+            # No norm after the first blocks is no norm after all of them.
+            self.aliases: dict[str, Layer] = {} if normed else {"last": self.depth}
             return
-        states = output.hidden_states
-        if states is None or len(states) != loaded + 1:
-            raise ModelError(f"{self.name} does not report a state for each of its layers")
+        # Gemma 3n has four for each token.
+        if not states or len(states) != loaded + 1 or any(each.ndim != 3 for each in states):
+            raise ModelError(
+                f"{self.name} does not report one state of each token for each of its layers"
+            )
         # Without blocks to listen to, the raw last one cannot be told from the normed one.
         self.layers, self.aliases = (*range(loaded), "last"), {}
         why = "reports other states than its blocks hold" if candidates else "has no list of blocks"
@@ -183,7 +192,7 @@ def _clamp(spec: Spec, tokenizer: Any, config: Any, notes: list[str]) -> Spec:
     if positions:
         offset = (config.pad_token_id or 0) + 1 if config.model_type in OFFSET_POSITIONS else 0
         limits.append(positions - offset)
-    limit = min([spec.max_length, *(int(each) for each in limits if each and each < UNLIMITED)])
+    limit = min([spec.max_length, *(int(each) for each in limits if each and 0 < each < UNLIMITED)])
     _leave_room(spec, tokenizer, limit)
     if limit < spec.max_length:
         notes.append(f"texts are cut at {limit} tokens, the most this model reads")

@@ -36,6 +36,17 @@ UNREADABLE = (
     SafetensorError,
     pickle.UnpicklingError,
 )
+# Model types whose first blocks give the same numbers without the others; tests prove each. What is
+# not here is loaded whole: the last block may be built otherwise (gpt_neox_japanese), or the number
+# of blocks decide which of them share keys (gemma3n) or weights (albert).
+CUT_SHORT = {
+    "bart", "bert", "bloom", "camembert", "cohere", "cohere2", "deberta", "deberta-v2",
+    "distilbert", "electra", "eurobert", "falcon", "falcon_mamba", "gemma", "gemma2", "gemma3_text",
+    "gpt2", "gpt_neo", "gpt_neox", "gpt_oss", "gptj", "granite", "llama", "mamba", "mamba2",
+    "mistral", "mixtral", "modernbert", "mpnet", "mpt", "mt5", "nomic_bert", "olmo", "olmo2",
+    "olmo3", "opt", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "roberta", "smollm3",
+    "stablelm", "starcoder2", "t5", "xlm-roberta",
+}  # fmt: skip
 
 
 def load_backbone(
@@ -56,8 +67,8 @@ def load_backbone(
 
     `settings` are the fields that `Spec.settings()` lists. On a probe, the layers are read through
     hooks and through `output_hidden_states` and must agree. Where only some `layers` are wanted, no
-    block above the deepest of them is loaded if that is possible; what is loaded gives the numbers
-    of the whole model.
+    more than one block above the deepest of them is loaded (that one is checked by the next), if
+    the model allows it; what is loaded gives the numbers of the whole model.
 
     A model that is larger than a device is spread over all of them, the memory and the disk by
     `device_map="auto"`, to the same numbers: see `Placement` for `offload_folder`, a temporary one
@@ -79,7 +90,8 @@ def load_backbone(
     # A stranger's code may read the number of blocks for more than building them.
     blocks = None if trust_remote_code else _deepest(layers)
     backbone = _assemble(found, folder, spec, notes, where, trust_remote_code, blocks)
-    if blocks is not None and backbone.blocks is None:  # nothing to listen to: read it as a whole
+    if backbone.loaded < backbone.depth and backbone.blocks is None:
+        # Nothing to listen to: what it reports counts, and it reports that of a whole model.
         backbone = _assemble(found, folder, spec, notes, where, trust_remote_code)
     backbone.provenance["revision"] = folder.name if folder.parent.name == "snapshots" else None
     backbone.provenance["remote_code"] = trust_remote_code
@@ -105,10 +117,11 @@ def _unlike(model: ModelSource, backbone: HuggingFaceBackbone) -> list[str]:
 
 def _deepest(layers: Collection[Layer] | None) -> int | None:
     """How many blocks it takes to read these layers; None for all of them."""
-    numbers = [layer for layer in layers or () if isinstance(layer, int)]
+    numbers = [layer for layer in layers or () if isinstance(layer, int) and layer >= 0]
     if not layers or len(numbers) < len(layers):
         return None
-    return max(1, *numbers)  # what enters the first block is heard there
+    # One more than is read: what a model reports after its last block is no check of that block.
+    return max(numbers) + 1
 
 
 def _assemble(
@@ -197,8 +210,8 @@ def _open(
 ) -> tuple[Any, nn.Module, int]:
     """Tokenizer, network and its depth; ModelError for what transformers cannot load whole.
 
-    With `blocks`, only so many of its blocks are made and read from disk. RuntimeError where torch
-    is out of memory.
+    With `blocks`, only so many of its blocks are made and read from disk, if it may be CUT_SHORT.
+    RuntimeError where torch is out of memory.
     """
     import transformers  # seconds: a fake backbone should not wait for it
 
@@ -210,9 +223,10 @@ def _open(
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
         config = transformers.AutoConfig.from_pretrained(folder, **trust)
         depth = int(config.get_text_config().num_hidden_layers)
-        if blocks is not None:
-            _shorten(config.get_text_config(), min(blocks, depth))
-        with _unsaid(blocks is not None), quiet_accelerate():
+        kept = min(blocks or depth, depth) if config.model_type in CUT_SHORT else depth
+        if kept < depth:
+            _shorten(config.get_text_config(), kept)
+        with _unsaid(kept < depth), quiet_accelerate():
             network, info = _auto_class(config).from_pretrained(
                 folder,
                 config=config,
@@ -231,7 +245,8 @@ def _open(
         network.pooler = None  # weights that no file holds cannot be fetched when it runs
     if config.is_encoder_decoder and hasattr(network, "get_encoder"):
         network = network.get_encoder()
-    network.config.use_cache = False  # keys and values of every layer, never read again
+    # Keys and values of every layer would be kept, and never read again.
+    network.config.get_text_config().use_cache = False
     return tokenizer, network.eval().requires_grad_(False), depth
 
 
@@ -251,8 +266,9 @@ def _unsaid(expected: bool) -> Iterator[None]:
 
 def _shorten(config: Any, blocks: int) -> None:
     """Make a model's configuration that of its first blocks."""
-    if kinds := getattr(config, "layer_types", None):
-        config.layer_types = kinds[:blocks]
+    for name in ("layer_types", "mlp_layer_types"):
+        if kinds := vars(config).get(name):  # Mamba's follow from the number of its blocks
+            setattr(config, name, kinds[:blocks])
     config.num_hidden_layers = blocks
 
 

@@ -191,14 +191,15 @@ def load_nvembed(
     whole = nn.ModuleDict({"embedding_model": network, "latent_attention_model": latent})
     _match(model.source, published, {name: (*w.shape,) for name, w in whole.state_dict().items()})
     depth = len(network.layers)
-    if blocks is not None:
+    short = blocks is not None and blocks < depth
+    if short:
         del whole["latent_attention_model"], network.layers[blocks:]
         network.config.num_hidden_layers = len(network.layers)
     _fill(whole, files, where, getattr(torch, spec.dtype))
     # Its numbers are no weights, but made with the module: on the meta device, of nothing.
     network.rotary_emb = type(network.rotary_emb)(network.config).to(where)
     whole.eval().requires_grad_(False)
-    kept = latent if blocks is None else None
+    kept = None if short else latent
     return NVEmbedBackbone(model, spec, tokenizer, network, depth, [*notes], kept)
 
 
