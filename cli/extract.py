@@ -126,14 +126,14 @@ def _check_spelling(options: dict[str, Any]) -> None:
         split_name(split.strip())
 
 
-def _extract(
+def _load(
     model: str, name: str | None, corpus: "Corpus", cache: "Cache", options: dict[str, Any]
-) -> dict[str, Any]:
-    from lefcache.extract import estimate, extract, load_backbone, place_order, resolve_model
-    from lefcache.extract.registry import training_notes
+) -> "Backbone":
+    """The model with the settings of its cache, as deep as it will be read."""
+    from lefcache.extract import layers_to_load, load_backbone, resolve_model
 
-    settings = given(Spec, options)
-    if known := cache.spec(resolve_model(model, name).name, corpus.name):
+    settings, called = given(Spec, options), resolve_model(model, name).name
+    if known := cache.spec(called, corpus.name):
         # On a cache, what is left open is what the cache was made with.
         made = {"dtype": known.dtype, "attention": known.attention}
         left_open = {key for key in made if settings.get(key, "auto") == "auto"}
@@ -141,8 +141,7 @@ def _extract(
             made["chat_template"] = known.chat_template
             left_open.add("chat_template")
         settings |= {key: made[key] for key in left_open if made[key]}
-    started = time.perf_counter()
-    backbone = load_backbone(
+    return load_backbone(
         model,
         name=name,
         device=options["device"],
@@ -150,8 +149,19 @@ def _extract(
         trust_remote_code=options["trust_remote_code"],
         device_map=options["device_map"],
         offload_folder=options["offload_folder"],
+        layers=layers_to_load(options["layers"] or "all", cache, called, corpus.name),
         **settings,
     )
+
+
+def _extract(
+    model: str, name: str | None, corpus: "Corpus", cache: "Cache", options: dict[str, Any]
+) -> dict[str, Any]:
+    from lefcache.extract import estimate, extract, place_order
+    from lefcache.extract.registry import training_notes
+
+    started = time.perf_counter()
+    backbone = _load(model, name, corpus, cache, options)
     load_seconds = time.perf_counter() - started
     order = place_order(
         backbone,

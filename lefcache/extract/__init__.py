@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from lefcache.extract.finding import DefectError, Diagnosis, Finding
     from lefcache.extract.loading import load_backbone
     from lefcache.extract.models import resolve_model
-    from lefcache.extract.order import Estimate, Order, estimate, layers_to_load, place_order
+    from lefcache.extract.order import Estimate, Order, estimate, place_order
     from lefcache.extract.registry import MODELS
     from lefcache.extract.run import Progress, Receipt, extract
+    from lefcache.extract.shallow import layers_to_load
 
 __all__ = [
     "MODELS",
@@ -50,7 +51,7 @@ _HOMES = {
     "estimate": "order",
     "examine": "doctor",
     "extract": "run",
-    "layers_to_load": "order",
+    "layers_to_load": "shallow",
     "load_backbone": "loading",
     "place_order": "order",
     "resolve_model": "models",

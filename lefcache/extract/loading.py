@@ -21,6 +21,7 @@ from lefcache.extract.models import ModelSource, locate, resolve_model
 from lefcache.extract.nvembed import is_nvembed, load_nvembed
 from lefcache.extract.placement import MaxMemory, Placement, described, place, quiet_accelerate
 from lefcache.extract.quick import check_loaded, quick
+from lefcache.extract.shallow import CUT_SHORT, blocks_for, shorten
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 from lefcache.wording import count
@@ -36,17 +37,6 @@ UNREADABLE = (
     SafetensorError,
     pickle.UnpicklingError,
 )
-# Model types whose first blocks give the same numbers without the others; tests prove each. What is
-# not here is loaded whole: the last block may be built otherwise (gpt_neox_japanese), or the number
-# of blocks decide which of them share keys (gemma3n) or weights (albert).
-CUT_SHORT = {
-    "bart", "bert", "bloom", "camembert", "cohere", "cohere2", "deberta", "deberta-v2",
-    "distilbert", "electra", "eurobert", "falcon", "falcon_mamba", "gemma", "gemma2", "gemma3_text",
-    "gpt2", "gpt_neo", "gpt_neox", "gpt_oss", "gptj", "granite", "llama", "mamba", "mamba2",
-    "mistral", "mixtral", "modernbert", "mpnet", "mpt", "mt5", "nomic_bert", "olmo", "olmo2",
-    "olmo3", "opt", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "roberta", "smollm3",
-    "stablelm", "starcoder2", "t5", "xlm-roberta",
-}  # fmt: skip
 
 
 def load_backbone(
@@ -88,7 +78,7 @@ def load_backbone(
     where = place(_device(device), device_map, offload_folder, max_memory)
     spec, notes = _settle(found, folder, settings, where.device)
     # A stranger's code may read the number of blocks for more than building them.
-    blocks = None if trust_remote_code else _deepest(layers)
+    blocks = None if trust_remote_code else blocks_for(layers)
     backbone = _assemble(found, folder, spec, notes, where, trust_remote_code, blocks)
     if backbone.loaded < backbone.depth and backbone.blocks is None:
         # Nothing to listen to: what it reports counts, and it reports that of a whole model.
@@ -113,15 +103,6 @@ def _unlike(model: ModelSource, backbone: HuggingFaceBackbone) -> list[str]:
         f"{model.source} is known to have {count(entry.depth, 'block')} of width {entry.width}, "
         f"and this has {backbone.depth} of {backbone.width}: is it the right one?"
     ]
-
-
-def _deepest(layers: Collection[Layer] | None) -> int | None:
-    """How many blocks it takes to read these layers; None for all of them."""
-    numbers = [layer for layer in layers or () if isinstance(layer, int) and layer >= 0]
-    if not layers or len(numbers) < len(layers):
-        return None
-    # One more than is read: what a model reports after its last block is no check of that block.
-    return max(numbers) + 1
 
 
 def _assemble(
@@ -225,7 +206,7 @@ def _open(
         depth = int(config.get_text_config().num_hidden_layers)
         kept = min(blocks or depth, depth) if config.model_type in CUT_SHORT else depth
         if kept < depth:
-            _shorten(config.get_text_config(), kept)
+            shorten(config.get_text_config(), kept)
         with _unsaid(kept < depth), quiet_accelerate():
             network, info = _auto_class(config).from_pretrained(
                 folder,
@@ -262,14 +243,6 @@ def _unsaid(expected: bool) -> Iterator[None]:
         yield
     finally:
         set_verbosity(before)
-
-
-def _shorten(config: Any, blocks: int) -> None:
-    """Make a model's configuration that of its first blocks."""
-    for name in ("layer_types", "mlp_layer_types"):
-        if kinds := vars(config).get(name):  # Mamba's follow from the number of its blocks
-            setattr(config, name, kinds[:blocks])
-    config.num_hidden_layers = blocks
 
 
 def _auto_class(config: Any) -> Any:

@@ -17,7 +17,8 @@ from lefcache.extract.batching import plan_batches
 from lefcache.extract.embed import embed_in_memory
 from lefcache.extract.pooling import POOLINGS
 from lefcache.extract.registry import MODELS
-from lefcache.feature import Layer, deepest_layer, describe_layers, parse_layers, parse_pool
+from lefcache.extract.shallow import check_depth
+from lefcache.feature import Layer, describe_layers, parse_layers, parse_pool
 from lefcache.spec import STORED
 
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not
@@ -57,18 +58,6 @@ class Estimate:
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""
         return asdict(self)
-
-
-def layers_to_load(layers: str, cache: Cache, model: str, corpus: str) -> list[Layer] | None:
-    """What `load_backbone` has to load to extract `0..3,8`; None for all of it, as for `-1`.
-
-    What the cache holds of the model counts too: rows are added to all arrays of a block at once.
-    """
-    deepest = deepest_layer(layers)
-    if deepest is None:
-        return None
-    begun = cache[corpus][model].values() if corpus in cache and model in cache[corpus] else ()
-    return [deepest, *{each for page in begun for pool in page.pools for each in page.layers(pool)}]
 
 
 def place_order(
@@ -193,7 +182,7 @@ def check_buffer(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order)
     """
     unsettled = _held(order.store_dtype)
     for task, row_bytes in _missing(backbone, corpus, cache, order, unsettled):
-        _check_loaded(backbone, task)
+        check_depth(backbone, task)
         rows, arrays = task.stop - task.start, len({*task.arrays} - {TOKENS})
         if (held := rows * row_bytes) > BUFFER_BYTES:
             raise FeatureError(
@@ -203,17 +192,6 @@ def check_buffer(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order)
                 f"{max(1, arrays * BUFFER_BYTES // held)} of them in one run, the others in "
                 "further runs (--layers, --pool)"
             )
-
-
-def _check_loaded(backbone: Backbone, task: Task) -> None:
-    """Refuse a block with arrays that go deeper than the model was loaded."""
-    layers = {name: name.partition("/")[2] for name in task.arrays if name != TOKENS}
-    loaded = {str(layer) for layer in backbone.layers}
-    if deeper := [layer for layer in layers.values() if layer not in loaded]:
-        raise FeatureError(
-            f"a block of {backbone.name} that lacks rows holds layer {deeper[0]} as well, and "
-            f"{describe_layers(backbone.layers)} are loaded: load the model with that layer too"
-        )
 
 
 def estimate(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> Estimate:

@@ -327,3 +327,49 @@ def test_a_corpus_that_the_model_has_seen_is_noted_once_and_before_the_work(lef,
     assert ran.err.count("note: nvembed was trained on imdb") == 1
     assert "trained on" not in ran.out
     assert "trained on" not in lef("extract", "--data", texts, "--model", "nvembed").err
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """How many blocks each real model that was loaded had in memory."""
+    counts, load = [], lefcache.extract.load_backbone
+
+    def listen(*args, **settings):
+        model = load(*args, **settings)
+        counts.append(model.loaded)
+        return model
+
+    monkeypatch.setattr(lefcache.extract, "load_backbone", listen)
+    return counts
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_a_model_is_loaded_only_as_deep_as_asked(
+    lef, model_folder, texts, loaded, tree_bytes, family
+):
+    words = ("extract", "--data", texts, "--model", f"m={model_folder(family)}")
+    words += ("--dtype", "float32", "--block-rows", 16)
+    assert lef(*words, "--cache", "whole").code == 0
+    ran = lef(*words, "--cache", "short", "--layers", "0..1")
+    assert f"of its {loaded[0]} blocks only the first 2 are loaded" in ran.err
+    assert lef(*words, "--cache", "short", "--layers", "last").code == 0  # asked for later
+    assert loaded == [loaded[0], 2, loaded[0]]
+    whole, short = (lefcache.open(name)["reviews"]["m"]["train"] for name in ("whole", "short"))
+    assert (short.spec, short.depth) == (whole.spec, whole.depth)
+    assert short.aliases == whole.aliases
+    for layer in (0, 1, whole.aliases.get("last", "last")):
+        array = f"reviews/m/train/mean/{layer}"
+        assert tree_bytes(f"short/{array}") == tree_bytes(f"whole/{array}") != {}
+    np.testing.assert_array_equal(short["mean"]["last"][:], whole["mean"]["last"][:])
+
+
+def test_rows_added_to_deeper_layers_too_take_a_deeper_model(lef, model_folder, texts, loaded):
+    words = ("extract", "--data", texts, "--model", f"m={model_folder('llama')}")
+    assert lef(*words, "--limit", 5, "--layers", "1,2").code == 0
+    assert lef(*words, "--limit", 8, "--layers", "1").code == 0
+    assert loaded == [3, 3]
+    done = lefcache.open("lef-cache")["reviews"]["m"]["train"].done
+    assert set(done.values()) == {8}
+    assert lef(*words, "--as", "whole", "--limit", 5).code == 0
+    assert lef(*words, "--as", "whole", "--limit", 8, "--layers", "0").code == 0
+    assert loaded == [3, 3, 4, 4]

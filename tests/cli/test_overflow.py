@@ -32,7 +32,14 @@ def loud(monkeypatch):
     asked = []
 
     def load(
-        model, *, name=None, device="auto", revision=None, trust_remote_code=False, **settings
+        model,
+        *,
+        name=None,
+        device="auto",
+        revision=None,
+        trust_remote_code=False,
+        layers=None,
+        **settings,
     ):
         for where in ("device_map", "offload_folder"):  # change no number
             settings.pop(where)

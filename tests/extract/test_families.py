@@ -14,8 +14,8 @@ import torch
 from lefcache.errors import FeatureError, ModelError
 from lefcache.extract import extract, load_backbone, place_order
 from lefcache.extract.embed import embed_batch
-from lefcache.extract.loading import CUT_SHORT
 from lefcache.extract.pooling import POOLINGS
+from lefcache.extract.shallow import CUT_SHORT
 from tests.extract.families import FAMILIES, Family
 
 FLOAT32 = {"dtype": "float32", "device": "cpu"}
