@@ -134,7 +134,8 @@ def test_texts_are_made_as_those_that_the_head_was_trained_on(lef, head, tmp_pat
 
 # A process of its own, with a head that takes no time to load.
 STUB = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from types import ModuleType, SimpleNamespace
 
 class Predictor:
