@@ -1,7 +1,8 @@
 """Texts of one block to the pooled vectors of every wanted layer, in one pass."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
 from lefcache.extract.memory import out_of_memory
 from lefcache.extract.pooling import POOLINGS, Span
+from lefcache.extract.transfer import fetch, to_device
 from lefcache.feature import Layer
 
 OnBatch = Callable[[int, int], None]  # rows that are done, and tokens that went through the model
 OnSplit = Callable[[int], None]  # texts of a batch that did not fit in memory
+Arrival = Callable[[], list[Tensor]]  # waits for the values (B, D) of each array
 
 
 class NotFiniteRow(Exception):  # noqa: N818 - a message to `named_rows`, which knows the row
@@ -30,9 +33,24 @@ class NotFiniteRow(Exception):  # noqa: N818 - a message to `named_rows`, which 
         self.array, self.row, self.largest, self.dtype = array, row, largest, dtype
 
 
+@dataclass(frozen=True)
+class Tokenized:
+    """The texts of a block, and the different ones among them as a model reads them."""
+
+    texts: Sequence[str]
+    unique: list[str]
+    encoded: list[Encoded]
+
+
+def tokenize_block(backbone: Backbone, texts: Sequence[str]) -> Tokenized:
+    """What `embed_block` needs of texts; a thread may make it while the model is busy."""
+    unique = list(dict.fromkeys(texts))
+    return Tokenized(texts, unique, backbone.tokenize(unique))
+
+
 def embed_block(
     backbone: Backbone,
-    texts: Sequence[str],
+    texts: Sequence[str] | Tokenized,
     arrays: Sequence[str],
     dtypes: Mapping[str, np.dtype[Any]],
     batch_tokens: int,
@@ -45,23 +63,51 @@ def embed_block(
     as float32. Raises NotFiniteRow where a value is NaN, infinite or too large for its dtype,
     ModelError where a single text does not fit in memory.
     """
-    rows = Counter(texts)
-    unique = list(rows)
-    encoded = backbone.tokenize(unique)
+    block = texts if isinstance(texts, Tokenized) else tokenize_block(backbone, texts)
+    rows, encoded = Counter(block.texts), block.encoded
     names = [name for name in arrays if name != TOKENS]
     values: dict[str, NDArray[Any]] = {}
-    for batch in plan_batches([len(each) for each in encoded], batch_tokens):
-        parts = embed_in_memory(backbone, [encoded[i] for i in batch], names, on_split)
+    plan = plan_batches([len(each) for each in encoded], batch_tokens)
+    for batch, parts in _in_turn(backbone, encoded, plan, names, on_split):
         for name, part in zip(names, parts, strict=True):
             dtype = dtypes.get(name, np.dtype(np.float32))
             _check(name, part, dtype, batch)
             if name not in values:
-                values[name] = np.empty((len(unique), part.shape[1]), dtype)
-            values[name][batch] = part.numpy()
+                values[name] = np.empty((len(encoded), part.shape[1]), dtype)
+            # Rounded apart: numpy takes five times as long to round while it scatters.
+            values[name][batch] = _rounded(part, dtype)
         if on_batch:
-            on_batch(sum(rows[unique[i]] for i in batch), sum(len(encoded[i]) for i in batch))
+            on_batch(sum(rows[block.unique[i]] for i in batch), sum(len(encoded[i]) for i in batch))
     values[TOKENS] = np.array([_tokens(each) for each in encoded], np.uint32)
-    return values if len(unique) == len(texts) else _repeat(values, texts, unique)
+    same = len(block.unique) == len(block.texts)
+    return values if same else _repeat(values, block.texts, block.unique)
+
+
+def _in_turn(
+    backbone: Backbone,
+    encoded: Sequence[Encoded],
+    plan: Sequence[list[int]],
+    arrays: Sequence[str],
+    on_split: OnSplit | None,
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Each batch with its values, waited for only once the next one's pass has begun.
+
+    So a GPU is at work while the values of a batch arrive and are rounded.
+    """
+    begun: tuple[list[int], Arrival] | None = None
+    for batch in plan:
+        arrival = begin(backbone, [encoded[i] for i in batch], arrays, on_split)
+        if begun:
+            yield begun[0], begun[1]()
+        begun = batch, arrival
+    if begun:
+        yield begun[0], begun[1]()
+
+
+def _rounded(part: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    # torch rounds to float16 faster than numpy, to the same bits; of bfloat16 it knows no array.
+    values = part.half() if dtype == np.float16 else part
+    return values.numpy().astype(dtype, copy=False)
 
 
 def _repeat(
@@ -75,12 +121,19 @@ def _repeat(
 
 
 def embed_in_memory(
+    backbone: Backbone, batch: Sequence[Encoded], arrays: Sequence[str]
+) -> list[Tensor]:
+    """The pooled states (B, D) in float32 of each array, on the CPU."""
+    return begin(backbone, batch, arrays)()
+
+
+def begin(
     backbone: Backbone,
     batch: Sequence[Encoded],
     arrays: Sequence[str],
     on_split: OnSplit | None = None,
-) -> list[Tensor]:
-    """The pooled states (B, D) in float32 of each array, on the CPU.
+) -> Arrival:
+    """Begin a pass; what is returned waits for the states that `embed_in_memory` gives.
 
     A batch that is too large for the device's memory is halved, in order, as often as it takes:
     a fixed rule, so that it gives the same batches again. Raises ModelError for a single text
@@ -88,10 +141,7 @@ def embed_in_memory(
     """
     try:
         pooled = embed_batch(backbone, batch, arrays)
-        # A model that is spread has its layers on several devices.
-        one = pooled[arrays[0]].device
-        flat = torch.cat([pooled[name].to(one) for name in arrays], 1).cpu()  # (B, sum of D)
-        return list(torch.split(flat, [pooled[name].shape[1] for name in arrays], 1))
+        return fetch([pooled[name] for name in arrays])
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -105,9 +155,9 @@ def embed_in_memory(
     if on_split:
         on_split(len(batch))
     half = (len(batch) + 1) // 2
-    first = embed_in_memory(backbone, batch[:half], arrays, on_split)
-    second = embed_in_memory(backbone, batch[half:], arrays, on_split)
-    return [torch.cat(both) for both in zip(first, second, strict=True)]
+    first = begin(backbone, batch[:half], arrays, on_split)
+    second = begin(backbone, batch[half:], arrays, on_split)
+    return lambda: [torch.cat(both) for both in zip(first(), second(), strict=True)]
 
 
 def embed_batch(
@@ -142,7 +192,7 @@ def span_of(batch: Sequence[Encoded], states: Tensor) -> Span:
     lengths = [len(each) for each in batch]
     first = [min(each.skip, len(each) - 1) for each in batch]
     start = [max(begin, each.bos) for begin, each in zip(first, batch, strict=True)]
-    boundaries = torch.tensor([first, start, lengths], device=states.device)
+    boundaries = to_device(np.array([first, start, lengths]), states.device)
     return Span.of(boundaries[0], boundaries[1], boundaries[2], states.shape[1])
 
 

@@ -17,6 +17,7 @@ from lefcache.extract.identity import provenance
 from lefcache.extract.models import ModelSource
 from lefcache.extract.placement import Placement, input_device
 from lefcache.extract.pooling import Pooling
+from lefcache.extract.transfer import to_device
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 
@@ -150,8 +151,8 @@ class HuggingFaceBackbone:
             ids[row, : len(encoded)] = encoded.ids
             mask[row, : len(encoded)] = 1
         return {
-            "input_ids": torch.from_numpy(ids).to(self.device),
-            "attention_mask": torch.from_numpy(mask).to(self.device),
+            "input_ids": to_device(ids, self.device),
+            "attention_mask": to_device(mask, self.device),
         }
 
     @torch.inference_mode()

@@ -38,15 +38,22 @@ def _weights(mask: Tensor) -> Tensor:
 
 
 def _mean(states: Tensor, weights: Tensor) -> Tensor:
-    wide = states.float()
-    if wide.device.type == "cpu":
-        mean = _weighted(wide, weights)
-        if mean.isfinite().all():
-            return mean
     # A weight of zero does not leave out a NaN or an infinity, which padding and BOS may hold.
-    # On a CPU masking takes 15 times the product, so it is done when it must; on a GPU it takes
-    # next to nothing, and looking at the result first would stall the queue.
+    # On a CPU masking takes 15 times the product, so it is done when it must; on a GPU looking
+    # at the result first would stall the queue.
+    if states.device.type != "cpu":
+        return _mean_of(states, weights != 0)
+    wide = states.float()
+    mean = _weighted(wide, weights)
+    if mean.isfinite().all():
+        return mean
     return _weighted(wide.masked_fill((weights == 0)[..., None], 0.0), weights)
+
+
+def _mean_of(states: Tensor, inside: Tensor) -> Tensor:
+    """The mean with the fewest bytes moved: states are read twice and never widened in memory."""
+    kept = torch.where(inside[..., None], states, 0)
+    return kept.sum(1, dtype=torch.float32) / inside.sum(1, keepdim=True)
 
 
 def _weighted(states: Tensor, weights: Tensor) -> Tensor:

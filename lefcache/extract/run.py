@@ -1,7 +1,7 @@
 """Extraction: each text once through the model, block by block, into the cache."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lefcache.cache import Cache, Task, Writer
 from lefcache.corpus import Corpus
 from lefcache.extract.backbone import Backbone
-from lefcache.extract.embed import OnSplit, embed_block
+from lefcache.extract.embed import OnSplit, Tokenized, embed_block, tokenize_block
 from lefcache.extract.memory import give_back
 from lefcache.extract.order import Order, check_buffer, place_order, request_for
 from lefcache.extract.overflow import named_rows
@@ -150,9 +150,9 @@ def _run(
     on_progress: OnProgress | None,
     on_split: OnSplit,
 ) -> int:
-    """Compute one block while the one before it is written: the model never waits for the disk.
+    """Compute one block while the next is tokenised and the one before it is written.
 
-    At most two blocks are in memory. The first block of new arrays settles their dtype, so it is
+    So the model waits for neither tokenizer nor disk. At most two blocks of vectors are in memory. The first block of new arrays settles their dtype, so it is
     on disk before the second one is computed. Returns how many blocks were computed.
     """
     split = writer.request.split
@@ -162,13 +162,16 @@ def _run(
             on_progress(Progress(split, rows, tokens))
 
     texts, tasks = corpus.splits[split].texts, writer.missing()
-    with ThreadPoolExecutor(1, thread_name_prefix="lef-writer") as thread:
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="lef-writer") as writing_thread,
+        ThreadPoolExecutor(1, thread_name_prefix="lef-reader") as reading_thread,
+    ):
         writing: Future[None] | None = None
-        for task in tasks:
+        for task, block in _tokenized(backbone, texts, tasks, reading_thread):
             with named_rows(backbone, corpus, cache, order, split, task):
                 values = embed_block(
                     backbone,
-                    texts[task.start : task.stop],
+                    block,
                     task.arrays,
                     writer.dtypes,
                     writer.batch_tokens,
@@ -178,12 +181,27 @@ def _run(
             if writing:
                 writing.result()
             settled = set(task.arrays) <= set(writer.dtypes)
-            writing = thread.submit(_commit, writer, task, values)
+            writing = writing_thread.submit(_commit, writer, task, values)
             if not settled:
                 writing.result()
         if writing:
             writing.result()
     return len(tasks)
+
+
+def _tokenized(
+    backbone: Backbone, texts: Sequence[str], tasks: Sequence[Task], thread: ThreadPoolExecutor
+) -> Iterator[tuple[Task, Tokenized]]:
+    """Each block with its tokens, which a thread makes one block ahead."""
+
+    def begin(task: Task) -> Future[Tokenized]:
+        return thread.submit(tokenize_block, backbone, texts[task.start : task.stop])
+
+    ahead = [begin(task) for task in tasks[:1]]
+    for number, task in enumerate(tasks, 1):
+        block = ahead.pop().result()
+        ahead += [begin(following) for following in tasks[number : number + 1]]
+        yield task, block
 
 
 def _commit(writer: Writer, task: Task, values: dict[str, NDArray[Any]]) -> None:

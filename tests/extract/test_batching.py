@@ -54,6 +54,13 @@ def test_the_plan_is_a_function_of_the_lengths_alone(lengths, budget):
     assert plan_batches(lengths, budget) == plan_batches(tuple(lengths), budget)
 
 
+def test_a_large_budget_is_for_a_device_that_small_batches_do_not_fill():
+    lengths = list(range(1, 61)) * 8
+    small, large = (plan_batches(lengths, budget) for budget in (2048, 64 * 2048))
+    assert len(large) < len(small)
+    assert len(plan_batches([1, 2000], 64 * 2048)) == len(plan_batches([1, 4000], 64 * 2048)) - 1
+
+
 def test_no_texts_make_no_batch():
     assert plan_batches([], 100) == []
 
