@@ -134,9 +134,11 @@ def _reach(name: str, largest: float | None) -> str:
 def _tokens_in_words(rows: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
     if rows["tokens"] is None:
         return {"tokens": "unknown: these vectors were made elsewhere"}
+    limit = count(spec["max_length"], "token")
+    cut = f"{count(rows['cut'], 'text')} longer than {limit}"
     return {
         "tokens": f"{rows['tokens']:,} pooled, {rows['longest']:,} in the longest text",
-        "cut": f"{count(rows['cut'], 'text')} longer than {count(spec['max_length'], 'token')}",
+        "cut": f"no text: read in windows of {limit}" if spec["long"] == "windows" else cut,
     }
 
 

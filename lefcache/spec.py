@@ -36,6 +36,11 @@ class Spec:
     truncation_side: str = setting(
         "right", "Which end of a long text is cut off.", choices=("right", "left")
     )
+    long: str = setting(
+        "truncate",
+        "A text longer than that: cut it, or pool it over windows of that length.",
+        choices=("truncate", "windows"),
+    )
     dtype: str = setting(
         "auto",
         "Arithmetic of the model; auto: bfloat16 where it is fast, else float32.",
@@ -53,7 +58,15 @@ class Spec:
     def of_imported(cls, note: str = "") -> "Spec":
         """What is known of vectors that were made elsewhere: what their owner says, if anything."""
         weights = f"{IMPORTED}: {note}" if note else IMPORTED
-        return cls(weights, max_length=0, truncation_side="", dtype="", attention="", numerics=0)
+        return cls(
+            weights,
+            max_length=0,
+            truncation_side="",
+            long="",
+            dtype="",
+            attention="",
+            numerics=0,
+        )
 
     @property
     def imported(self) -> bool:

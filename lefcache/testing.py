@@ -1,6 +1,7 @@
 """A backbone whose states can be checked in one's head, for tests here and elsewhere."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class FakeBackbone:
         *,
         name: str = "fake",
         max_length: int = 512,
+        long: str = "truncate",
         weights: str = "fake",
         own: Pooling | None = None,
         on_forward: Callable[[Sequence[Encoded]], None] | None = None,
@@ -37,7 +39,7 @@ class FakeBackbone:
         self.depth, self.width = depth, width
         self.layers: tuple[Layer, ...] = (*range(depth + 1), "last")
         self.aliases: dict[str, Layer] = {}
-        self.spec = Spec(weights=weights, tokenizer="words", max_length=max_length, dtype="float32")
+        self.spec = Spec(weights, "words", max_length=max_length, long=long, dtype="float32")
         self.provenance: dict[str, Any] = {"device": "fake"}
         self.notes: list[str] = []
         self.own = own
@@ -47,6 +49,8 @@ class FakeBackbone:
         """One token a word; what a token is does not matter, only how many there are."""
         limit = self.spec.max_length
         counts = [len(text.split()) for text in texts]
+        if self.spec.long == "windows":
+            return [_windows(max(1, count), limit) for count in counts]
         return [Encoded([7] * max(1, min(n, limit)), cut=n > limit) for n in counts]
 
     def forward(
@@ -65,3 +69,8 @@ class FakeBackbone:
             states[..., 0] = 10 * level + position
             states[..., 1] = lengths[:, None]
             deliver(layer, states.masked_fill(~inside[..., None], -1000.0))
+
+
+def _windows(tokens: int, limit: int) -> Encoded:
+    first, *rest = (Encoded([7] * min(limit, tokens - at)) for at in range(0, tokens, limit))
+    return replace(first, rest=tuple(rest))

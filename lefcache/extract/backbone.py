@@ -17,16 +17,34 @@ class Encoded:
 
     `skip` tokens in front (an instruction, with what precedes it) are attended to and not
     pooled; `bos` says that a token which begins every text comes first; `cut` that the text was
-    longer than the model may read.
+    longer than the model may read. A long text that is read in windows is its first one, with
+    the others in `rest`.
     """
 
     ids: Sequence[int]
     skip: int = 0
     bos: bool = False
     cut: bool = False
+    rest: tuple["Encoded", ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def windows(self) -> "tuple[Encoded, ...]":
+        """What goes through the model, each as a text of its own."""
+        return (self, *self.rest)
+
+    @property
+    def count(self) -> int:
+        """How many windows there are."""
+        return 1 + len(self.rest)
+
+    def pooled(self, bare: bool = False) -> int:
+        """How many tokens of this window are pooled; without BOS if `bare`. Never none."""
+        first = min(self.skip, len(self) - 1)
+        start = max(first, self.bos) if bare else first
+        return len(self) - start or len(self) - first
 
 
 Deliver = Callable[[Layer, Tensor], None]

@@ -18,6 +18,7 @@ from lefcache.extract.batching import plan_batches
 from lefcache.extract.memory import out_of_memory
 from lefcache.extract.pooling import POOLINGS, Span
 from lefcache.extract.transfer import fetch, to_device
+from lefcache.extract.windows import Windows
 from lefcache.feature import Layer
 
 OnBatch = Callable[[int, int], None]  # rows that are done, and tokens that went through the model
@@ -65,19 +66,22 @@ def embed_block(
     """
     block = texts if isinstance(texts, Tokenized) else tokenize_block(backbone, texts)
     rows, encoded = Counter(block.texts), block.encoded
+    windows = Windows(encoded)
     names = [name for name in arrays if name != TOKENS]
     values: dict[str, NDArray[Any]] = {}
-    plan = plan_batches([len(each) for each in encoded], batch_tokens)
-    for batch, parts in _in_turn(backbone, encoded, plan, names, on_split):
-        for name, part in zip(names, parts, strict=True):
+    plan = plan_batches([len(each) for each in windows.rows], batch_tokens)
+    for batch, parts in _in_turn(backbone, windows.rows, plan, names, on_split):
+        done, whole = windows.join(batch, names, parts)
+        for name, part in zip(names, whole, strict=True) if done else ():
             dtype = dtypes.get(name, np.dtype(np.float32))
-            _check(name, part, dtype, batch)
+            _check(name, part, dtype, done)
             if name not in values:
                 values[name] = np.empty((len(encoded), part.shape[1]), dtype)
             # Rounded apart: numpy takes five times as long to round while it scatters.
-            values[name][batch] = _rounded(part, dtype)
+            values[name][done] = _rounded(part, dtype)
         if on_batch:
-            on_batch(sum(rows[block.unique[i]] for i in batch), sum(len(encoded[i]) for i in batch))
+            tokens = sum(len(windows.rows[i]) for i in batch)
+            on_batch(sum(rows[block.unique[i]] for i in done), tokens)
     values[TOKENS] = np.array([_tokens(each) for each in encoded], np.uint32)
     same = len(block.unique) == len(block.texts)
     return values if same else _repeat(values, block.texts, block.unique)
@@ -197,7 +201,7 @@ def span_of(batch: Sequence[Encoded], states: Tensor) -> Span:
 
 
 def _tokens(encoded: Encoded) -> int:
-    pooled = max(1, len(encoded) - encoded.skip)
+    pooled = sum(window.pooled() for window in encoded.windows)
     return pooled | int(CUT) if encoded.cut else pooled
 
 

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from lefcache.errors import ModelError
 from lefcache.extract.backbone import Deliver, Encoded
 from lefcache.extract.blocks import Enough, agree, candidate_blocks, listening
-from lefcache.extract.chat import OWN, check_frame, frame_of, in_frame
+from lefcache.extract.chat import OWN, TEXT, check_frame, frame_of, in_frame
 from lefcache.extract.identity import provenance
 from lefcache.extract.models import ModelSource
 from lefcache.extract.placement import Placement, input_device
 from lefcache.extract.pooling import Pooling
 from lefcache.extract.transfer import to_device
+from lefcache.extract.windows import WINDOWS, check_windows, in_windows, together
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 
@@ -55,6 +56,7 @@ class HuggingFaceBackbone:
         spec = replace(spec, attention=config._attn_implementation or "auto")
         if spec.chat_template:
             spec = _in_chat(spec, tokenizer, model.name)
+        check_windows(spec, tokenizer, model.name)
         self.spec = _clamp(spec, tokenizer, config, notes)
         tokenizer.truncation_side = self.spec.truncation_side
         self._pad = next(
@@ -102,9 +104,11 @@ class HuggingFaceBackbone:
         self.notes.append(f"{self.name} {why}: layer {self.depth} is only `last`")
 
     def tokenize(self, texts: Sequence[str]) -> list[Encoded]:
-        """Texts to tokens, cut at max_length, with the prompt and instruction in front."""
+        """Texts to tokens, the prompt and instruction in front, at most max_length in a window."""
         spec = self.spec
         read = [self._written(text) for text in texts]
+        if spec.long == WINDOWS:
+            return self._in_windows(read)
         if spec.chat_template:
             every, cuts = in_frame(self.tokenizer, spec.chat_template, read, spec.max_length)
             return [
@@ -124,6 +128,30 @@ class HuggingFaceBackbone:
     def _written(self, text: str) -> str:
         """A text as it is tokenised."""
         return self.spec.instruction + self.spec.prompt + text
+
+    def _in_windows(self, read: list[str]) -> list[Encoded]:
+        """Texts with what stands before them, whole, in windows."""
+        spec = self.spec
+        opens, _, closes = spec.chat_template.partition(TEXT)
+        framed = [f"{opens}{text}{closes}" for text in read]
+        start = len(opens + spec.instruction + spec.prompt)
+        batch = self.tokenizer(
+            framed,
+            add_special_tokens=not spec.chat_template,
+            return_attention_mask=False,
+            verbose=False,  # it would warn of texts that are too long to be read at once
+        )
+        skips = self._skips(batch) if spec.instruction else [0] * len(read)
+        # Blanks at the end of a text that nothing follows are its own, wherever they claim to be.
+        stops = [len(text) - len(closes) if closes else sys.maxsize for text in framed]
+        every = [
+            in_windows(encoding, spec.max_length, start, stop)
+            for encoding, stop in zip(batch.encodings, stops, strict=True)
+        ]
+        return [
+            together([Encoded(ids or [self._pad], skip, ids[:1] == [self._bos]) for ids in windows])
+            for windows, skip in zip(every, skips, strict=True)
+        ]
 
     def _cuts(self, texts: list[str], batch: Any) -> list[bool]:
         if batch.encodings is not None:
@@ -196,7 +224,8 @@ def _clamp(spec: Spec, tokenizer: Any, config: Any, notes: list[str]) -> Spec:
     limit = min([spec.max_length, *(int(each) for each in limits if each and 0 < each < UNLIMITED)])
     _leave_room(spec, tokenizer, limit)
     if limit < spec.max_length:
-        notes.append(f"texts are cut at {limit} tokens, the most this model reads")
+        how = "read in windows of" if spec.long == WINDOWS else "cut at"
+        notes.append(f"texts are {how} {limit} tokens, the most this model reads")
     return replace(spec, max_length=limit)
 
 

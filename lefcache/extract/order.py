@@ -209,8 +209,8 @@ def estimate(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> 
     rows = sum(count for count, _, _ in missing)
     size = sum(count * row_bytes for count, row_bytes, _ in missing)
     arrays = len(set().union(*(names for _, _, names in missing)))
-    lengths = _lengths(backbone, corpus, order) if rows else [0]
-    tokens = sum(lengths) / len(lengths) * rows
+    lengths, texts = _lengths(backbone, corpus, order) if rows else ([0], 1)
+    tokens = sum(lengths) / texts * rows
     return Estimate(
         rows=rows,
         rows_in_all=sum(order.rows.values()),
@@ -240,12 +240,13 @@ def _missing(
             yield task, sum(sizes[name] for name in task.arrays)
 
 
-def _lengths(backbone: Backbone, corpus: Corpus, order: Order) -> list[int]:
-    """The tokens of a sample of the texts."""
+def _lengths(backbone: Backbone, corpus: Corpus, order: Order) -> tuple[list[int], int]:
+    """The tokens of what a sample of the texts puts through the model, and how many texts it is."""
     texts = [
         text for split, count in order.rows.items() for text in corpus.splits[split].texts[:count]
     ]
-    return [len(each) for each in backbone.tokenize(texts[:: max(1, len(texts) // SAMPLE)])]
+    sample = backbone.tokenize(texts[:: max(1, len(texts) // SAMPLE)])
+    return [len(window) for each in sample for window in each.windows], len(sample)
 
 
 def _tokens_per_second(backbone: Backbone, lengths: Sequence[int], order: Order) -> float:
@@ -274,7 +275,7 @@ def _tokens_per_second(backbone: Backbone, lengths: Sequence[int], order: Order)
 
 def _repeated(pattern: Encoded, length: int) -> Encoded:
     ids = [*pattern.ids]
-    return replace(pattern, ids=(ids * -(-length // len(ids)))[:length], cut=False)
+    return replace(pattern, ids=(ids * -(-length // len(ids)))[:length], cut=False, rest=())
 
 
 def _existing(path: Path) -> Path:

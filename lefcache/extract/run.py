@@ -152,8 +152,9 @@ def _run(
 ) -> int:
     """Compute one block while the next is tokenised and the one before it is written.
 
-    So the model waits for neither tokenizer nor disk. At most two blocks of vectors are in memory. The first block of new arrays settles their dtype, so it is
-    on disk before the second one is computed. Returns how many blocks were computed.
+    So the model waits for neither tokenizer nor disk. The vectors of at most two blocks are in
+    memory. The first block of new arrays settles their dtype, so it is on disk before the second
+    one is computed. Returns how many blocks were computed.
     """
     split = writer.request.split
 

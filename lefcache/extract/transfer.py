@@ -69,4 +69,4 @@ def _begin(flat: Tensor) -> Callable[[], Tensor]:
 @cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
     """A device's queue for copies."""
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

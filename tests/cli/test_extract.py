@@ -373,3 +373,15 @@ def test_rows_added_to_deeper_layers_too_take_a_deeper_model(lef, model_folder, 
     assert lef(*words, "--as", "whole", "--limit", 5).code == 0
     assert lef(*words, "--as", "whole", "--limit", 8, "--layers", "0").code == 0
     assert loaded == [3, 3, 4, 4]
+
+
+def test_long_texts_are_cut_or_read_in_windows(model_folder, lef, tmp_path):
+    (tmp_path / "two.tsv").write_text(f"text\nno\n{'very good ' * 100}\n")
+    words = ("extract", "--data", "two.tsv", "--model", f"tiny={model_folder('bert')}")
+    settings = ("--max-length", "12", "--long", "windows", "--dtype", "float32")
+    assert lef(*words, *settings, "--json").json["tokens"] == 3 + 20 * 12
+    assert "no text: read in windows of 12 tokens" in lef("show", "two/tiny/train").out
+    refused = lef(*words, "--max-length", "12")
+    assert (refused.code, "long: 'windows' in the cache" in refused.err) == (1, True)
+    other = (*words, "--max-length", "12", "--as", "cut")
+    assert "1 text cut" in lef(*other).out
