@@ -62,10 +62,13 @@ def listening(
             handle.remove()
 
 
-def agree(model: nn.Module, blocks: nn.ModuleList, inputs: dict[str, Tensor]) -> bool | None:
-    """Whether `last` is another thing than what leaves the last block; told by a probe.
+def agree(
+    model: nn.Module, blocks: nn.ModuleList, inputs: dict[str, Tensor]
+) -> tuple[int, bool] | None:
+    """The layer that a model's own list of states begins with, and whether a norm makes `last`.
 
-    Returns None if hooks on `blocks` do not see the states that the model reports.
+    Told by a probe: without a norm, `last` is what leaves the last block. Returns None if hooks on
+    `blocks` do not see the states that the model reports.
     """
     depth = len(blocks)
     heard: dict[Layer, Tensor] = {}
@@ -76,10 +79,10 @@ def agree(model: nn.Module, blocks: nn.ModuleList, inputs: dict[str, Tensor]) ->
     if told is None or len(told) != depth + 1 or set(heard) != set(range(depth + 1)):
         return None
     # Most models list what enters their blocks, Mamba what leaves them: then layer 1 comes first.
-    lists = (all(_same(heard[k + first], told[k], mask) for k in range(depth)) for first in (0, 1))
-    if not any(lists):
-        return None
-    return not _same(heard[depth], output.last_hidden_state, mask)
+    for first in (0, 1):
+        if all(_same(heard[first + k], told[k], mask) for k in range(depth)):
+            return first, not _same(heard[depth], output.last_hidden_state, mask)
+    return None
 
 
 def _same(one: Tensor, other: Tensor, mask: Tensor) -> bool:

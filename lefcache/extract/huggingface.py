@@ -74,11 +74,11 @@ class HuggingFaceBackbone:
     def _read_layers(self, loaded: int) -> None:
         inputs = self._inputs(self.tokenize(PROBE))
         self.blocks: nn.ModuleList | None = None
-        normed = True
+        self.listed, normed = 0, True
         candidates = candidate_blocks(self.network, loaded)
         for blocks in candidates:
             if (verdict := agree(self.network, blocks, inputs)) is not None:
-                self.blocks, normed = blocks, verdict
+                self.blocks, (self.listed, normed) = blocks, verdict
                 break
         output = self.network(**inputs, output_hidden_states=True)
         states = output.hidden_states

@@ -13,6 +13,7 @@ import torch
 
 from lefcache.errors import FeatureError, ModelError
 from lefcache.extract import extract, load_backbone, place_order
+from lefcache.extract.doctor import examine
 from lefcache.extract.embed import embed_batch
 from lefcache.extract.pooling import POOLINGS
 from lefcache.extract.shallow import CUT_SHORT
@@ -173,6 +174,11 @@ def test_a_model_cut_short_gives_the_bits_of_the_whole(load, folder, name):
         array = f"mean/{layer}"
         values = embed_batch(model, model.tokenize(TEXTS), [array])[array]
         np.testing.assert_array_equal(values, wanted[array])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_doctor_finds_nothing_wrong(load, name):
+    assert not examine(load(name), with_drift=False).wrong
 
 
 def test_every_model_type_that_may_be_cut_short_is_proved_here():

@@ -62,7 +62,9 @@ def hooks(probe: Probe) -> Finding:
 def _told(probe: Probe, told: tuple[Tensor, ...], last: Tensor) -> list[States]:
     """The reported states of each text, under the names that the layers have here."""
     backbone = probe.backbone
-    named = dict(enumerate(told[:-1])) | {backbone.aliases.get("last", "last"): last}
+    named = dict(enumerate(told[:-1], backbone.listed)) | {
+        backbone.aliases.get("last", "last"): last
+    }
     return [
         {
             layer: states[row, : len(encoded)].to("cpu", torch.float32)
