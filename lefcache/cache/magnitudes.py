@@ -38,7 +38,7 @@ def read_magnitudes(pages: "Pages") -> dict[str, NDArray[np.float32]]:
         if pages.store.info(_of(pages.path, generation)) is None:
             continue
         written, finished = (
-            pages.store.read(_of(pages.path, generation)),
+            pages.store.read(_of(pages.path, generation), sparse=True),
             pages.finished(generation),
         )
         known = np.full((len(finished), len(generation.arrays)), np.nan, np.float32)

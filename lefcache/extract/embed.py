@@ -131,6 +131,17 @@ def embed_in_memory(
     return begin(backbone, batch, arrays)()
 
 
+def embed_texts(
+    backbone: Backbone, texts: Sequence[Encoded], arrays: Sequence[str]
+) -> list[Tensor]:
+    """What `embed_in_memory` gives, of texts that may be long ones in windows."""
+    windows = Windows(texts)
+    values = embed_in_memory(backbone, windows.rows, arrays)
+    done, parts = windows.join(range(len(windows.rows)), arrays, values)
+    order = sorted(range(len(done)), key=done.__getitem__)
+    return [part[order] for part in parts]
+
+
 def begin(
     backbone: Backbone,
     batch: Sequence[Encoded],

@@ -106,9 +106,9 @@ class HuggingFaceBackbone:
     def tokenize(self, texts: Sequence[str]) -> list[Encoded]:
         """Texts to tokens, the prompt and instruction in front, at most max_length in a window."""
         spec = self.spec
-        read = [self._written(text) for text in texts]
         if spec.long == WINDOWS:
-            return self._in_windows(read)
+            return self._in_windows(texts)
+        read = [self._written(text) for text in texts]
         if spec.chat_template:
             every, cuts = in_frame(self.tokenizer, spec.chat_template, read, spec.max_length)
             return [
@@ -129,24 +129,22 @@ class HuggingFaceBackbone:
         """A text as it is tokenised."""
         return self.spec.instruction + self.spec.prompt + text
 
-    def _in_windows(self, read: list[str]) -> list[Encoded]:
-        """Texts with what stands before them, whole, in windows."""
+    def _in_windows(self, texts: Sequence[str]) -> list[Encoded]:
+        """Texts, whole, in windows, each with all that stands around a text."""
         spec = self.spec
         opens, _, closes = spec.chat_template.partition(TEXT)
-        framed = [f"{opens}{text}{closes}" for text in read]
+        read = [f"{opens}{self._written(text)}{closes}" for text in texts]
         start = len(opens + spec.instruction + spec.prompt)
         batch = self.tokenizer(
-            framed,
+            read,
             add_special_tokens=not spec.chat_template,
             return_attention_mask=False,
             verbose=False,  # it would warn of texts that are too long to be read at once
         )
         skips = self._skips(batch) if spec.instruction else [0] * len(read)
-        # Blanks at the end of a text that nothing follows are its own, wherever they claim to be.
-        stops = [len(text) - len(closes) if closes else sys.maxsize for text in framed]
         every = [
-            in_windows(encoding, spec.max_length, start, stop)
-            for encoding, stop in zip(batch.encodings, stops, strict=True)
+            in_windows(encoding, spec.max_length, start, start + len(text), len(whole))
+            for encoding, text, whole in zip(batch.encodings, texts, read, strict=True)
         ]
         return [
             together([Encoded(ids or [self._pad], skip, ids[:1] == [self._bos]) for ids in windows])

@@ -177,11 +177,6 @@ def load_nvembed(
     """
     from transformers import PreTrainedTokenizerFast
 
-    if spec.long != "truncate":
-        raise ModelError(
-            f"{model.name} pools a text as a whole, and only its first {spec.max_length} tokens: "
-            "leave out --long"
-        )
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         # As tokenizer.json has it: a class of transformers would make its own again.

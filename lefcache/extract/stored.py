@@ -10,7 +10,7 @@ from lefcache.corpus import Corpus
 from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
 from lefcache.extract.checks.probe import agreement, distance, tolerance, worst
-from lefcache.extract.embed import embed_in_memory
+from lefcache.extract.embed import embed_texts
 from lefcache.extract.finding import Finding
 from lefcache.extract.pooling import POOLINGS
 
@@ -82,7 +82,7 @@ def _compared(
     """What the batches give now against the stored rows."""
     figures: dict[str, float] = dict.fromkeys(arrays, 0.0)
     for batch, places in zip(batches, rows, strict=True):
-        for array, now in zip(arrays, embed_in_memory(backbone, batch, arrays), strict=True):
+        for array, now in zip(arrays, embed_texts(backbone, batch, arrays), strict=True):
             pool, _, layer = array.partition("/")
             stored = np.asarray(pages[pool][layer][np.array(places)])
             rounded = torch.from_numpy(now.numpy().astype(stored.dtype).astype(np.float32))

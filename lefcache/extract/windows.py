@@ -26,12 +26,12 @@ def check_windows(spec: Spec, tokenizer: Any, name: str) -> None:
         )
 
 
-def in_windows(encoding: Any, limit: int, start: int, stop: int) -> list[list[int]]:
+def in_windows(encoding: Any, limit: int, start: int, stop: int, length: int) -> list[list[int]]:
     """The token ids of a text in as many windows as it takes, each of at most `limit` tokens.
 
-    The text is the characters start..stop of what was tokenised. All that stands around it (the
-    tokenizer's special tokens, a prompt, an instruction, a chat template) is in every window, so
-    that each is read as a short text would be. Windows follow each other without overlap.
+    The text is the characters start..stop of the `length` that were tokenised. All that stands
+    around it (the tokenizer's special tokens, a prompt, an instruction, a chat template) is in
+    every window, so that each is read as a short text would be. They do not overlap.
     """
     ids: list[int] = encoding.ids
     if len(ids) <= limit:
@@ -41,10 +41,10 @@ def in_windows(encoding: Any, limit: int, start: int, stop: int) -> list[list[in
         for place, ((begin, end), special) in enumerate(
             zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
         )
-        if not special and (end > start or not start) and begin < stop
+        if not special and (end > start or start == 0) and (begin < stop or stop == length)
     ]
     head, tail = (own[0], len(ids) - own[-1] - 1) if own else (0, 0)
-    # There is room for a text. But tokens of blanks may claim to stand beside it, and before one
+    # There is room for a text. But blanks of its own may claim to stand beside it, and before it
     # a prompt may be split into more tokens than alone.
     tail = min(tail, limit - 1)
     head = min(head, limit - tail - 1)

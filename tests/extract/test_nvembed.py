@@ -366,6 +366,15 @@ def test_a_text_that_is_cut_loses_its_end_token_as_officially(loaded, rounded):
     np.testing.assert_allclose(vector, official(rounded, long.ids)["own/last"], atol=1e-5)
 
 
+def test_windows_of_a_long_text_keep_instruction_and_end_token(loaded):
+    model = loaded(max_length=6, instruction="the film ", long="windows")
+    [encoded] = model.tokenize(["it was very very good"])
+    assert [list(each.ids) for each in encoded.windows] == [
+        ids_of(part, "the film ") for part in ("it was", "very very", "good")
+    ]
+    assert {each.skip for each in encoded.windows} == {3}
+
+
 def test_an_instruction_that_leaves_no_room_is_refused(loaded):
     with pytest.raises(ModelError, match="leaves no room for text"):
         loaded(instruction=INSTRUCTION, max_length=4)
