@@ -19,11 +19,14 @@ FAR = ModelEntry(
 
 
 @pytest.fixture(autouse=True)
-def two_models(monkeypatch):
+def two_models():
     """Two short names: one whose weights a package brings, one that is nowhere."""
-    for name in {*MODELS} - {"minilm"}:
-        monkeypatch.delitem(MODELS, name)
-    monkeypatch.setitem(MODELS, "far", FAR)
+    known = dict(MODELS)
+    MODELS.clear()
+    MODELS.update(minilm=known["minilm"], far=FAR)
+    yield
+    MODELS.clear()  # put back one by one, they would stand in another order
+    MODELS.update(known)
 
 
 def test_every_short_name_is_listed_with_where_it_is(lef):
