@@ -97,6 +97,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(column.lstrip(">~"), justify=flush, no_wrap=not wraps, overflow=cut)
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
+    if not any(column.startswith("~") for column in columns):
+        # A line that the terminal breaks is ugly; a name or a figure that is cut off is lost.
+        console.width = max(console.width, console.measure(table).maximum)
     console.print(table)
 
 

@@ -209,7 +209,20 @@ def _find_files(path: Path, given: Reading, source: str) -> _Found:
             "machine: leave them out"
         )
     files = {"train": path} if path.is_file() else _split_files(path)
-    return _Found(source, {split: sheet_of(file) for split, file in files.items()}, given)
+    sheets = {split: sheet_of(file) for split, file in files.items()}
+    return _Found(source, sheets, given, _unread(path, files))
+
+
+def _unread(folder: Path, files: Mapping[str, Path]) -> tuple[str, ...]:
+    """A note on tables that are no split by their name: `teste.csv` may be meant as one."""
+    tables = [] if folder.is_file() else sorted(folder.iterdir())
+    left = [
+        file.name
+        for file in tables
+        if file.suffix.lower() in READERS and file.is_file() and file not in files.values()
+    ]
+    names = "train, validation (also valid, val, dev) and test"
+    return (f"not read: {', '.join(left)} (splits are called {names})",) if left else ()
 
 
 def _find_hub(entry: HubEntry, given: Reading, source: str) -> _Found:

@@ -154,6 +154,13 @@ def parse_features(text: str, model: Callable[[str], Depth]) -> list[Feature]:
             chosen = parse_pool(pool, item) if at else "mean"
             known = model(name)
             offered = known.layers(chosen) if at else _unpooled(known)
+            if layer == "all" and not offered:
+                pools = [each for each in POOLS if known.layers(each)]
+                instead = " or ".join(f"{name}:all@{each}" for each in pools) or "nothing"
+                raise FeatureError(
+                    f"'{item}' names no feature: {name} is not stored with the pool {chosen}; "
+                    f"write {instead}"
+                )
             for each in _expand(layer, known.depth, offered, item):
                 unwritten = default_pool(each) if not at else chosen
                 features.append(Feature(name, each, unwritten))

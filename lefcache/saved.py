@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lefcache.errors import StorageError
+from lefcache.files import path_of
 
 CARD = "head.json"
 
@@ -10,7 +11,7 @@ CARD = "head.json"
 def read_card(folder: Path) -> bytes:
     """The bytes of a saved head's card; StorageError where there is none."""
     try:
-        return (folder / CARD).read_bytes()
+        return (path_of(folder) / CARD).read_bytes()
     except OSError as error:
         raise no_head(folder, error) from error
 

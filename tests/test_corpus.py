@@ -476,3 +476,8 @@ def test_a_corpus_is_shown_in_one_line_and_not_text_by_text(make_corpus):
     corpus = make_corpus(40)
     assert repr(corpus) == "<Corpus tiny: train 40 rows, 2 classes>"
     assert repr(corpus.splits["train"]) == "<Split 40 texts, labelled>"
+
+
+def test_a_table_that_is_no_split_by_its_name_is_said_to_be_unread(write_tsv):
+    folder = write_tsv("own", train=[("a", "x"), ("b", "y")], teste=[("c", "x")])
+    assert any("not read: teste.tsv" in note for note in read_corpus(folder).describe())

@@ -22,6 +22,7 @@ from lefcache.cache.writer import Request, Task, Writer, check_model, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
 from lefcache.feature import RESERVED, Feature, parse_features
+from lefcache.files import path_of
 from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
 from lefcache.stores.zarr_store import ZarrStore
@@ -33,7 +34,7 @@ def open(path: str | Path | None = None) -> "Cache":
 
     A folder that is not there yet is an empty cache; nothing is written before an extraction.
     """
-    return Cache(Path(path or os.environ.get("LEF_CACHE") or DEFAULT_CACHE))
+    return Cache(path_of(path or os.environ.get("LEF_CACHE") or DEFAULT_CACHE))
 
 
 class Cache(Node[CorpusNode]):

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lefcache.errors import DamagedError, RecipeError, StorageError
-from lefcache.files import replace_file
+from lefcache.files import path_of, replace_file
 from lefcache.recipe import Recipe
 from lefcache.saved import CARD, no_head, read_card
 from lefcache.train.card import Card
@@ -74,7 +74,7 @@ class Head(nn.Module):
         `check_destination` does, and RecipeError for a head that has no card or whose operator is
         a function of your own, which no file can hold.
         """
-        folder = Path(folder)
+        folder = path_of(folder)
         if self.card is None:
             raise RecipeError("only a head that `train` made knows its features: save that one")
         check_savable(self.card.recipe)
@@ -102,7 +102,7 @@ def check_destination(folder: str | Path) -> None:
 
     Raises StorageError for a file, and for a folder that holds something else than a head.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     if folder.exists() and not folder.is_dir():
         raise StorageError(f"{folder} is a file: save the head to a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
@@ -126,7 +126,7 @@ def load_head(folder: str | Path) -> Head:
     Nothing in the files is run, and no tensor is made that the weights do not hold. Raises
     StorageError where there is no head, DamagedError where its files are not what `save` wrote.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     document = read_card(folder)
     try:
         values = json.loads(document)

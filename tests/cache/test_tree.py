@@ -599,3 +599,17 @@ def test_a_model_beside_a_corpus_without_train_comes_with_its_command(cache, mak
 
 def test_the_package_opens_caches():
     assert lefcache.open is open_cache
+
+
+def test_a_model_without_the_pool_that_is_meant_is_not_passed_over(cache, make_corpus):
+    extract(FakeBackbone(), make_corpus(5), cache, pools=("max", "last"))
+    with pytest.raises(
+        FeatureError, match=r"'fake' names no .* write fake:all@last or fake:all@max"
+    ):
+        cache.features("fake")
+    assert len(cache.features("fake:all@max")) == 5
+
+
+def test_a_cache_in_ones_home_is_found_from_python_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_cache("~/vectors").path == tmp_path / "vectors"

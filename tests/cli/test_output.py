@@ -265,3 +265,13 @@ def test_ctrl_c_ends_a_command_with_one_line(extracted, monkeypatch, target, wor
         f"Interrupted; nothing is left half-written. Start again with: lef {' '.join(words)}"
     )
     assert not ran.out
+
+
+def test_a_narrow_terminal_cuts_no_name_and_no_figure_off(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(
+        "title", ["name", ">accuracy"], [["a-long-name-of-a-model:12", "81.0 [77.8, 84.0]"]]
+    )
+    out = capsys.readouterr().out
+    assert "a-long-name-of-a-model:12" in out
+    assert "81.0 [77.8, 84.0]" in out
