@@ -1,12 +1,15 @@
 """`lef ls`: what is in the cache, and the command that finishes what is not."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import deliver, print_table, say, size, visible
+from cli.output import cache_words, deliver, print_table, say, size, visible
 from cli.params import cache_option, form_options
+
+if TYPE_CHECKING:
+    from lefcache import Cache
 
 CSV = (
     "corpus",
@@ -40,7 +43,8 @@ def command(cache: str, form: str) -> None:
     import lefcache
     from lefcache.feature import describe_layers
 
-    entries = lefcache.open(cache).ls()
+    opened = lefcache.open(cache)
+    entries = opened.ls()
     # Layers and pools as --layers takes them, and as one writes several pools.
     rows = [
         entry
@@ -50,14 +54,15 @@ def command(cache: str, form: str) -> None:
         }
         for entry in entries
     ]
-    deliver(form, entries, CSV, rows, lambda: _show(cache, entries))
+    deliver(form, entries, CSV, rows, lambda: _show(opened, cache, entries))
 
 
-def _show(cache: str, entries: Sequence[dict[str, Any]]) -> None:
+def _show(opened: "Cache", cache: str, entries: Sequence[dict[str, Any]]) -> None:
     from lefcache.feature import describe_layers
 
     if not entries:
-        say(f"{cache} is empty. Start with: lef extract --model minilm")
+        here = "is empty" if opened.path.exists() else "is not there yet"
+        say(f"{cache} {here}. Start with: lef extract{cache_words(cache)} --model minilm")
         return
     columns = ["key", "layers", "pools", ">rows", ">width", "dtype", ">size"]
     rows = []
@@ -76,11 +81,14 @@ def _show(cache: str, entries: Sequence[dict[str, Any]]) -> None:
             ]
         )
     print_table(cache, columns, rows)
-    for entry in entries:
-        if entry["resume"]:
-            left = "; ".join(entry["unfinished"])
-            click.echo(f"\n{_key(entry)} is not finished ({left}). Go on with:")
-            click.echo(f"  {visible(entry['resume'])}")
+    for corpus in opened.values():
+        for model in corpus.values():
+            if resume := model.resume_command():
+                click.echo(f"\n{model.corpus}/{model.model} is not finished:")
+                for pages in model.values():
+                    for line in pages.progress(pages.missing):
+                        click.echo(f"  {pages.split}: {line}")
+                click.echo(f"Go on with:\n  {visible(resume)}")
 
 
 def _key(entry: dict[str, Any]) -> str:

@@ -1,14 +1,17 @@
 """The commands that a message tells the user to type, built from what the cache itself knows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lefcache.feature import Layer, describe_layers
 from lefcache.spec import Spec
 from lefcache.stores import Store
 from lefcache.wording import command_line
+
+if TYPE_CHECKING:
+    from lefcache.cache.pages import Pages
 
 DEFAULT_CACHE = "lef-cache"
 SETTLED = ("dtype", "attention")  # settings whose `auto` means, on a cache, what it was made with
@@ -56,6 +59,24 @@ def command_again(
         for layers, pools in products(arrays, known)
     )
     return " && ".join(commands)
+
+
+def extract_again(splits: Sequence["Pages"], arrays: Sequence[str]) -> str:
+    """The command that computes these arrays of some splits of a model once more, alike in all."""
+    first, rows = splits[0], {each.split: each.rows for each in splits}
+    dtype, store = first.attrs.get("store_dtype", "auto"), first.store
+    # What an array is stored as is settled by its first block.
+    settled = dtype == "auto" or {*arrays} <= {*first.arrays}
+    stored = [] if settled else ["--store-dtype", dtype]
+    return " && ".join(
+        command_again(store, first.corpus, first.model, arrays, [*more, *stored], first.asked)
+        for more in split_flags(rows, corpus_rows(store, first.corpus))
+    )
+
+
+def corpus_rows(store: Store, corpus: str) -> dict[str, int]:
+    """How many rows each split of a corpus has, whatever of them was extracted."""
+    return dict(store.attrs(corpus)["splits"])
 
 
 def import_command(

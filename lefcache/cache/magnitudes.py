@@ -44,7 +44,8 @@ def read_magnitudes(pages: "Pages") -> dict[str, NDArray[np.float32]]:
         known = np.full((len(finished), len(generation.arrays)), np.nan, np.float32)
         # A run that was stopped while it made room for more rows leaves fewer blocks here.
         known[: len(written)][finished[: len(written)]] = written[finished[: len(written)]]
-        found |= {name: known[:, column] for column, name in enumerate(generation.arrays)}
+        for column, name in enumerate(generation.arrays):
+            found[name] = np.fmax(known[:, column], found.get(name, np.float32(np.nan)))
     return found
 
 

@@ -40,6 +40,16 @@ class ModelNode(Node[Pages]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.cache._splits(self.corpus, self.model))
 
+    def resume_command(self) -> str | None:
+        """The command that computes what its splits still lack; None where they lack nothing."""
+        alike: dict[object, list[Pages]] = {}
+        for pages in self.values():
+            if pages.missing:
+                # Imported vectors are read from other files for each split.
+                asked = tuple(pages.missing), tuple(pages.asked)
+                alike.setdefault(pages.split if pages.spec.imported else asked, []).append(pages)
+        return " && ".join(first.resume_command(rest) for first, *rest in alike.values()) or None
+
     def __repr__(self) -> str:
         return f"<{self.corpus}/{self.model}: {', '.join(self) or 'no splits'}>"
 

@@ -11,6 +11,8 @@ from lefcache.cache.display import html_table, one_line
 from lefcache.cache.hints import (
     by_pool,
     command_again,
+    corpus_rows,
+    extract_again,
     files_wanted,
     import_again,
     import_command,
@@ -88,7 +90,7 @@ class Pages(Mapping[str, Layers]):
     @property
     def arrays(self) -> list[str]:
         """Those of them that exist; how far they are, the ledgers say."""
-        return [array for generation in self.generations for array in generation.arrays]
+        return list(dict.fromkeys(name for each in self.generations for name in each.arrays))
 
     def finished(self, generation: Generation) -> NDArray[np.bool_]:
         """(blocks,) which blocks of these arrays are whole."""
@@ -123,7 +125,7 @@ class Pages(Mapping[str, Layers]):
         done = dict.fromkeys(self.asked, 0)
         for generation in self.generations:
             rows = self._rows_in(self.finished(generation))
-            done |= dict.fromkeys(generation.arrays, rows)
+            done |= {name: max(rows, done.get(name, 0)) for name in generation.arrays}
         return done
 
     @property
@@ -191,21 +193,15 @@ class Pages(Mapping[str, Layers]):
         )
         return packed & ~CUT, (packed & CUT) != 0
 
-    def resume_command(self) -> str:
-        """The command that computes what is still missing; where nothing is, all of it again."""
+    def resume_command(self, others: Iterable["Pages"] = ()) -> str:
+        """The command that computes what is still missing; where nothing is, all of it again.
+
+        `others` are splits of this model that lack the same.
+        """
         arrays = self.missing or self.asked
         if self.spec.imported:
             return import_again(self.store, self.path, arrays)
-        [more] = split_flags({self.split: self.rows}, self._corpus_rows)
-        dtype = self.attrs.get("store_dtype", "auto")
-        # What an array is stored as is settled by its first block.
-        if dtype != "auto" and not {*arrays} <= {*self.arrays}:
-            more += ["--store-dtype", dtype]
-        return command_again(self.store, self.corpus, self.model, arrays, more, self.asked)
-
-    @property
-    def _corpus_rows(self) -> dict[str, int]:
-        return dict(self.store.attrs(self.corpus)["splits"])
+        return extract_again([self, *others], arrays)
 
     def __getitem__(self, pool: str) -> Layers:
         if pool not in self.pools:
@@ -258,7 +254,7 @@ class Pages(Mapping[str, Layers]):
         rows = {split: int(self.store.attrs(f"{path}/{split}")["rows"]) for split in self._splits}
         return " && ".join(
             command_again(self.store, self.corpus, self.model, [array], more)
-            for more in split_flags(rows, self._corpus_rows)
+            for more in split_flags(rows, corpus_rows(self.store, self.corpus))
         )
 
     def _add_import(self, array: str) -> str:

@@ -102,7 +102,7 @@ class Writer:
             lacking = [each for each in self.generations if not self._has(each, block)]
             if lacking:
                 start = block * self.block_rows
-                arrays = tuple(name for each in lacking for name in each.arrays)
+                arrays = tuple(dict.fromkeys(name for each in lacking for name in each.arrays))
                 stop = min(start + self.block_rows, self.rows)
                 tasks.append(Task(block, start, stop, arrays))
         return tasks
@@ -120,7 +120,8 @@ class Writer:
             sums, magnitudes = [], []
             for name in generation.arrays:
                 rows = values[name].astype(self.dtypes[name], copy=False)
-                self.store.write(f"{self.path}/{name}", task.start, rows)
+                if not self._kept(name, task.block):
+                    self.store.write(f"{self.path}/{name}", task.start, rows)
                 sums.append(checksum(raw(rows)))
                 magnitudes.append(largest(rows & ~CUT if name == TOKENS else rows))
             write_magnitudes(self.store, self.path, generation, task.block, magnitudes)
@@ -139,20 +140,29 @@ class Writer:
         done = self._finished.get(generation.number)
         return done is not None and bool(done[block])
 
+    def _kept(self, name: str, block: int) -> bool:
+        """Whether an array that every set shares has this block from another set already."""
+        return name == TOKENS and any(done[block] for done in self._finished.values())
+
     def _wanted(self, pages: Pages) -> list[Generation]:
-        """The sets of arrays that hold a wanted one, and a new set for those that none holds."""
-        wanted = [*self.request.arrays, *([] if self.request.spec.imported else [TOKENS])]
+        """The sets of arrays that hold a wanted one, and a new set for those that none holds.
+
+        Every set vouches for the tokens of its own rows: it may come to have more than the others.
+        """
         old = [each for each in pages.generations if {*self.request.arrays} & {*each.arrays}]
         known = set(pages.arrays)
-        if fresh := tuple(name for name in wanted if name not in known):
+        if fresh := [name for name in self.request.arrays if name not in known]:
+            fresh += [] if self.request.spec.imported else [TOKENS]
             number = max((each.number for each in pages.generations), default=-1) + 1
             nothing = np.zeros((0, 2 + len(fresh)), np.uint32)
-            old.append(Generation(number, fresh, nothing))
+            old.append(Generation(number, tuple(fresh), nothing))
         return old
 
     def _create(self, generation: Generation, values: Mapping[str, NDArray[Any]]) -> None:
         check_model(self.store, self.request)  # another split may have begun in the meantime
         for name in generation.arrays:
+            if name == TOKENS and name in self.dtypes:
+                continue  # an earlier set of arrays made it
             dtype = np.uint32 if name == TOKENS else self._settle(values[name])
             axes = ("row",) if name == TOKENS else ("row", "feature")
             shape = (self.rows, *values[name].shape[1:])

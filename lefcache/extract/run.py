@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from lefcache.cache import Cache, Task, Writer
 from lefcache.corpus import Corpus
+from lefcache.errors import BusyError
 from lefcache.extract.backbone import Backbone
 from lefcache.extract.embed import OnSplit, Tokenized, embed_block, tokenize_block
 from lefcache.extract.memory import give_back
@@ -84,6 +86,7 @@ def extract(
     halved: list[int] = []  # texts in each batch that did not fit in memory
     computed = blocks = 0
     started = time.perf_counter()
+    _book(backbone, corpus, cache, order)
     for split in order.rows:
         with cache.reserve(request_for(backbone, corpus, order, split)) as writer:
             before = len(halved)
@@ -117,6 +120,14 @@ def extract(
         halved_batches=len(halved),
         notes=tuple(notes),
     )
+
+
+def _book(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> None:
+    """Write down what is wanted of every split, of those too that a kill leaves without a block."""
+    for split in order.rows:
+        # Whoever is at work on a split has booked it; we come to it later.
+        with suppress(BusyError), cache.reserve(request_for(backbone, corpus, order, split)):
+            pass
 
 
 def _moved(backbone: Backbone, corpus: Corpus, cache: Cache) -> list[str]:

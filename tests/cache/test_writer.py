@@ -138,7 +138,7 @@ def test_a_cache_from_before_magnitudes_were_kept_is_read_and_finished(registere
     write(registered, request())
     assert pages(registered).done_rows == 10
     write(registered, request(18, arrays=("mean/0", "mean/1")))
-    assert list(pages(registered).magnitudes()) == ["mean/0"]
+    assert list(pages(registered).magnitudes()) == ["mean/0", TOKENS]
 
 
 def test_magnitudes_can_be_looked_at_while_room_is_made_for_more_rows(registered):
@@ -186,7 +186,7 @@ def test_new_arrays_are_a_new_generation_and_touch_no_old_byte(registered, tree_
     assert {name for name in before if after[name] != before[name]} <= {"zarr.json"}
     assert [each.arrays for each in pages(registered).generations] == [
         ("mean/1", "mean/2", TOKENS),
-        ("max/0", "mean/0"),
+        ("max/0", "mean/0", TOKENS),
     ]
     assert registered.rows("m:0@max").shape == (10, WIDTH)
 
@@ -207,6 +207,18 @@ def test_each_generation_is_resumed_on_its_own(registered):
         (1, ("mean/1", "mean/2", TOKENS)),
         (2, ("mean/1", "mean/2", TOKENS, "mean/0")),
     ]
+
+
+def test_each_generation_vouches_for_the_tokens_of_its_own_rows(registered):
+    write(registered, request(3))
+    write(registered, request(arrays=("mean/0",)), blocks=2)
+    assert [(start, rows) for start, rows, _ in pages(registered).checksums(TOKENS)] == [
+        (0, 3),
+        (0, 4),
+        (4, 4),
+    ]
+    done = pages(registered).done
+    assert (done["mean/1"], done["mean/0"], done[TOKENS]) == (0, 8, 8)
 
 
 @pytest.mark.parametrize("first", [1, 3, 4, 5, 8, 9])

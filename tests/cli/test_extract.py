@@ -142,12 +142,20 @@ def test_ls_shows_the_command_that_finishes_an_extraction(lef, fakes, texts, blo
     flags = ("--pool", "max", "--layers", "1..2", "--max-length", 9, "--block-rows", 8)
     assert lef("extract", "--data", texts, "--model", "fake", *flags).code == 130
     fakes()
-    (entry,) = (each for each in lef("ls", "--json").json if each["resume"])
-    assert entry["done_rows"] < entry["rows"] == 40
-    assert lef(*shlex.split(entry["resume"])[1:]).code == 0
-    (entry,) = (each for each in lef("ls", "--json").json if each["split"] == "train")
-    assert entry["resume"] is None
-    assert (entry["layers"], entry["pools"], entry["done_rows"]) == ([1, 2], ["max"], 40)
+    entries = lef("ls", "--json").json
+    train, test = entries if entries[0]["split"] == "train" else entries[::-1]
+    assert train["done_rows"] < train["rows"] == 40
+    assert (test["done_rows"], test["unfinished"]) == (
+        0,
+        [f"0 of {test['rows']} rows; max: layers 1..2"],
+    )
+    # One command for both splits, also for the one that was not begun.
+    (command,) = (line for line in lef("ls").out.splitlines() if line.startswith("  lef extract"))
+    assert lef(*shlex.split(command)[1:]).code == 0
+    for entry in lef("ls", "--json").json:
+        assert entry["resume"] is None
+        assert (entry["layers"], entry["pools"]) == ([1, 2], ["max"])
+        assert entry["done_rows"] == entry["rows"]
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,16 @@ def test_layers_added_later_are_the_same_as_at_once(run, cache, make_corpus, tmp
         assert tree_bytes(cache.path / below) == tree_bytes(other.path / below)
 
 
+def test_a_layer_added_over_more_rows_counts_the_tokens_of_all(run, cache, make_corpus):
+    corpus = make_corpus(train=[*TEXTS, "x " * 600])
+    run(corpus, layers="1", limit=6)
+    receipt = run(corpus, layers="2")
+    assert (receipt.rows, receipt.tokens, receipt.truncated) == (10, sum(TOKENS) + 512, 1)
+    tokens, cut = cache.pages("fake").tokens()
+    assert ([*tokens], [*np.flatnonzero(cut)]) == ([*TOKENS, 512], [9])
+    assert cache.pages("fake").magnitudes()["tokens"].max() == 512
+
+
 def test_a_limit_is_a_prefix_that_can_be_extended(run, cache, make_corpus, counter):
     corpus = make_corpus(train=TEXTS)
     run(corpus, limit=6)
