@@ -19,7 +19,7 @@ from cli.params import (
 from cli.reading import open_corpus
 from lefcache.columns import Reading
 from lefcache.errors import LefError, StorageError
-from lefcache.spec import STORED, Spec
+from lefcache.spec import FORMATS, STORED, Spec
 from lefcache.wording import count
 
 if TYPE_CHECKING:
@@ -58,6 +58,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Numbers on disk; auto: float16, but float32 for a layer with large values. bfloat16 has "
     "float32's range and float16's size, at an eighth of its precision.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(FORMATS),
+    help="Of the files: zarr, a folder for each split, or hdf5, one file.  "
+    "[default: as a split is, or zarr]",
+)
+@click.option(
+    "--fsync/--no-fsync",
+    default=True,
+    help="Put each block on the disk before it counts as done (the default), or leave that to the "
+    "system: a power cut may then cost finished blocks.",
 )
 @click.option("--revision", help="Branch, tag or commit of a model on the hub.")
 @click.option("--as", "name", help="Keep the model under this name in the cache.")
@@ -173,6 +185,8 @@ def _extract(
         store_dtype=options["store_dtype"],
         block_rows=options["block_rows"],
         batch_tokens=options["batch_tokens"],
+        format=options["format"],
+        fsync=options["fsync"],
     )
     expected = estimate(backbone, corpus, cache, order)
     notes = [*backbone.notes, *training_notes(backbone.source, (corpus.name, corpus.source))]

@@ -18,6 +18,7 @@ COMMANDS = (
     "import",
     "ls",
     "show",
+    "convert",
     "sweep",
     "fuse",
     "predict",

@@ -11,6 +11,7 @@ from lefcache.settings import setting
 # Raised whenever our own arithmetic (pooling, hooks, batching) changes the numbers.
 NUMERICS = 1
 STORED = ("float16", "bfloat16", "float32")  # what the numbers of an array may be rounded to
+FORMATS = ("zarr", "hdf5")  # what the files of a split may be
 ARRAY = re.compile("([a-z_]+)/(last|0|[1-9][0-9]{0,5})")  # a number has one spelling
 IMPORTED = "imported"  # in the place of the weights: vectors that were made elsewhere
 

@@ -36,7 +36,6 @@ def one_line(pages: "Pages") -> dict[str, Any]:
     infos = [pages.store.info(f"{pages.path}/{name}") for name in arrays]
     dtypes = sorted({str(info.dtype) for info in infos if info})
     layers = dict.fromkeys(layer for pool in pages.pools for layer in pages.layers(pool))
-    folder = pages.store.root / pages.path
     return {
         "corpus": pages.corpus,
         "model": pages.model,
@@ -48,6 +47,7 @@ def one_line(pages: "Pages") -> dict[str, Any]:
         "unfinished": pages.progress(pages.missing),
         "width": int(pages.model_attrs["width"]),
         "dtype": "/".join(dtypes),
-        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        "format": pages.store.format_of(pages.path),
+        "bytes": pages.store.size(pages.path),
         "resume": pages.resume_command() if pages.missing else None,
     }

@@ -26,7 +26,7 @@ from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import POOLS, Feature, Layer, describe_layers
 from lefcache.rows import Matrix, MeanRows, Rows
 from lefcache.spec import STORED, Origin, Spec
-from lefcache.stores import Store
+from lefcache.stores.mixed import MixedStore
 
 TOKENS = "tokens"  # (N,) uint32: how many tokens were pooled
 CUT = np.uint32(1 << 31)  # its high bit: the text was longer than the model may read
@@ -35,7 +35,7 @@ CUT = np.uint32(1 << 31)  # its high bit: the text was longer than the model may
 class Pages(Mapping[str, Layers]):
     """What one model left of one split: `pages["mean"][24]` is an (N, D) matrix on disk."""
 
-    def __init__(self, store: Store, corpus: str, model: str, split: str) -> None:
+    def __init__(self, store: MixedStore, corpus: str, model: str, split: str) -> None:
         self.store, self.corpus, self.model, self.split = store, corpus, model, split
         self.path = f"{corpus}/{model}/{split}"
         self.attrs = store.attrs(self.path)

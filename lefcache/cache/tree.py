@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from lefcache.cache.convert import convert_split
 from lefcache.cache.display import html_table
 from lefcache.cache.hints import (
     DEFAULT_CACHE,
@@ -15,17 +16,18 @@ from lefcache.cache.hints import (
     files_wanted,
     import_command,
 )
+from lefcache.cache.identity import check_model
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
-from lefcache.cache.writer import Request, Task, Writer, check_model, reserve
+from lefcache.cache.writer import Request, Task, Writer, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
 from lefcache.feature import RESERVED, Feature, parse_features
 from lefcache.files import path_of
 from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
-from lefcache.stores.zarr_store import ZarrStore
+from lefcache.stores.mixed import MixedStore
 from lefcache.wording import did_you_mean
 
 
@@ -46,7 +48,7 @@ class Cache(Node[CorpusNode]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.store = ZarrStore(path)
+        self.store = MixedStore(path)
         if path.exists() and not path.is_dir():
             raise StorageError(f"{path} is a file, not a cache folder: choose another with --cache")
         version = self.store.attrs("").get("version", FORMAT)
@@ -214,6 +216,16 @@ class Cache(Node[CorpusNode]):
         """
         return [pages.describe() for corpus in self.values() for pages in corpus.all_pages()]
 
+    def below(self, key: str) -> list[Pages]:
+        """The splits below a key such as `sst2`, `sst2/mistral` or `sst2/mistral/train`."""
+        parts = key.strip("/").split("/")
+        if len(parts) > 3:
+            raise FeatureError(f"{key}: a key is corpus, corpus/model or corpus/model/split")
+        if len(parts) == 3:
+            return [self.pages(parts[1], parts[2], parts[0])]
+        corpus = self[parts[0]]
+        return list(corpus[parts[1]].values()) if len(parts) == 2 else corpus.all_pages()
+
     # Writing
 
     def register(self, corpus: Corpus) -> list[str]:
@@ -233,6 +245,10 @@ class Cache(Node[CorpusNode]):
             pages.attrs = {"chunk_rows": 0} | {name: getattr(request, name) for name in cut}
         pages.attrs["rows"] = max(pages.rows, request.rows)  # a partial last block has grown
         return Writer(self.store, request, pages).missing()
+
+    def convert(self, path: str, format: str) -> bool:
+        """Keep a split such as `sst2/mistral/train` as zarr or hdf5; False if it is already."""
+        return convert_split(self.store, path, format)
 
     # The tree
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lefcache.cache.identity import check_model, describe_model
 from lefcache.cache.ledger import Generation, checksum, seal
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import create_magnitudes, write_magnitudes
@@ -17,6 +18,7 @@ from lefcache.errors import MismatchError
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 from lefcache.stores import Store
+from lefcache.stores.mixed import MixedStore
 
 # Above this, float16 (which ends at 65,504) is too close for comfort: later rows may be larger.
 FLOAT16_COMFORT = 16_384.0
@@ -44,6 +46,8 @@ class Request:
     provenance: Mapping[str, Any] | None = None
     flags: tuple[str, ...] = ()  # of the command, where Spec and provenance do not tell them
     files: Mapping[str, dict[str, str]] | None = None  # that imported arrays are read from
+    format: str | None = None  # zarr or hdf5; None: as the split is, or zarr
+    fsync: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Task:
 class Writer:
     """Hands out the missing blocks of a split and commits them; made by `reserve`."""
 
-    def __init__(self, store: Store, request: Request, pages: Pages) -> None:
+    def __init__(self, store: MixedStore, request: Request, pages: Pages) -> None:
         self.store, self.request = store, request
         self.path = pages.path
         self.rows, self.block_rows = pages.rows, pages.block_rows
@@ -110,7 +114,8 @@ class Writer:
     def commit(self, task: Task, values: Mapping[str, NDArray[Any]]) -> None:
         """Write one block: the rows of each array, then the ledger row that vouches for them.
 
-        The first block of arrays that are new settles their dtype and creates them.
+        The first block of arrays that are new settles their dtype and creates them. Rows are on the
+        disk itself before their ledger row is written: a power cut, too, leaves only whole blocks.
         """
         for generation in self.generations:
             if self._has(generation, task.block):
@@ -125,6 +130,8 @@ class Writer:
                 sums.append(checksum(raw(rows)))
                 magnitudes.append(largest(rows & ~CUT if name == TOKENS else rows))
             write_magnitudes(self.store, self.path, generation, task.block, magnitudes)
+            if self.request.fsync:
+                self.store.sync()
             row = seal(task.stop - task.start, sums)
             self.store.write(f"{self.path}/ledger/{generation.number}", task.block, row)
             self._finished[generation.number][task.block] = True
@@ -185,7 +192,7 @@ class Writer:
 
 
 @contextmanager
-def reserve(store: Store, request: Request) -> Iterator[Writer]:
+def reserve(store: MixedStore, request: Request) -> Iterator[Writer]:
     """Be the one writer of a split: lock it, check its identity, make room for new rows.
 
     Raises BusyError, or MismatchError that spells out how the settings differ.
@@ -196,12 +203,8 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
         # Two splits may start at once: the second must see what the first wrote down.
         with exclusive(store.root, f"{request.corpus}+{request.model}", wait=60.0):
             check_model(store, request)
-            _describe_model(store, request)
-        attrs = store.attrs(path)
-        if not attrs or not store.children(f"{path}/ledger"):
-            store.set_attrs(path, _first_attrs(request))
-        elif request.rows > attrs["rows"]:
-            store.set_attrs(path, attrs | {"rows": request.rows})
+            describe_model(store, request)
+        _begin_split(store, path, request)
         pages = Pages(store, request.corpus, request.model, request.split)
         _make_room(store, pages)
         writer = Writer(store, request, pages)
@@ -215,53 +218,26 @@ def reserve(store: Store, request: Request) -> Iterator[Writer]:
         if (attrs := pages.attrs | asked) != pages.attrs:
             store.set_attrs(path, attrs)
         yield writer
+        if request.fsync:
+            store.sync()
 
 
-def check_model(store: Store, request: Request) -> None:
-    """Refuse a model that was made with other settings; the message is the difference."""
-    path = f"{request.corpus}/{request.model}"
-    attrs = store.attrs(path)
-    if _bare(store, path):
+def _begin_split(store: MixedStore, path: str, request: Request) -> None:
+    """Write down how a split is cut, or that it has more rows than before."""
+    attrs, kept = store.attrs(path), store.format_of(path)
+    wanted = request.format or kept
+    if not attrs or not store.children(f"{path}/ledger"):
+        if wanted != kept:
+            store.begin(path, wanted)
+        store.set_attrs(path, _first_attrs(request))
         return
-    known, imports = Spec.from_json(attrs["spec"]), request.spec.imported
-    fix = "import these under another NAME" if imports else "keep both with --as NAME"
-    if known.imported != imports:
-        made = ("was extracted from a model", "holds vectors that were made elsewhere and imported")
-        raise MismatchError(f"{path} {made[known.imported]}: {fix}")
-    difference = known.difference(request.spec)
-    if attrs["width"] != request.width:
-        difference.append(f"width: {attrs['width']} in the cache, {request.width} now")
-    if attrs["depth"] != request.depth and not _deeper(attrs, request):
-        difference.append(f"depth: {attrs['depth']} in the cache, {request.depth} now")
-    if difference:
-        lines = "".join(f"\n  {line}" for line in difference)
-        how = "imported" if imports else "extracted"
+    if wanted != kept:
         raise MismatchError(
-            f"{path} was {how} with other settings:{lines}\n"
-            f"{fix}, or give the settings of the cache"
+            f"{path} is kept as {kept}: leave out --format {wanted}, or first run: "
+            f"lef convert {path} --to {wanted}"
         )
-
-
-def _deeper(attrs: Mapping[str, Any], request: Request) -> bool:
-    """Whether an import adds deeper layers: how many a model has is known from those alone."""
-    return request.spec.imported and request.depth > attrs["depth"]
-
-
-def _describe_model(store: Store, request: Request) -> None:
-    """Write down what a model is, unless there are vectors that this was written for."""
-    path = f"{request.corpus}/{request.model}"
-    attrs = store.attrs(path)
-    if attrs and _deeper(attrs, request):
-        store.set_attrs(path, attrs | {"depth": request.depth})
-    if _bare(store, path):
-        known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
-        made = {"source": request.source, "flags": list(request.flags)}
-        store.set_attrs(path, known | made | {"provenance": dict(request.provenance or {})})
-
-
-def _bare(store: Store, model: str) -> bool:
-    """Whether no split of a model has a single vector: its settings bind nobody yet."""
-    return not any(store.children(f"{model}/{split}/ledger") for split in store.children(model))
+    if request.rows > attrs["rows"]:
+        store.set_attrs(path, attrs | {"rows": request.rows})
 
 
 def _first_attrs(request: Request) -> dict[str, Any]:

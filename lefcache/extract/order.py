@@ -19,7 +19,7 @@ from lefcache.extract.pooling import POOLINGS
 from lefcache.extract.registry import MODELS
 from lefcache.extract.shallow import check_depth
 from lefcache.feature import Layer, describe_layers, parse_layers, parse_pool
-from lefcache.spec import STORED
+from lefcache.spec import FORMATS, STORED
 
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not
 BATCH_TOKENS = {True: 16384, False: 1024}
@@ -40,6 +40,8 @@ class Order:
     block_rows: int
     batch_tokens: int
     store_dtype: str
+    format: str | None = None  # zarr or hdf5; None: as a split is, or zarr
+    fsync: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,16 @@ def place_order(
     store_dtype: str = "auto",
     block_rows: int | None = None,
     batch_tokens: int | None = None,
+    format: str | None = None,
+    fsync: bool = True,
 ) -> Order:
     """Settle layers, poolings, splits, rows and the cut into blocks and batches.
 
     Without `pools`, they are the mean and what the model's authors use: another pooling of every
     layer, or the model's own one of `last`. A block has fewer rows than asked for where all its
     arrays would take more than BUFFER_BYTES. Two blocks may be alive at once: the next one is
-    computed while one is being written.
+    computed while one is being written. `fsync`: each block is on the disk itself, and not only in
+    the system's memory, before it counts as done.
 
     Raises FeatureError for a layer or pooling that the model does not have, CorpusError for a
     split that the corpus does not have.
@@ -112,7 +117,9 @@ def place_order(
             )
         rows = {split: min(limit, count) for split, count in rows.items()}
     tokens = batch_tokens or BATCH_TOKENS[backbone.on_gpu]
-    return Order(arrays, rows, block, tokens, store_dtype)
+    if format not in (None, *FORMATS):
+        raise FeatureError(f"--format {format} is none of {', '.join(FORMATS)}")
+    return Order(arrays, rows, block, tokens, store_dtype, format, fsync)
 
 
 def _pools(
@@ -156,6 +163,8 @@ def request_for(backbone: Backbone, corpus: Corpus, order: Order, split: str) ->
         source=backbone.source,
         provenance=backbone.provenance,
         flags=own_flags(backbone),
+        format=order.format,
+        fsync=order.fsync,
     )
 
 

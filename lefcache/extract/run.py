@@ -70,8 +70,8 @@ def extract(
     """Run the model over what the cache still lacks, and write every wanted layer.
 
     `choices` are those of `place_order`: splits, layers ("all", "16..32,last"), pools, limit,
-    store_dtype, block_rows, batch_tokens. Blocks that are whole are skipped, so an interrupted
-    extraction goes on where it was, with the same bytes in the end.
+    store_dtype, block_rows, batch_tokens, format, fsync. Blocks that are whole are skipped, so an
+    interrupted extraction goes on where it was, with the same bytes in the end.
 
     Raises MismatchError for other texts or settings than the cache was made from, FeatureError for
     more arrays than its blocks leave memory for, BusyError if another process is at it,

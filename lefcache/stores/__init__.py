@@ -10,6 +10,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from lefcache.rows import Extent
 
+# Of an array of uint16: the type whose bits these are, since neither format has a bfloat16 that
+# every reader knows.
+BITS_OF = "bits_of"
+
 
 @dataclass(frozen=True)
 class ArrayInfo:
@@ -18,6 +22,7 @@ class ArrayInfo:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunk_rows: int
+    axes: tuple[str, ...] = ()  # their names, where the array was made with any
 
 
 class Store(Protocol):
@@ -63,12 +68,24 @@ class Store(Protocol):
     def sweep(self, path: str) -> None:
         """Delete what a killed writer left half-written below a group."""
 
-    def read(self, path: str, rows: int | None = None, sparse: bool = False) -> NDArray[Any]:
-        """A small array, or its first rows.
+    def sync(self) -> None:
+        """Put all that was written since the last call on the disk: a power cut leaves it there."""
+
+    def size(self, path: str) -> int:
+        """The bytes that a node and all below it take on disk."""
+
+    def delete(self, path: str) -> None:
+        """Take a node away with all below it; nothing happens if it is absent."""
+
+    def read(
+        self, path: str, stop: int | None = None, sparse: bool = False, start: int = 0
+    ) -> NDArray[Any]:
+        """The rows start..stop of an array, in memory; all of a small one.
 
         A chunk that is not there is DamagedError, or zeros if the array is `sparse`: one that a
-        writer fills as it goes.
+        writer fills as it goes. A format that has a place for each chunk from the start gives
+        zeros always: the ledger knows what was written.
         """
 
     def extents(self, path: str) -> list[Extent]:
-        """Where the rows of an array lie, in order; DamagedError if any of them are not there."""
+        """Where the rows of an array lie, in order; DamagedError if there is no such place."""

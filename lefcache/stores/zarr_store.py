@@ -4,11 +4,12 @@ Looking needs no zarr: metadata is a JSON document beside the chunks, and import
 takes longer than listing a cache. Everything that is written is written by zarr itself.
 """
 
-import errno
 import json
 import math
+import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lefcache.dtypes import BFLOAT16, dtype_of, raw
-from lefcache.errors import DamagedError, StorageError
+from lefcache.errors import DamagedError
+from lefcache.files import sync_folder
 from lefcache.rows import Extent
-from lefcache.stores import ArrayInfo
+from lefcache.stores import BITS_OF, ArrayInfo
+from lefcache.stores.disk import checked, on_disk, readable
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArrayConfigParams
@@ -27,79 +30,35 @@ if TYPE_CHECKING:
 # lost block and a block of zeros could not be told apart. zarr does not store this setting.
 _WRITE_ZEROS: "ArrayConfigParams" = {"write_empty_chunks": True}
 
-# Of an array of uint16: the type whose bits these are, since Zarr has no bfloat16 that every
-# reader knows.
-BITS_OF = "bits_of"
-
-_DISK = {
-    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
-    errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again",
-    errno.EROFS: "the folder is read-only: choose another with --cache",
-    errno.EACCES: "no permission to write here: choose another folder with --cache",
-    errno.EPERM: "no permission to write here: choose another folder with --cache",
-    errno.ENOTDIR: "a file stands where the cache folder should be: choose another with --cache",
-    errno.EEXIST: "a file stands where the cache folder should be: choose another with --cache",
-}
-
-
-# What metadata of the wrong kind or size ends in.
-UNREADABLE = (
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-
-
-@contextmanager
-def _on_disk(path: Path) -> Iterator[None]:
-    """Turn the system's complaints into ours, once, with the path and the fix."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _DISK:
-            raise StorageError(f"{path}: {_DISK[error.errno]}") from error
-        raise StorageError(f"{path}: {error}") from error
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what damaged metadata does to a reader into DamagedError."""
-    with _on_disk(path):
-        try:
-            yield
-        except UNREADABLE as error:
-            raise DamagedError(f"{path}: this metadata cannot be read: {error!r}") from error
-
 
 class ZarrStore:
     """A Zarr group on a local disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._unsynced: set[Path] = set()  # files that were written since the last `sync`
 
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted: a child is a folder with a `zarr.json`."""
         folder = self.root / path
-        with _on_disk(folder):
+        with on_disk(folder):
             if not folder.is_dir():
                 return []
-            return sorted(child.name for child in folder.iterdir() if _is_node(child))
+            names = (child.name for child in folder.iterdir() if _is_node(child))
+            # A name that begins with a dot is on its way in or out.
+            return sorted(name for name in names if not name.startswith("."))
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
         folder = self.root / path
-        with _readable(folder):
+        with readable(folder):
             return dict(_metadata(folder).get("attributes", {})) if _is_node(folder) else {}
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
         import zarr
 
-        with _on_disk(self.root / path):
+        with on_disk(self.root / path):
             self._ensure_parents(path)
             if _is_node(self.root / path):
                 zarr.open(self.root / path, mode="r+", use_consolidated=False).attrs.put(
@@ -107,10 +66,11 @@ class ZarrStore:
                 )
             else:  # born with its attributes: a kill cannot leave a group that has none
                 zarr.create_group(self.root / path, attributes=dict(values))
+            self._unsynced.add(self.root / path / "zarr.json")
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
-        with _readable(self.root / path):
+        with readable(self.root / path):
             if not _is_node(self.root / path):
                 return None
             node = _metadata(self.root / path)
@@ -128,10 +88,8 @@ class ZarrStore:
             if bits_of := node.get("attributes", {}).get(BITS_OF):
                 dtype = dtype_of(bits_of)
             chunk, *_ = node["chunk_grid"]["configuration"]["chunk_shape"]
-            shape = tuple(node["shape"])
-            if not (shape and all(_is_count(each) for each in (*shape, chunk)) and chunk):
-                raise ValueError(f"an array of {shape} in chunks of {chunk}")
-            return ArrayInfo(shape, dtype, chunk)
+            axes = tuple(node.get("dimension_names") or ())
+            return checked(ArrayInfo(tuple(node["shape"]), dtype, chunk, axes))
 
     def create(
         self,
@@ -144,7 +102,7 @@ class ZarrStore:
         """Create an array without compression or filters, its first axis cut into chunks."""
         import zarr
 
-        with _on_disk(self.root / path):
+        with on_disk(self.root / path):
             self._ensure_parents(path)
             narrow = np.dtype(dtype).name == BFLOAT16
             zarr.create_array(
@@ -158,6 +116,7 @@ class ZarrStore:
                 dimension_names=list(axes),
                 overwrite=True,
             )
+            self._unsynced.add(self.root / path / "zarr.json")
 
     def _ensure_parents(self, path: str) -> None:
         """Make the groups above a node, top first: zarr would make them last, if not killed."""
@@ -166,48 +125,84 @@ class ZarrStore:
         for parent in reversed(PurePath(path).parents):
             if not _is_node(self.root / parent):
                 zarr.create_group(self.root / parent)
+                self._unsynced.add(self.root / parent / "zarr.json")
 
     def resize(self, path: str, rows: int) -> None:
         """Change the length; chunks beyond the new end are deleted."""
         import zarr
 
-        with _on_disk(self.root / path):
+        with on_disk(self.root / path):
             array = zarr.open_array(self.root / path, mode="r+")
             array.resize((rows, *array.shape[1:]))
+            self._unsynced.add(self.root / path / "zarr.json")
 
     def write(self, path: str, start: int, values: NDArray[Any]) -> None:
         """Write whole chunks from `start`; each chunk file appears at once or not at all."""
         import zarr
 
-        with _on_disk(self.root / path):
+        with on_disk(self.root / path):
             array = zarr.open_array(self.root / path, mode="r+").with_config(_WRITE_ZEROS)
             assert start % array.chunks[0] == 0, "a write must begin a chunk"
             if bits_of := array.attrs.get(BITS_OF):
                 values = raw(values.astype(dtype_of(str(bits_of)), copy=False))
             array[start : start + len(values)] = values
+            below = "/0" * (array.ndim - 1)
+            first, beyond = (at // array.chunks[0] for at in (start, start + len(values) - 1))
+            numbers = range(first, beyond + 1)
+            self._unsynced |= {self.root / path / f"c/{number}{below}" for number in numbers}
 
     def sweep(self, path: str) -> None:
         """Delete the `.partial` files of interrupted chunk writes."""
-        with _on_disk(self.root / path):
+        with on_disk(self.root / path):
             for stray in (self.root / path).rglob("*.partial"):
                 stray.unlink()
 
-    def read(self, path: str, rows: int | None = None, sparse: bool = False) -> NDArray[Any]:
-        """The array or its first rows in memory; see `Store.read`."""
+    def sync(self) -> None:
+        """Put every file that was written on the disk, and the folders that name it."""
+        with on_disk(self.root):
+            folders: set[Path] = set()
+            for file in self._unsynced:
+                _sync_file(file)
+                folders |= {each for each in file.parents if each.is_relative_to(self.root)}
+            for folder in folders:
+                sync_folder(folder)
+        self._unsynced.clear()
+
+    def size(self, path: str) -> int:
+        """Bytes of all files below a node."""
+        files = (self.root / path).rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def delete(self, path: str) -> None:
+        """Take a node away at once, and then its files one by one."""
+        folder = self.root / path
+        with on_disk(folder):
+            if folder.is_dir():
+                gone = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+                folder.rename(gone)
+                shutil.rmtree(gone)
+
+    def read(
+        self, path: str, stop: int | None = None, sparse: bool = False, start: int = 0
+    ) -> NDArray[Any]:
+        """The rows start..stop of an array, in memory; see `Store.read`."""
         info = self.info(path)
         if info is None:
             raise DamagedError(f"{self.root / path} is no array")
-        count = info.shape[0] if rows is None else min(rows, info.shape[0])
-        with _readable(self.root / path):
-            whole = np.zeros((count, *info.shape[1:]), info.dtype)
-        for file, start in self._chunks(path, info, count):
-            part = whole[start : start + info.chunk_rows]
-            with _on_disk(file):
-                raw = file.read_bytes() if file.exists() else b""
-            if raw or not sparse:
-                _check_length(file, len(raw), info)
-                part[:] = np.frombuffer(raw, info.dtype, part.size).reshape(part.shape)
-        return whole
+        stop = info.shape[0] if stop is None else min(stop, info.shape[0])
+        with readable(self.root / path):
+            found = np.zeros((max(stop - start, 0), *info.shape[1:]), info.dtype)
+        for file, first in self._chunks(path, info, stop):
+            low, high = max(first, start), min(first + info.chunk_rows, stop)
+            if low >= high:
+                continue
+            with on_disk(file):
+                content = file.read_bytes() if file.exists() else b""
+            if content or not sparse:
+                _check_length(file, len(content), info)
+                chunk = np.frombuffer(content, info.dtype).reshape(-1, *info.shape[1:])
+                found[low - start : high - start] = chunk[low - first : high - first]
+        return found
 
     def extents(self, path: str) -> list[Extent]:
         """One extent per chunk file, in order; the last chunk is stored full size, then cut."""
@@ -217,7 +212,7 @@ class ZarrStore:
         for file, start in self._chunks(path, info, info.shape[0]):
             # A length costs one look at the file and finds a torn or missing chunk at once; a
             # reader that skipped it would shift every later row onto the wrong text.
-            with _on_disk(file):
+            with on_disk(file):
                 _check_length(file, file.stat().st_size if file.exists() else 0, info)
             extents.append(Extent(str(file), 0, min(info.chunk_rows, info.shape[0] - start)))
         return extents
@@ -238,12 +233,19 @@ def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
         raise DamagedError(f"{file}: {found:,} bytes where {size:,} were written")
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
 def _is_node(folder: Path) -> bool:
     return (folder / "zarr.json").is_file()
+
+
+def _sync_file(file: Path) -> None:
+    try:
+        opened = os.open(file, os.O_RDONLY)
+    except FileNotFoundError:  # replaced or deleted since
+        return
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _metadata(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,291 @@
+"""One HDF5 file: uncompressed chunks that never move, so that each is a raw block to map.
+
+HDF5 itself is asked only where things lie. Rows are written straight to their place in the file,
+which touches no metadata, and metadata changes by way of a journal: so `kill -9` at any moment
+leaves a file that opens, with every row that was written before.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from lefcache.dtypes import BFLOAT16, dtype_of, raw
+from lefcache.errors import DamagedError
+from lefcache.rows import Extent
+from lefcache.stores import BITS_OF, ArrayInfo
+from lefcache.stores.disk import checked, on_disk, readable
+from lefcache.stores.journal import Change, Draft, discard, drafted, finish, pending
+
+if TYPE_CHECKING:
+    import h5py
+
+Found = TypeVar("Found")
+
+AXES = "DIMENSION_LABELS"  # the attribute in which HDF5 keeps the names of an array's axes
+# A reader that comes while a change is copied into the file may find half of it: it looks again.
+LOOKS, PAUSE = 5, 0.05
+
+
+class Hdf5Store:
+    """A tree in one HDF5 file, whose path is the root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def children(self, path: str) -> list[str]:
+        """Names below a group, sorted."""
+        return self._look(path, lambda node: sorted(node) if _is_group(node) else [], [])
+
+    def attrs(self, path: str) -> dict[str, Any]:
+        """Attributes as plain values; {} for a node that is absent."""
+        return self._look(path, _attrs, {})
+
+    def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
+        """Replace the attributes, creating groups down to `path` where needed."""
+        with self._change() as file:
+            node = file.require_group(path or "/") if path not in file else file[path]
+            for name in set(node.attrs) - {*values, AXES}:
+                del node.attrs[name]
+            for name, value in values.items():
+                node.attrs[name] = json.dumps(value, ensure_ascii=False)
+
+    def info(self, path: str) -> ArrayInfo | None:
+        """Shape, dtype and chunk of an array; None where there is none."""
+        return self._look(path, _info, None)
+
+    def create(
+        self,
+        path: str,
+        shape: Sequence[int],
+        dtype: DTypeLike,
+        chunk_rows: int,
+        axes: Sequence[str],
+    ) -> None:
+        """Create an array without compression or filters, its first axis cut into chunks."""
+        if self.info(path) is not None:
+            # In a change of its own: what another array left free is not taken for zeros then.
+            with self._change() as file:
+                del file[path]
+        narrow = np.dtype(dtype).name == BFLOAT16
+        with self._change() as file:
+            array = _new_array(file, path, tuple(shape), "<u2" if narrow else dtype, chunk_rows)
+            if narrow:
+                array.attrs[BITS_OF] = json.dumps(BFLOAT16)
+            for axis, name in enumerate(axes):
+                array.dims[axis].label = name
+
+    def resize(self, path: str, rows: int) -> None:
+        """Change the length; what lay beyond the new end is gone."""
+        with self._change() as file:
+            file[path].resize(rows, axis=0)
+
+    def write(self, path: str, start: int, values: NDArray[Any]) -> None:
+        """Write rows from `start` where they lie, and zeros after the last row of the array."""
+        info = self.info(path)
+        assert info is not None, f"{path} is no array"
+        assert start % info.chunk_rows == 0, "a write must begin a chunk"
+        flat = raw(np.ascontiguousarray(values.astype(info.dtype, copy=False)))
+        extents, stop = self.extents(path), start + len(values)
+        if stop == info.shape[0]:
+            padding = np.zeros((-stop % info.chunk_rows, *info.shape[1:]), flat.dtype)
+            flat = np.concatenate([flat, padding])
+        with on_disk(self.root), self.root.open("r+b", buffering=0) as file:
+            for low in range(0, len(flat), info.chunk_rows):
+                piece = flat[low : low + info.chunk_rows]
+                file.seek(extents[(start + low) // info.chunk_rows].offset)
+                _write_all(file, memoryview(piece.tobytes()))
+
+    def sweep(self, path: str) -> None:
+        """Finish a change that a killed writer had decided on, and delete one it had not."""
+        with on_disk(self.root):
+            for stray in self.root.parent.glob(f".{self.root.name}.*.tmp"):
+                stray.unlink()
+            finish(self.root)
+
+    def sync(self) -> None:
+        """Put all that was written on the disk."""
+        with on_disk(self.root), self.root.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def size(self, path: str) -> int:
+        """Bytes of the rows below a node; of the whole file for the root."""
+        if not path:
+            return self.root.stat().st_size
+        info = self.info(path)
+        if info is not None:
+            return math.prod(info.shape) * info.dtype.itemsize
+        return sum(self.size(f"{path}/{name}") for name in self.children(path))
+
+    def delete(self, path: str) -> None:
+        """Take a node away with all below it: the file itself, or a part of it.
+
+        HDF5 does not give the place of a part back to the disk.
+        """
+        if not path:
+            with on_disk(self.root):
+                discard(self.root)
+        elif self.root.is_file():
+            with self._change() as file:
+                if path in file:
+                    del file[path]
+
+    def read(
+        self, path: str, stop: int | None = None, sparse: bool = False, start: int = 0
+    ) -> NDArray[Any]:
+        """The rows start..stop of an array, in memory; what was never written is zeros."""
+        info = self.info(path)
+        if info is None:
+            raise DamagedError(f"{self.root}/{path} is no array")
+        stop = info.shape[0] if stop is None else min(stop, info.shape[0])
+        width, extents = math.prod(info.shape[1:]), self.extents(path)
+        with readable(self.root):
+            found = np.zeros((max(stop - start, 0), *info.shape[1:]), info.dtype)
+            for number, extent in enumerate(extents):
+                first = number * info.chunk_rows
+                low, high = max(first, start), min(first + extent.rows, stop)
+                if low < high:
+                    skipped = (low - first) * width * info.dtype.itemsize
+                    place, count = extent.offset + skipped, (high - low) * width
+                    rows = np.fromfile(self.root, _plain(info.dtype), count, offset=place)
+                    part = found[low - start : high - start]
+                    part[:] = rows.view(info.dtype).reshape(part.shape)
+        return found
+
+    def extents(self, path: str) -> list[Extent]:
+        """Where the rows of each chunk lie in the file, in order."""
+        return self._look(path, lambda node: _extents(node, self.root), [])
+
+    def _look(self, path: str, see: Callable[[Any], Found], absent: Found) -> Found:
+        """What is seen of a node, once more where a writer was changing the file meanwhile."""
+        for look in range(LOOKS):
+            try:
+                with readable(self.root):
+                    if not self.root.is_file():
+                        return absent
+                    with _opened(self.root) as file:
+                        node = file.get(path) if path else file
+                        return absent if node is None else see(node)
+            except DamagedError:
+                if look == LOOKS - 1:
+                    raise
+            time.sleep(PAUSE)
+        raise AssertionError("the last look returns or raises")
+
+    @contextmanager
+    def _change(self) -> Iterator["h5py.File"]:
+        """The file to change its metadata; all of it happens or nothing."""
+        import h5py
+
+        with on_disk(self.root):
+            if not self.root.exists():
+                self.root.parent.mkdir(parents=True, exist_ok=True)
+                _new_file(self.root)
+            with readable(self.root), drafted(self.root) as draft, h5py.File(draft, "r+") as file:
+                yield file
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["h5py.File"]:
+    """A file to look at, as it will be once a change that was decided is carried out."""
+    import h5py
+
+    try:
+        if change := pending(path):
+            with path.open("rb") as file, h5py.File(Draft(file, change), "r") as opened:
+                yield opened
+        else:
+            with h5py.File(path, "r", locking=False) as opened:
+                yield opened
+    except OSError as error:
+        if error.errno:
+            raise
+        # What is wrong with the content of a file is an OSError to HDF5, without a number.
+        raise ValueError(str(error)) from error
+
+
+def _new_file(path: Path) -> None:
+    """An empty file that appears whole; the format's newest version has checksums in metadata."""
+    import h5py
+
+    from lefcache.files import replace_file
+
+    draft = Draft(None, Change(0))
+    with h5py.File(draft, "w", libver=("v112", "v112")):
+        pass
+    draft.seek(0)
+    replace_file(path, draft.readall())
+
+
+def _new_array(
+    file: "h5py.File", path: str, shape: tuple[int, ...], dtype: DTypeLike, chunk_rows: int
+) -> "h5py.Dataset":
+    """An array that has its place in the file from the start, so that its rows never move."""
+    import h5py
+
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((chunk_rows, *shape[1:]))
+    made.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    made.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    space = h5py.h5s.create_simple(shape, (h5py.h5s.UNLIMITED, *shape[1:]))
+    kind = h5py.h5t.py_create(np.dtype(dtype).newbyteorder("<"), logical=True)
+    made_id = h5py.h5d.create(file.id, path.encode(), kind, space, dcpl=made, lcpl=links)
+    return h5py.Dataset(made_id)
+
+
+def _plain(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What numpy itself reads from a file: bfloat16 is not its own."""
+    return np.dtype("<u2") if dtype.name == BFLOAT16 else dtype
+
+
+def _is_group(node: Any) -> bool:
+    return not hasattr(node, "chunks")
+
+
+def _attrs(node: Any) -> dict[str, Any]:
+    return {name: json.loads(value) for name, value in node.attrs.items() if name != AXES}
+
+
+def _info(node: Any) -> ArrayInfo | None:
+    if _is_group(node):
+        return None
+    if node.chunks is None or node.id.get_create_plist().get_nfilters():
+        raise DamagedError(f"{node.name}: compressed, or laid out, by another program; cannot map")
+    dtype = node.dtype
+    if bits_of := _attrs(node).get(BITS_OF):
+        dtype = dtype_of(bits_of)
+    axes = tuple(each.label for each in node.dims)
+    return checked(ArrayInfo(tuple(map(int, node.shape)), dtype, int(node.chunks[0]), axes))
+
+
+def _extents(node: Any, path: Path) -> list[Extent]:
+    info = _info(node)
+    assert info is not None, f"{node.name} is no array"
+    row = math.prod(info.shape[1:]) * info.dtype.itemsize
+    size, extents = _size(path), []
+    for start in range(0, info.shape[0], info.chunk_rows):
+        where = node.id.get_chunk_info_by_coord((start, *[0] * (len(info.shape) - 1)))
+        rows = min(info.chunk_rows, info.shape[0] - start)
+        if where.byte_offset is None or where.byte_offset + rows * row > size:
+            raise DamagedError(f"{path}{node.name}: rows {start}.. lie beyond the end of the file")
+        extents.append(Extent(str(path), int(where.byte_offset), rows))
+    return extents
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _write_all(file: Any, content: memoryview) -> None:
+    """A raw file may write less than it was given: a disk that fills up does that once."""
+    while content:
+        content = content[file.write(content) :]

@@ -1,0 +1,184 @@
+"""One tree out of both formats: Zarr, in which any group may be an HDF5 file instead.
+
+The group `a/b/c` is the folder `a/b/c`, or the file `a/b/c.h5` where there is one. Where both are,
+the file counts: the folder is what a conversion that was stopped has left behind.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import DTypeLike, NDArray
+
+from lefcache.files import sync_folder
+from lefcache.rows import Extent
+from lefcache.stores import ArrayInfo, Store
+from lefcache.stores.disk import on_disk
+from lefcache.stores.hdf5_store import Hdf5Store
+from lefcache.stores.zarr_store import ZarrStore
+
+SUFFIX = ".h5"
+
+
+class MixedStore:
+    """A store that hands each path to the format that holds it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._zarr = ZarrStore(root)
+        self._files: dict[str, Hdf5Store] = {}
+
+    # Formats
+
+    def format_of(self, path: str) -> str:
+        """The format that a node is kept in: `zarr`, also where there is none yet, or `hdf5`."""
+        return "zarr" if self._home(path)[0] is self._zarr else "hdf5"
+
+    def begin(self, path: str, format: str) -> None:
+        """Make an empty group of a format, in place of whatever was there."""
+        self.delete(path)
+        if format == "hdf5":
+            self._hdf5(path).set_attrs("", {})
+        else:
+            self._zarr.set_attrs(path, {})
+
+    @contextmanager
+    def replacing(self, path: str, format: str) -> Iterator[Store]:
+        """A store of another format for a copy of a group, which takes its place at the end."""
+        self._sweep_drafts(path)
+        folder, file = self.root / path, self._file(path)
+        draft = _draft(folder if format == "zarr" else file)
+        store = ZarrStore(draft) if format == "zarr" else Hdf5Store(draft)
+        yield store
+        store.sync()
+        with on_disk(folder):
+            if format == "hdf5":
+                draft.replace(file)
+                sync_folder(file.parent)
+                self._zarr.delete(path)
+            else:
+                self._zarr.delete(path)  # what a conversion that was stopped has left
+                draft.rename(folder)
+                sync_folder(folder.parent)
+                self._hdf5(path).delete("")
+
+    # What every store does
+
+    def children(self, path: str) -> list[str]:
+        """Names below a group, sorted."""
+        store, rest = self._home(path)
+        names = store.children(rest)
+        if store is not self._zarr:
+            return names
+        with on_disk(self.root / path):
+            files = (self.root / path).glob(f"*{SUFFIX}")
+            here = [each.name.removesuffix(SUFFIX) for each in files if each.name[0] != "."]
+        return sorted({*names, *here})
+
+    def attrs(self, path: str) -> dict[str, Any]:
+        """Attributes as plain values; {} for a node that is absent."""
+        store, rest = self._home(path)
+        return store.attrs(rest)
+
+    def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
+        """Replace the attributes, creating groups down to `path` where needed."""
+        store, rest = self._home(path)
+        store.set_attrs(rest, values)
+
+    def info(self, path: str) -> ArrayInfo | None:
+        """Shape, dtype and chunk of an array; None where there is none."""
+        store, rest = self._home(path)
+        return store.info(rest)
+
+    def create(
+        self,
+        path: str,
+        shape: Sequence[int],
+        dtype: DTypeLike,
+        chunk_rows: int,
+        axes: Sequence[str],
+    ) -> None:
+        """Create an uncompressed array in the format of the group it is in."""
+        store, rest = self._home(path)
+        store.create(rest, shape, dtype, chunk_rows, axes)
+
+    def resize(self, path: str, rows: int) -> None:
+        """Make the first axis longer or shorter."""
+        store, rest = self._home(path)
+        store.resize(rest, rows)
+
+    def write(self, path: str, start: int, values: NDArray[Any]) -> None:
+        """Write rows from `start`, which must begin a chunk."""
+        store, rest = self._home(path)
+        store.write(rest, start, values)
+
+    def sweep(self, path: str) -> None:
+        """Delete, or finish, what a killed writer left half-written below a group."""
+        self._sweep_drafts(path)
+        store, rest = self._home(path)
+        if store is not self._zarr:
+            self._zarr.delete(path)
+        store.sweep(rest)
+
+    def sync(self) -> None:
+        """Put all that was written since the last call on the disk."""
+        self._zarr.sync()
+        for file in self._files.values():
+            file.sync()
+        self._files.clear()
+
+    def size(self, path: str) -> int:
+        """The bytes that a node and all below it take on disk."""
+        store, rest = self._home(path)
+        return store.size(rest)
+
+    def delete(self, path: str) -> None:
+        """Take a node away with all below it; nothing happens if it is absent."""
+        store, rest = self._home(path)
+        store.delete(rest)
+
+    def read(
+        self, path: str, stop: int | None = None, sparse: bool = False, start: int = 0
+    ) -> NDArray[Any]:
+        """The rows start..stop of an array, in memory; see `Store.read`."""
+        store, rest = self._home(path)
+        return store.read(rest, stop, sparse, start)
+
+    def extents(self, path: str) -> list[Extent]:
+        """Where the rows of an array lie, in order."""
+        store, rest = self._home(path)
+        return store.extents(rest)
+
+    # Which is whose
+
+    def _home(self, path: str) -> tuple[Store, str]:
+        """The store that a node lives in, and its path there."""
+        names = path.split("/")
+        for depth in range(1, len(names) + 1):
+            group = "/".join(names[:depth])
+            if self._file(group).is_file():
+                return self._hdf5(group), "/".join(names[depth:])
+        return self._zarr, path
+
+    def _hdf5(self, group: str) -> Hdf5Store:
+        return self._files.setdefault(group, Hdf5Store(self._file(group)))
+
+    def _file(self, group: str) -> Path:
+        folder = self.root / group
+        return folder.with_name(f"{folder.name}{SUFFIX}")
+
+    def _sweep_drafts(self, path: str) -> None:
+        """Delete the copy that a conversion of this group had not finished."""
+        with on_disk(self.root):
+            for draft in (_draft(self.root / path), _draft(self._file(path))):
+                if draft.is_dir():
+                    shutil.rmtree(draft)
+                else:
+                    draft.unlink(missing_ok=True)
+
+
+def _draft(place: Path) -> Path:
+    """Where a group is built before it takes its place; the dot keeps it out of the tree."""
+    return place.with_name(f".{place.name}.partial")

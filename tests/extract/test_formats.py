@@ -1,0 +1,163 @@
+"""HDF5 beside Zarr: the same numbers, resumed, grown, read and converted in either."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lefcache.cache import Pages
+from lefcache.cache import open as open_cache
+from lefcache.errors import DamagedError, FeatureError, MismatchError
+from lefcache.extract import extract
+from lefcache.stores import mixed
+from lefcache.testing import FakeBackbone
+
+
+def contents(cache, split="train"):
+    """All that a split holds, read without asking what format it is in."""
+    pages = Pages(cache.store, "tiny", "fake", split)
+    found = {name: cache.store.read(f"{pages.path}/{name}", sparse=True) for name in pages.arrays}
+    for each in pages.generations:
+        found[f"ledger/{each.number}"] = each.ledger
+    return found | {f"largest {name}": each for name, each in pages.magnitudes().items()}
+
+
+def same(one, other):
+    assert list(one) == list(other)
+    for name in one:
+        assert one[name].dtype == other[name].dtype
+        assert one[name].tobytes() == other[name].tobytes(), name
+
+
+@pytest.fixture
+def twin(tmp_path):
+    return open_cache(tmp_path / "twin")
+
+
+@pytest.mark.parametrize("store_dtype", ["auto", "bfloat16", "float32"])
+def test_both_formats_hold_the_same(run, cache, twin, make_corpus, store_dtype):
+    corpus = make_corpus(13, test=["a", "b c"])
+    run(corpus, format="hdf5", store_dtype=store_dtype, pools=["mean", "max"])
+    run(corpus, into=twin, store_dtype=store_dtype, pools=["mean", "max"])
+    assert (cache.path / "tiny/fake/train.h5").is_file()
+    assert not (cache.path / "tiny/fake/train").exists()
+    for split in ("train", "test"):
+        same(contents(cache, split), contents(twin, split))
+    for each, other in zip(cache.ls(), twin.ls(), strict=True):
+        assert (each.pop("format"), other.pop("format")) == ("hdf5", "zarr")
+        assert {**each, "bytes": 0} == {**other, "bytes": 0}
+    one, two = (c.rows("fake:2", "train") for c in (cache, twin))
+    assert one.stored == two.stored
+    np.testing.assert_array_equal(one[[12, 0, 5]], two[[12, 0, 5]])
+
+
+@pytest.mark.parametrize("passes", range(4))
+def test_an_interrupted_file_goes_on(run, cache, twin, make_corpus, counter, passes):
+    corpus = make_corpus(13)
+    with pytest.raises(KeyboardInterrupt):
+        run(corpus, format="hdf5", on_forward=counter(passes))
+    run(corpus)  # what it was begun as
+    run(corpus, into=twin)
+    same(contents(cache), contents(twin))
+    here = {each.name for each in (cache.path / "tiny/fake").iterdir()}
+    assert here == {"zarr.json", "train.h5"}
+
+
+def test_layers_and_rows_may_come_later(run, cache, twin, make_corpus):
+    corpus = make_corpus(13)
+    run(corpus, format="hdf5", layers="1", limit=6)
+    reader = cache.rows("fake:1")
+    before = np.asarray(reader)
+    run(corpus, layers="1..2", pools=["mean", "last"], format="hdf5")
+    run(corpus, into=twin, layers="1", limit=6)
+    run(corpus, into=twin, layers="1..2", pools=["mean", "last"])
+    same(contents(cache), contents(twin))
+    np.testing.assert_array_equal(np.asarray(reader), before)  # mapped before the file grew
+
+
+def test_another_format_than_a_split_is_kept_in_is_refused(run, make_corpus):
+    corpus = make_corpus(5)
+    run(corpus)
+    with pytest.raises(MismatchError, match=r"lef convert tiny/fake/train --to hdf5$"):
+        run(corpus, format="hdf5")
+
+
+def test_an_unknown_format_is_refused(cache, make_corpus):
+    with pytest.raises(FeatureError, match="--format parquet is none of zarr, hdf5"):
+        extract(FakeBackbone(), make_corpus(3), cache, format="parquet")
+
+
+# Conversion
+
+
+@pytest.fixture
+def grown(run, cache, make_corpus):
+    """A split of two sets of arrays, the second of which lacks rows."""
+    corpus = make_corpus(13)
+    run(corpus, layers="1", store_dtype="bfloat16", limit=6)
+    run(corpus, layers="2")
+    return cache
+
+
+def test_there_and_back_again_changes_no_byte(grown, tree_bytes):
+    before, told = tree_bytes(grown.path / "tiny/fake/train"), contents(grown)
+    assert grown.convert("tiny/fake/train", "hdf5")
+    assert not grown.convert("tiny/fake/train", "hdf5")
+    assert not (grown.path / "tiny/fake/train").exists()
+    same(contents(grown), told)
+    assert grown.convert("tiny/fake/train", "zarr")
+    assert not (grown.path / "tiny/fake/train.h5").exists()
+    after = tree_bytes(grown.path / "tiny/fake/train")
+    # HDF5 keeps attributes in the order of their names.
+    assert json.loads(after.pop("zarr.json")) == json.loads(before.pop("zarr.json"))
+    assert after == before
+
+
+@pytest.mark.parametrize("format", ["hdf5", "zarr"])
+@pytest.mark.parametrize("step", range(6))
+def test_a_conversion_that_was_stopped_costs_nothing(grown, monkeypatch, tree_bytes, format, step):
+    key, told = "tiny/fake/train", contents(grown)
+    if format == "zarr":
+        grown.convert(key, "hdf5")
+    steps = iter(range(100))
+
+    def dying(function):
+        def called(*arguments, **named):
+            if next(steps) == step:
+                raise KeyboardInterrupt
+            return function(*arguments, **named)
+
+        return called
+
+    monkeypatch.setattr(mixed, "sync_folder", dying(mixed.sync_folder))
+    monkeypatch.setattr(mixed.ZarrStore, "delete", dying(mixed.ZarrStore.delete))
+    monkeypatch.setattr(mixed.Hdf5Store, "delete", dying(mixed.Hdf5Store.delete))
+    monkeypatch.setattr(mixed.ZarrStore, "write", dying(mixed.ZarrStore.write))
+    monkeypatch.setattr(mixed.Hdf5Store, "write", dying(mixed.Hdf5Store.write))
+    with pytest.raises(KeyboardInterrupt):
+        grown.convert(key, format)
+    monkeypatch.undo()
+    same(contents(grown), told)
+    grown.convert(key, format)
+    same(contents(grown), told)
+    here = {each.name for each in (grown.path / "tiny/fake").iterdir()}
+    assert here == {"zarr.json", "train.h5" if format == "hdf5" else "train"}
+
+
+def test_damage_is_not_copied(grown):
+    chunk = next((grown.path / "tiny/fake/train/mean/2/c").rglob("0"))
+    if chunk.is_dir():
+        chunk /= "0"
+    content = bytearray(chunk.read_bytes())
+    content[1] ^= 4
+    chunk.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"mean/2: rows 0\.\.3 are not those that were written"):
+        grown.convert("tiny/fake/train", "hdf5")
+    assert (grown.path / "tiny/fake/train").is_dir()
+    assert not list((grown.path / "tiny/fake").glob("*.h5"))
+
+
+def test_what_is_not_there_is_not_converted(grown):
+    for key in ("tiny/fake/test", "tiny/fake", "other/fake/train"):
+        with pytest.raises(FeatureError, match=f"no split {key} in"):
+            grown.convert(key, "hdf5")
