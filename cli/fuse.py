@@ -65,6 +65,8 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
         ),
     )
     rows = list(_figures(found))
+    for line in found.notes():
+        say(f"  note: {line}")
     deliver(
         form, found.to_json(), CSV, rows, lambda: _report(found, rows, options["cache"], settings)
     )

@@ -76,6 +76,8 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     )
     finals = _finals(cache, tables["train"].features, data)
     rows = (_record(row, found) for row in found.rows)
+    for line in found.notes():
+        say(f"  note: {line}")
     deliver(form, found.to_json(), CSV, rows, lambda: _report(found, options["cache"], finals))
 
 

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from lefcache.errors import RecipeError
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
-from lefcache.study.identity import BY_CARVED, BY_SPLIT, Shelf, check_tables, identity
+from lefcache.study.identity import (
+    BY_CARVED,
+    BY_SPLIT,
+    Shelf,
+    check_tables,
+    identity,
+    notes_on_rows,
+)
 from lefcache.train import Head, Trained, train
 from lefcache.train.fit import device_of
 from lefcache.train.head import check_destination, check_savable
@@ -55,6 +62,10 @@ class Fused:
     test_macro_f1: Estimate | None
     seconds: float
     cached: bool = False
+
+    def notes(self) -> list[str]:
+        """What to know of these figures that they do not show."""
+        return notes_on_rows(self.n_val, self.n_test)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""

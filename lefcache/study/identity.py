@@ -14,8 +14,9 @@ from lefcache import results as store
 from lefcache.errors import CorpusError, RecipeError
 from lefcache.recipe import NUMERICS, Recipe
 from lefcache.rows import Table
-from lefcache.train.protocol import check_split, labelled
+from lefcache.train.protocol import check_classes, check_split, labelled
 from lefcache.version import __version__
+from lefcache.wording import count
 
 SPLITS = ("train", "validation", "test")
 
@@ -23,6 +24,8 @@ SPLITS = ("train", "validation", "test")
 BY_SPLIT = "validation split"
 BY_CARVED = "carved from train"
 BY_LEFT_OUT = "leave-one-out"
+
+FEW = 30  # rows: luck alone makes figures of fewer
 
 
 def check_tables(tables: Mapping[str, Table], seeds: Sequence[int]) -> None:
@@ -34,9 +37,26 @@ def check_tables(tables: Mapping[str, Table], seeds: Sequence[int]) -> None:
     if not seeds:
         raise RecipeError("no seeds: give at least 1")
     learned = labelled(tables["train"])
+    check_classes(learned)
     for name in SPLITS[1:]:
         if name in tables:
             check_split(learned, labelled(tables[name]))
+
+
+def notes_on_rows(chosen_on: int, tested_on: int) -> list[str]:
+    """What to know of figures of few rows: of those that chose, and of those of the test."""
+    lines = []
+    if chosen_on < FEW:
+        rows = count(chosen_on, "row")
+        lines.append(
+            f"only {rows} to choose on, {100 / chosen_on:.0f} points each: luck may choose"
+        )
+    if 0 < tested_on < FEW:
+        rows = count(tested_on, "test row")
+        lines.append(
+            f"only {rows}, {100 / tested_on:.0f} points each: the interval is all there is to see"
+        )
+    return lines
 
 
 def alone(tables: Mapping[str, Table], place: int) -> dict[str, Table]:

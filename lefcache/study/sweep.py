@@ -15,7 +15,7 @@ from lefcache.errors import RecipeError
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
-from lefcache.study.identity import Shelf, alone, check_tables, identity
+from lefcache.study.identity import Shelf, alone, check_tables, identity, notes_on_rows
 from lefcache.study.probes import PROBES, SEEDLESS, Probe, Probed, Setup
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
@@ -53,6 +53,10 @@ class Sweep:
     last: tuple[str, ...]
     seconds: float
     cached: bool = False
+
+    def notes(self) -> list[str]:
+        """What to know of these figures that they do not show."""
+        return notes_on_rows(self.n_val or self.n_train, self.n_test)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""

@@ -56,11 +56,12 @@ def training_parts(train: Table, validation: Table | None = None) -> tuple[Part,
     89 % of phrases carved from SST-2 are parts of a sentence that stays in train.
 
     Raises:
-        CorpusError: a split without labels, a label to choose by that never occurs in train, or
-            a train split too small to carve from.
+        CorpusError: a split without labels, a single class to learn, a label to choose by that
+            never occurs in train, or a train split too small to carve from.
         MismatchError: two splits of different features, classes or Specs.
     """
     learned = labelled(train)
+    check_classes(learned)
     if validation is not None:
         chosen = labelled(validation)
         check_split(learned, chosen)
@@ -72,6 +73,18 @@ def training_parts(train: Table, validation: Table | None = None) -> tuple[Part,
             "give the corpus one"
         )
     return learned.take(kept), replace(learned.take(carved), dropped=0)
+
+
+def check_classes(train: Part) -> None:
+    """Refuse rows that are all of one class: any head would be right on all of them."""
+    seen = np.unique(train.labels)
+    if len(seen) < 2:
+        table = train.table
+        raise CorpusError(
+            f"every labelled row of {table.split} of {table.corpus} is '{table.classes[seen[0]]}': "
+            "there is nothing to tell apart; add rows of another class, or name the right column "
+            "with --label-column (with --limit, extract more rows)"
+        )
 
 
 def check_split(train: Part, other: Part) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
+Z = 1.959964  # standard deviations around a normal mean that hold LEVEL
 DRAWS = 10_000
 F1_DRAWS = 2_000
+RARE = 5  # right or wrong rows: fewer are too few to show by resampling how often they occur
 CHUNK_BYTES = 64 << 20
 
 Ints = NDArray[np.integer[Any]]
@@ -39,6 +41,8 @@ def accuracy_interval(correct: NDArray[np.bool_], draws: int = DRAWS, seed: int 
 
     Both are drawn with replacement in every replicate, seeds and rows crossed: what another run
     with other seeds on other texts of the same kind could have given. One seed leaves rows only.
+    Where fewer than RARE rows are right, or wrong, it is widened to Wilson's (1927): drawing again
+    from 3 rows that are all right gives 100 % for ever.
 
     Args:
         correct: (S, N), one row per seed: was this text right?
@@ -54,7 +58,12 @@ def accuracy_interval(correct: NDArray[np.bool_], draws: int = DRAWS, seed: int 
         score: Floats = np.einsum("rs,rs->r", rows @ values.T / correct.shape[1], seeds)
         return score
 
-    return _interval(replicate, counts, len(correct), values.nbytes, draws, seed)
+    low, high = _interval(replicate, counts, len(correct), values.nbytes, draws, seed)
+    share, rows = float(correct.mean()), correct.shape[1]
+    if rows * min(share, 1 - share) < RARE:
+        floor, ceiling = _wilson(share, rows)
+        low, high = min(low, floor), max(high, ceiling)
+    return low, high
 
 
 def f1_interval(truth: Ints, predicted: Ints, draws: int = F1_DRAWS, seed: int = 0) -> Interval:
@@ -90,6 +99,14 @@ def spread(values: Floats) -> dict[str, float]:
     """Mean and standard deviation over seeds (S,); of one seed the deviation is 0."""
     std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"mean": float(np.mean(values)), "std": std}
+
+
+def _wilson(share: float, rows: int) -> Interval:
+    """The score interval of a binomial share: honest for any number of rows, 1 among them."""
+    pull = Z * Z / rows
+    middle = (share + pull / 2) / (1 + pull)
+    half = (pull * share * (1 - share) + pull * pull / 4) ** 0.5 / (1 + pull)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _interval(

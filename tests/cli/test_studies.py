@@ -186,3 +186,43 @@ def test_fuse_suggests_the_same_heads_with_more_seeds(extracted):
     again = extracted(*words, "--json").json
     assert again["seeds"] == 5
     assert (again["recipe"]["width"], again["recipe"]["hidden"]) == (8, [8])
+
+
+@pytest.fixture
+def small(lef, fakes, write_tsv):
+    """A function that extracts a corpus of this many rows of each class in each split."""
+
+    def make(classes="ny", **rows):
+        splits = {
+            split: [
+                (f"{'word ' * place}{split} {row}", each)
+                for place, each in enumerate(classes, 1)
+                for row in range(number)
+            ]
+            for split, number in rows.items()
+        }
+        assert lef("extract", "--data", write_tsv("small", **splits), "--model", "fake").code == 0
+        return lef
+
+    return make
+
+
+@pytest.mark.parametrize("study", ["sweep", "fuse"])
+def test_one_class_is_no_study(small, study):
+    ran = small("y", train=40)(study, "--models", "fake:1")
+    assert (ran.code, ran.out) == (1, "")
+    assert "every labelled row of train of small is 'y'" in ran.err
+
+
+def test_figures_of_few_rows_are_told_apart_from_knowledge(small):
+    lef = small(train=40, validation=1, test=1)
+    for words in (("sweep",), ("fuse", *FAST)):
+        ran = lef(*words, "--models", "fake:1..2", "--json")
+        assert "note: only 2 rows to choose on, 50 points each" in ran.err
+        assert "note: only 2 test rows, 50 points each: the interval is all there is" in ran.err
+        assert ran.json["n_test"] == 2
+
+
+def test_figures_of_many_rows_have_no_such_note(small):
+    lef = small(train=40, validation=15, test=15)
+    assert "note" not in lef("sweep", "--models", "fake:1").err

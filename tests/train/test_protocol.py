@@ -135,3 +135,11 @@ def test_other_classes_or_extractions_are_refused(make_table):
     longer = replace(train, specs=(Spec(max_length=128),))
     with pytest.raises(MismatchError, match="max_length: 512 in the cache, 128 now"):
         check_split(labelled(train), labelled(longer))
+
+
+def test_a_single_class_is_nothing_to_learn(make_table):
+    table = make_table([1, -1, *[1] * 38], np.zeros((40, 2)))
+    validation = make_table([0, 1], np.zeros((2, 2)), split="validation")
+    for other in (None, validation):
+        with pytest.raises(CorpusError, match=r"every labelled row of train of tiny is 'yes'.*add"):
+            training_parts(table, other)

@@ -62,6 +62,21 @@ def test_one_seed_has_the_binomial_interval():
     assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(0.09 / 1000), rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("right", "rows", "expected"),
+    [
+        (1, 1, (0.207, 1.0)),
+        (10, 10, (0.722, 1.0)),
+        (0, 10, (0.0, 0.278)),
+        (19, 20, (0.764, 1.0)),
+        (2, 4, (0.0, 1.0)),
+    ],
+)
+def test_a_few_rows_that_are_all_right_are_no_certainty(right, rows, expected):
+    correct = (np.arange(rows) < right)[None].repeat(3, axis=0)
+    assert accuracy_interval(correct) == pytest.approx(expected, abs=1e-3)
+
+
 def test_disagreeing_seeds_widen_it():
     correct = np.ones((4, 400), bool)
     correct[:2, :200] = False
