@@ -30,6 +30,7 @@ FIGURES = {
     click.option(
         "--save", type=click.Path(path_type=Path), help="Keep the best head in this folder."
     ),
+    click.option("--overwrite", is_flag=True, help="Let --save replace a head of other features."),
 )
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Project each feature to a common width, fuse them, and train a classifier on the result.
@@ -46,6 +47,8 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     import lefcache
     from lefcache.study import fuse
 
+    if options["overwrite"] and not options["save"]:
+        raise click.UsageError("--overwrite goes with --save")
     cache = lefcache.open(options["cache"])
     tables = cache.tables(models, data)
     for line in cache.unextracted(models, data):
@@ -59,6 +62,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
         device=options["device"],
         results=cache.results,
         save=options["save"],
+        overwrite=options["overwrite"],
         on_seed=lambda seed, _, run: say(
             f"  seed {seed}: {percent(run.val_accuracy)} % on validation at epoch "
             f"{run.best_epoch}, {duration(run.seconds)}"
@@ -71,7 +75,8 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
         form, found.to_json(), CSV, rows, lambda: _report(found, rows, options["cache"], settings)
     )
     if options["save"]:
-        _report_head(found, options["save"], form)
+        imported = [each.model for each in tables["train"].origins if each.source is None]
+        _report_head(found, options["save"], imported, form)
 
 
 def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
@@ -121,9 +126,18 @@ def _report(
         click.echo(f"Next: lef fuse{cache_words(cache)} {command_line([*flags, '--seeds', '5'])}")
 
 
-def _report_head(found: "Fused", folder: Path, form: str) -> None:
+def _report_head(found: "Fused", folder: Path, imported: list[str], form: str) -> None:
+    """Where the head is, and what it is good for."""
     # With --json and --csv, stdout belongs to the document.
     write = click.echo if form == "table" else say
     which = f" of seed {found.best_seed}, the best of {found.seeds} on validation"
-    write(f"Saved the head{which if found.seeds > 1 else ''} in {folder}.")
-    write(f"Next: {command_line(['lef', 'predict', folder, 'a text'])}")
+    again = ", trained again for it" if found.cached else ""
+    write(f"Saved the head{which if found.seeds > 1 else ''}{again}, in {folder}.")
+    if imported:
+        models = " and ".join(dict.fromkeys(imported))
+        write(
+            f"It can label rows of the cache, but no raw text: the vectors of {models} were made "
+            "elsewhere. From Python: lefcache.train.logits(load_head(FOLDER), table)"
+        )
+    else:
+        write(f"Next: {command_line(['lef', 'predict', folder, 'a text'])}")

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lefcache.errors import RecipeError
+from lefcache.errors import DamagedError, RecipeError, StorageError
+from lefcache.files import path_of
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
+from lefcache.saved import CARD
 from lefcache.study.identity import (
     BY_CARVED,
     BY_SPLIT,
@@ -23,7 +25,7 @@ from lefcache.study.identity import (
 )
 from lefcache.train import Head, Trained, train
 from lefcache.train.fit import device_of
-from lefcache.train.head import check_destination, check_savable
+from lefcache.train.head import check_destination, check_savable, load_card
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import Interval, accuracy_interval, f1_interval, spread
 
@@ -97,6 +99,7 @@ def fuse(
     device: str | torch.device = "auto",
     results: Path | None = None,
     save: Path | None = None,
+    overwrite: bool = False,
     on_seed: OnSeed | None = None,
 ) -> Fused:
     """Train the recipe on all features of the tables together, once for each seed.
@@ -112,25 +115,24 @@ def fuse(
         device: `auto`, `cpu`, `cuda` or a torch device.
         results: a folder that finished fusions are kept in and loaded from.
         save: a folder for the head of `best_seed`; of a loaded fusion it is trained again.
+        overwrite: replace a head in that folder even if it has other features, another operator
+            or another corpus; one that has the same is always replaced.
         on_seed: called after each seed with its head; a loaded fusion has none.
+
+    Raises what `train` does, RecipeError for a head that no file can hold, and StorageError for a
+    folder that it should not be saved to: all but the loss before anything is trained.
     """
     start = time.perf_counter()
     where = device_of(device)
     chain = range(first_seed, first_seed + seeds)
     check_tables(tables, chain)
     if save is not None:
-        check_destination(save)
-        check_savable(recipe)
-        if not tables["train"].origins:
-            raise RecipeError(
-                "these tables do not know what their features are made of, so a head on them "
-                "cannot be saved: take tables from a cache"
-            )
+        _check_save(save, tables["train"], recipe, overwrite)
     shelf = Shelf(results if recipe.named else None, identity("fuse", tables, recipe, chain))
     if found := shelf.find():
         fused = Fused.from_json(found)
         if save is not None:
-            _run(tables, recipe, [fused.best_seed], where, on_seed)[1].save(save)
+            _run(tables, recipe, [fused.best_seed], where, None)[1].save(save)
         return fused
     runs, head = _run(tables, recipe, chain, where, on_seed)
     fused = _summary(tables, recipe, runs, time.perf_counter() - start)
@@ -139,6 +141,30 @@ def fuse(
     if save is not None:
         head.save(save)
     return fused
+
+
+def _check_save(folder: Path, table: Table, recipe: Recipe, overwrite: bool) -> None:
+    """Refuse to save before training what could not be saved, or would replace another head."""
+    check_destination(folder)
+    check_savable(recipe)
+    if not table.origins:
+        raise RecipeError(
+            "these tables do not know what their features are made of, so a head on them "
+            "cannot be saved: take tables from a cache"
+        )
+    if overwrite or not (path_of(folder) / CARD).is_file():
+        return
+    mend = "save this one to another folder, or replace that one with --overwrite"
+    try:
+        card = load_card(folder)
+    except DamagedError as error:
+        raise StorageError(f"{folder} holds a head that cannot be read: {mend}") from error
+    there = (card.features, card.recipe.op, card.figures.get("corpus"))
+    if there != (table.features, recipe.op, table.corpus):
+        features = " + ".join(map(str, there[0]))
+        raise StorageError(
+            f"{folder} holds another head ({features}, {there[1]}, on {there[2]}): {mend}"
+        )
 
 
 def _run(

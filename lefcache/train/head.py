@@ -136,11 +136,23 @@ def load_head(folder: str | Path) -> Head:
             raise ValueError(f"{file.name} is not the file that {CARD} speaks of")
         head = _rebuild(card, safetensors.torch.load(weights))
     except UNREADABLE as error:
-        raise DamagedError(
-            f"{folder} is no head that can be read ({error}): save it again"
-        ) from error
+        raise _unreadable(folder, error) from error
     head.card = card
     return head.eval()
+
+
+def load_card(folder: str | Path) -> Card:
+    """Read what a saved head was made from, and not its weights; raises what `load_head` does."""
+    folder = path_of(folder)
+    document = read_card(folder)
+    try:
+        return Card.from_json(json.loads(document))
+    except UNREADABLE as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> DamagedError:
+    return DamagedError(f"{folder} is no head that can be read ({error}): save it again")
 
 
 def _rebuild(card: Card, weights: Mapping[str, Tensor]) -> Head:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -224,3 +225,52 @@ def test_fuse_refuses_a_place_for_the_head_before_it_trains(lef, texts, fakes, t
     ran = lef("fuse", "--models", "fake:1", "--epochs", "1", "--save", "thesis")
     assert (ran.code, ran.out) == (1, "")
     assert "seed 0" not in ran.err
+
+
+def test_fuse_does_not_replace_another_head(lef, texts, fakes, tmp_path):
+    lef("extract", "--data", texts, "--model", "fake")
+    fast = ("--width", "4", "--epochs", "1", "--save", "head")
+    words = ("fuse", "--models", "fake:1,fake:2", *fast)
+    assert lef(*words).code == 0
+    before = (tmp_path / "head/head.json").read_bytes()
+    for other in (
+        ("fuse", "--models", "fake:1,fake:3", *fast),
+        ("fuse", "--models", "fake:2,fake:1", *fast),
+        (*words, "--op", "hadamard"),
+    ):
+        ran = lef(*other)
+        assert (ran.code, ran.out) == (1, "")
+        assert "head holds another head (fake:1 + fake:2, concat, on reviews)" in ran.err
+        assert "--overwrite" in ran.err
+    assert (tmp_path / "head/head.json").read_bytes() == before
+    assert lef(*words, "--lr", "1e-2").code == 0  # the same question, asked better
+    assert (tmp_path / "head/head.json").read_bytes() != before
+    assert lef(*words, "--op", "hadamard", "--overwrite").code == 0
+    assert json.loads((tmp_path / "head/head.json").read_text())["recipe"]["op"] == "hadamard"
+    (tmp_path / "head/head.json").write_text("{}")
+    assert "cannot be read" in lef(*words).err
+    assert lef(*words, "--overwrite").code == 0
+    assert lef(*words[:3], "--overwrite").code == 2
+
+
+def test_a_head_that_no_raw_text_can_reach_is_not_sent_to_predict(lef, texts, tmp_path):
+    for split, rows in (("train", 40), ("test", 10)):
+        vectors = np.random.default_rng(rows).standard_normal((rows, 4), np.float32)
+        np.save(tmp_path / f"{split}.npy", vectors)
+    assert lef("import", "mine", "train.npy", "test.npy", "--data", texts).code == 0
+    words = ("fuse", "--models", "mine:last", "--width", "4", "--epochs", "1", "--save", "head")
+    ran = lef(*words, "--seeds", "2")
+    assert ran.code == 0
+    assert "lef predict" not in ran.out
+    assert "no raw text: the vectors of mine were made elsewhere" in ran.out
+
+
+def test_a_finished_fusion_that_is_saved_tells_one_story(lef, texts, fakes):
+    lef("extract", "--data", texts, "--model", "fake")
+    words = ("fuse", "--models", "fake:1,fake:2", "--width", "4", "--epochs", "1", "--save", "head")
+    first, again = lef(*words), lef(*words)
+    assert "seed 0:" in first.err
+    assert "trained again" not in first.out
+    assert "seed 0:" not in again.err
+    assert "taken from the results folder" in again.out
+    assert "Saved the head, trained again for it, in head." in again.out
