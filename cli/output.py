@@ -39,15 +39,18 @@ def print_json(document: Any) -> None:
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """The rows of `--csv` under a header: numbers as they are, true and false, nothing for None."""
+    """The rows of `--csv` under a header: numbers as they are, true and false, nothing for None.
+
+    Each is written as it comes.
+    """
     _document_is_unicode()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
+    sys.stdout.flush()
     for row in rows:
         cells = (row[name] for name in columns)
         writer.writerow(str(cell).lower() if isinstance(cell, bool) else cell for cell in cells)
-    click.echo(text.getvalue(), nl=False)
+        sys.stdout.flush()
 
 
 def _document_is_unicode() -> bool:

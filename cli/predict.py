@@ -1,7 +1,7 @@
 """`lef predict`: labels for raw text, from a saved head."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from cli.output import percent, print_csv, print_json, print_table, say, visible
 from cli.params import device_option, form_options
 from lefcache.columns import Reading, text_of
 from lefcache.saved import read_card
+from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache.predict import Prediction
@@ -44,6 +45,13 @@ PORTION = 256  # lines of a stream that are answered together, if so many have c
     metavar="NAME=FOLDER",
     help="Where a model of the head is now, if not where it was; may be repeated.",
 )
+@click.option(
+    "--device-map",
+    type=click.Choice(["none", "auto"]),
+    default="none",
+    show_default=True,
+    help="auto: spread a model over all GPUs, then the memory, then the disk.",
+)
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
 @click.option("--jsonl", is_flag=True, help="One JSON object a line, as the answers come.")
 @device_option
@@ -53,12 +61,13 @@ def command(head: Path, texts: tuple[str, ...], form: str, **options: Any) -> No
 
     Each model runs only as deep as the head reads it. With `-` the texts are lines of
     standard input, answered as they come. On a terminal a few texts are a table, everything else
-    is label, percent and text between tabs.
+    is label, percent and text between tabs. --csv keeps the other columns of a --file, after a
+    column for each class; one whose name is taken becomes "input NAME".
 
     \b
     Examples:
       lef predict head/ "a text" "another one"
-      lef predict head/ --file reviews.csv --json > labels.json
+      lef predict head/ --file reviews.csv --csv > labelled.csv
       tail -f log.txt | lef predict head/ - --jsonl
     """
     _check_usage(texts, form, options)
@@ -69,34 +78,58 @@ def command(head: Path, texts: tuple[str, ...], form: str, **options: Any) -> No
 
     loaded = load_head(head)
     assert loaded.card is not None  # what is loaded has one
-    portions = _portions(texts, options, loaded.card.reading)
+    portions, beside = _given(texts, options, loaded.card.reading)
     predictor = Predictor(
         loaded,
         models=models,
         device=options["device"],
+        device_map=options["device_map"],
         trust_remote_code=options["trust_remote_code"],
     )
-    answers = (answer for some in portions for answer in predictor.stream(some))
+    answers = _noted(answer for some in portions for answer in predictor.stream(some))
     if options["jsonl"]:
         for answer in answers:
             print_json(answer.to_json())
     elif form == "json":
         print_json([answer.to_json() for answer in answers])
     elif form == "csv":
-        rows = ({"text": each.text, "label": each.label} | _shares(each) for each in answers)
-        print_csv(["text", "label", *map(_share, predictor.classes)], rows)
+        _print_csv(answers, predictor.classes, beside)
     elif texts and texts != ("-",) and sys.stdout.isatty():
         _report(list(answers))
     else:
         _print_lines(answers)
 
 
-def _share(label: str) -> str:
-    return f"probability of {label}"
+def _noted(answers: Iterable["Prediction"]) -> Iterator["Prediction"]:
+    """The answers, and after the last one a note on the texts that were not read whole."""
+    number = cut = empty = 0
+    for answer in answers:
+        number, cut = number + 1, cut + answer.cut
+        empty += not answer.text.strip()
+        yield answer
+    odd = [f"{cut:,} cut, as longer than the head's --max-length"] if cut else []
+    odd += [f"{empty:,} empty"] if empty else []
+    if odd:
+        say(f"  note: of {count(number, 'text')}, {' and '.join(odd)}")
 
 
-def _shares(answer: "Prediction") -> dict[str, float]:
-    return {_share(label): share for label, share in answer.probabilities.items()}
+def _print_csv(
+    answers: Iterable["Prediction"], classes: Sequence[str], beside: Mapping[str, Sequence[Any]]
+) -> None:
+    """A row for each answer, with what stood beside its text."""
+    columns = ["text", "label", *(f"probability of {label}" for label in classes)]
+    others: dict[str, Sequence[Any]] = {}
+    for given, cells in beside.items():
+        name = given
+        while name in columns:
+            name = f"input {name}"
+        columns.append(name)
+        others[name] = cells
+    rows = (
+        [each.text, each.label, *each.probabilities.values(), *(x[place] for x in others.values())]
+        for place, each in enumerate(answers)
+    )
+    print_csv(columns, (dict(zip(columns, row, strict=True)) for row in rows))
 
 
 def _check_usage(texts: tuple[str, ...], form: str, options: dict[str, Any]) -> None:
@@ -110,14 +143,19 @@ def _check_usage(texts: tuple[str, ...], form: str, options: dict[str, Any]) -> 
     for flag in ("text_column", "template"):
         if options[flag] and not options["file"]:
             raise click.UsageError(f"--{flag.replace('_', '-')} is about the columns of a --file")
+    if options["device"] != "auto" and options["device_map"] != "none":
+        raise click.UsageError("--device and --device-map exclude each other")
     if options["jsonl"] and form != "table":
         raise click.UsageError(f"--{form} and --jsonl exclude each other")
 
 
-def _portions(
+def _given(
     texts: tuple[str, ...], options: dict[str, Any], usual: Reading
-) -> Iterable[list[str]]:
-    """The texts, all at once or as they come, read as those were that the head has learnt from."""
+) -> tuple[Iterable[list[str]], dict[str, Sequence[Any]]]:
+    """The texts, all at once or as they come, and the columns that stand beside them in a file.
+
+    They are read as those were that the head has learnt from.
+    """
     from lefcache.texts import LINES, as_they_come, read_texts
 
     file = options["file"]
@@ -125,10 +163,11 @@ def _portions(
         say(f"  note: the head was trained on texts made as {usual.template!r}: give such texts")
     if file:
         given = Reading(text_column=options["text_column"], template=options["template"])
-        return [read_texts(file, given, usual)]
+        found, beside = read_texts(file, given, usual)
+        return [found], beside
     if texts == ("-",):
-        return as_they_come(sys.stdin.buffer, PORTION)
-    return [[text_of(text, "the command line", number) for number, text in enumerate(texts)]]
+        return as_they_come(sys.stdin.buffer, PORTION), {}
+    return [[text_of(text, "the command line", number) for number, text in enumerate(texts)]], {}
 
 
 def _named(text: str) -> tuple[str, str]:

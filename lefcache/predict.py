@@ -3,24 +3,23 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lefcache.cache import CUT, TOKENS
 from lefcache.columns import text_of
 from lefcache.dtypes import dtype_of, widened
 from lefcache.errors import CorpusError, MismatchError, ModelError, NotFiniteError
-from lefcache.extract import load_backbone
 from lefcache.extract.backbone import Backbone
 from lefcache.extract.embed import NotFiniteRow, embed_block
 from lefcache.extract.order import BATCH_TOKENS, BLOCK_ROWS
-from lefcache.extract.pooling import POOLINGS
-from lefcache.feature import Layer
+from lefcache.restore import load_models
 from lefcache.rows import mean_of
-from lefcache.spec import Origin, Spec
+from lefcache.spec import Origin
 from lefcache.train.card import Card
 from lefcache.train.fit import device_of
 from lefcache.train.head import Head, load_head
@@ -30,14 +29,18 @@ ROWS = {True: BLOCK_ROWS[True], False: 256}  # texts labelled together on a GPU,
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a head says of one text: the likeliest class, and how likely each one is."""
+    """What a head says of one text: the likeliest class, and how likely each one is.
+
+    `cut`: the text is longer than a model of the head reads, which saw a part of it only.
+    """
 
     text: str
     label: str
     probabilities: dict[str, float]
+    cut: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
+        """The answer as plain values."""
         return {"text": self.text, "label": self.label, "probabilities": self.probabilities}
 
 
@@ -48,6 +51,7 @@ class Predictor:
         head: one that has a card, from `train` or `load_head`.
         models: where a model is now, by its name in the head, if not where it was.
         device: of backbones and head: `auto`, `cpu`, `cuda` or a torch device.
+        device_map: `auto` spreads a backbone over all GPUs, the memory and the disk.
         trust_remote_code: run code that comes with a model which needs it.
 
     Raises:
@@ -61,6 +65,7 @@ class Predictor:
         *,
         models: Mapping[str, str] | None = None,
         device: str = "auto",
+        device_map: str = "none",
         trust_remote_code: bool = False,
     ) -> None:
         if head.card is None:
@@ -68,10 +73,13 @@ class Predictor:
         self.card: Card = head.card
         self.where = device_of(device)
         self.head = head.to(self.where).eval()
-        self.backbones = {
-            model: _backbone(model, self.card, models or {}, device, trust_remote_code)
-            for model in dict.fromkeys(origin.model for origin in self.card.origins)
-        }
+        self.backbones = load_models(
+            self.card,
+            models or {},
+            device=device,
+            device_map=device_map,
+            trust_remote_code=trust_remote_code,
+        )
 
     @property
     def rows(self) -> int:
@@ -93,9 +101,7 @@ class Predictor:
         Raises CorpusError for what is no text, NotFiniteError where a model gives NaN or a value
         that its head has never seen.
         """
-        if isinstance(texts, str):
-            raise TypeError("predict takes a list of texts: write predict([text])")
-        parts = [self._probabilities(some) for some in _portions(texts, self.rows)]
+        parts = [self._judge(some)[0] for some in _portions(texts, self.rows)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
 
     def stream(self, texts: Iterable[str], rows: int | None = None) -> Iterator[Prediction]:
@@ -109,33 +115,41 @@ class Predictor:
 
     def _stream(self, texts: Iterable[str], rows: int) -> Iterator[Prediction]:
         for some in _portions(texts, rows):
-            for text, shares in zip(some, self._probabilities(some), strict=True):
+            for text, shares, cut in zip(some, *self._judge(some), strict=True):
                 named = dict(zip(self.classes, shares.tolist(), strict=True))
-                yield Prediction(text, self.classes[int(shares.argmax())], named)
+                yield Prediction(text, self.classes[int(shares.argmax())], named, bool(cut))
 
     def features(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         """K features (N, D_k) of the texts, rounded as the cache has them."""
+        return self._read(texts)[0]
+
+    def _read(self, texts: Sequence[str]) -> tuple[list[NDArray[Any]], NDArray[np.bool_]]:
+        """The features of the texts, and which texts (N,) a model cut."""
         stored: dict[str, NDArray[Any]] = {}
+        cut = np.zeros(len(texts), bool)
         for model, backbone in self.backbones.items():
             origins = [origin for origin in self.card.origins if origin.model == model]
             stored |= _embed(backbone, origins, texts)
+            cut |= (stored[f"{model}/{TOKENS}"] & CUT) != 0
         made = [
             mean_of(stored[f"{origin.model}/{name}"] for name in origin.arrays)
             for origin in self.card.origins
         ]
         if wrong := [each.shape[1] for each in made if each.shape[1] not in self.card.widths]:
             raise MismatchError(f"the head reads no feature of width {wrong[0]}: train it again")
-        return made
+        return made, cut
 
-    def _probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _judge(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Probabilities (N, C), and which texts (N,) were cut."""
+        features, cut = self._read(texts)
         with torch.inference_mode():
-            given = [torch.from_numpy(each).to(self.where) for each in self.features(texts)]
+            given = [torch.from_numpy(each).to(self.where) for each in features]
             logits = self.head(*(each.float() for each in given))
             shares: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
         if not np.isfinite(shares).all():
             worst = texts[int(np.isnan(shares).any(axis=1).argmax())]
             raise NotFiniteError(f"the head answers {_start(worst)} with no number: train it again")
-        return shares
+        return shares, cut
 
     def __repr__(self) -> str:
         features = ", ".join(map(str, self.card.features))
@@ -147,6 +161,7 @@ def load(
     *,
     models: Mapping[str, str] | None = None,
     device: str = "auto",
+    device_map: str = "none",
     trust_remote_code: bool = False,
 ) -> Predictor:
     """Read a head that `Head.save` or `lef fuse --save` wrote, and load its models.
@@ -155,107 +170,18 @@ def load(
     no head, and what `Predictor` raises.
     """
     return Predictor(
-        load_head(folder), models=models, device=device, trust_remote_code=trust_remote_code
-    )
-
-
-def _backbone(
-    model: str, card: Card, models: Mapping[str, str], device: str, trust_remote_code: bool
-) -> Backbone:
-    """One of the head's models, loaded up to its deepest layer and checked against its Spec."""
-    used = [
-        (origin, spec)
-        for origin, spec in zip(card.origins, card.specs, strict=True)
-        if origin.model == model
-    ]
-    origin, spec = used[0]
-    moved = models.get(model)
-    source = moved or origin.source
-    if source is None:
-        raise ModelError(
-            f"the vectors of {model} were brought along, not made here: this head can score "
-            f"cached rows of {model}, but no raw text"
-        )
-    # An attention with a slash is the name of a repository on the hub.
-    if (origin.remote_code or "/" in spec.attention) and not trust_remote_code:
-        raise ModelError(
-            f"{model} needs the code that comes with it or with its attention "
-            f"{spec.attention!r}: if you trust its authors, allow that with --trust-remote-code"
-        )
-    layers = _layers(origin for origin, _ in used)
-    _check_place(model, source)
-    backbone = load_backbone(
-        f"{model}={source}",
+        load_head(folder),
+        models=models,
         device=device,
-        revision=None if moved else origin.revision,
-        trust_remote_code=trust_remote_code and origin.remote_code,
-        layers=layers,
-        **_settings(spec),
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
     )
-    _check_backbone(backbone, card)
-    return backbone
-
-
-def _check_place(model: str, source: str) -> None:
-    """Refuse a folder that is gone, as on another machine, and what can be no place at all."""
-    where = f"with --model {model}=FOLDER (in Python: models={{'{model}': 'FOLDER'}})"
-    try:
-        there = Path(source).expanduser().resolve().exists()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"'{source[:80]}' can be no place of {model} ({error}): say where it is {where}"
-        ) from error
-    absolute = Path(source).is_absolute() or PureWindowsPath(source).is_absolute()
-    if absolute and not there:
-        raise ModelError(f"{model} is not in {source} any more: say where it is now {where}")
-
-
-def _check_backbone(backbone: Backbone, card: Card) -> None:
-    """Refuse a model that is not the one which every feature of it was made with."""
-    model = backbone.name
-    for width, spec, origin in zip(card.widths, card.specs, card.origins, strict=True):
-        if origin.model != model:
-            continue
-        difference = spec.difference(backbone.spec, "head")
-        # OPT's `last` may be narrower than its blocks: what it is shows when it is made.
-        if width != backbone.width and "last" not in {layer for _, layer in origin.layers}:
-            difference.append(f"width: {width} in the head, {backbone.width} now")
-        if difference:
-            raise MismatchError(
-                f"{model} is not the model that this head was trained on "
-                f"({'; '.join(difference)}): say where that one is with --model {model}=FOLDER"
-            )
-        for layer in _layers([origin]):
-            if layer not in backbone.layers:
-                raise ModelError(f"{model} has no layer {layer}, which this head reads")
-        if backbone.own is None and "own/last" in origin.arrays:
-            raise ModelError(f"{model} has no pooled vector of its own, which this head reads")
-
-
-def _layers(origins: Iterable[Origin]) -> list[Layer]:
-    """The layers that features are made of; a stranger's head may name any pooling."""
-    layers: list[Layer] = []
-    for origin in origins:
-        try:
-            named = origin.layers
-        except ValueError as error:
-            raise ModelError(str(error)) from error
-        for pool, layer in named:
-            if pool not in POOLINGS and (pool, layer) != ("own", "last"):
-                raise ModelError(f"no pooling of layer {layer} is called {pool}")
-        layers += [layer for _, layer in named]
-    return layers
-
-
-def _settings(spec: Spec) -> dict[str, Any]:
-    """The settings that load a model as it was when its features were made."""
-    return {name: getattr(spec, name) for name in Spec.settings()}
 
 
 def _embed(
     backbone: Backbone, origins: Sequence[Origin], texts: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    """The (N, D) values of `model/pool/layer`, in the precision in which the cache keeps them."""
+    """The (N, D) values of `model/pool/layer`, as precise as the cache, and `model/tokens` (N,)."""
     dtypes = {
         name: dtype_of(dtype)
         for origin in origins
@@ -270,10 +196,12 @@ def _embed(
             f"{backbone.name}, {error.array}: the values of {_start(different[error.row])} reach "
             f"{error.largest:g}, beyond all that the head was trained on"
         ) from error
-    return {f"{backbone.name}/{name}": widened(values[name]) for name in dtypes}
+    return {f"{backbone.name}/{name}": widened(each) for name, each in values.items()}
 
 
 def _portions(texts: Iterable[str], rows: int) -> Iterator[list[str]]:
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise CorpusError(f"{texts!r} is no list of texts: write predict([text])")
     remaining = (text_of(text, "the texts", number) for number, text in enumerate(texts))
     while some := list(islice(remaining, rows)):
         yield some

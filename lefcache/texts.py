@@ -1,11 +1,11 @@
 """Texts to be labelled, from a file or as they come."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import IO
+from typing import IO, Any
 
 from lefcache.columns import Reading, column_of, texts_of
 from lefcache.errors import CorpusError
@@ -19,8 +19,8 @@ def read_texts(
     file: Path,
     reading: Reading = Reading(),  # noqa: B008  frozen
     usual: Reading = Reading(),  # noqa: B008  frozen
-) -> list[str]:
-    """The texts of a tsv, csv, jsonl or parquet file, or the lines of a txt.
+) -> tuple[list[str], dict[str, Sequence[Any]]]:
+    """The texts of a tsv, csv, jsonl or parquet file, or the lines of a txt; the other columns.
 
     A table's texts are in the column that `reading` names, or made of several by its template;
     where it says nothing, as `usual` (what a head was trained on) says, or in the column `text`
@@ -29,7 +29,7 @@ def read_texts(
     """
     ending = file.suffix.lower()
     if ending in LINES:
-        return read_lines(file)
+        return read_lines(file), {}
     if ending not in READERS:
         raise CorpusError(
             f"{file}: texts come from {', '.join(READERS)} or .txt, where each line is one: "
@@ -42,7 +42,9 @@ def read_texts(
     named = reading.text_column or reading.template or column_of(sheet.header)
     if len(sheet.header) == 1 and not named:
         reading = replace(reading, text_column=sheet.header[0])
-    return texts_of(sheet, reading)[1]
+    used, texts = texts_of(sheet, reading)
+    hidden = () if reading.template else used  # a column that is the text is not one beside it
+    return texts, {name: sheet.cells(name) for name in sheet.header if name not in hidden}
 
 
 def as_they_come(stream: IO[bytes], most: int) -> Iterator[list[str]]:
@@ -107,6 +109,7 @@ def _portions(queue: Queue[bytes | OSError | None], most: int) -> Iterator[list[
 
 def _decoded(line: bytes, number: int) -> str:
     try:
-        return line.decode().removesuffix("\r")
+        # Windows begins a file with a mark, and `type texts.txt |` hands it on.
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise CorpusError(f"line {number} of the input is not UTF-8; convert it first") from error

@@ -127,8 +127,43 @@ def test_no_texts_are_no_answers(trained):
     predictor = Predictor(trained("bert:1")[0], device="cpu")
     assert predictor.predict([]) == []
     assert predictor.predict_proba([]).shape == (0, 2)
-    with pytest.raises(TypeError, match=r"predict\(\[text\]\)"):
-        predictor.predict("one text")
+
+
+def test_what_is_no_text_is_refused_with_its_row(trained):
+    predictor = Predictor(trained("bert:1")[0], device="cpu")
+    for texts in ("one text", None, 5):
+        for ask in (predictor.predict, lambda texts: next(predictor.stream(texts))):
+            with pytest.raises(CorpusError, match=r"no list of texts: write predict\(\[text\]\)"):
+                ask(texts)
+    for wrong in (None, 5, float("nan"), b"no"):
+        with pytest.raises(CorpusError, match=r"row 1 has .* where a text should be"):
+            predictor.predict(["no", wrong])
+
+
+def test_texts_that_a_model_cut_are_marked(cache, model_folder):
+    backbone = load_backbone(
+        f"bert={model_folder('bert')}", dtype="float32", device="cpu", max_length=8
+    )
+    extract(backbone, CORPUS, cache)
+    predictor = Predictor(train(cache.table("bert:1"), TINY)[0], device="cpu")
+    texts = ["no", TEXTS[3], "no", TEXTS[3], ""]
+    assert [each.cut for each in predictor.stream(texts)] == [False, True, False, True, False]
+    assert "cut" not in next(predictor.stream(texts)).to_json()
+
+
+def test_a_model_that_the_head_does_not_read_is_refused(trained):
+    with pytest.raises(
+        ModelError, match=r"no model brt \(did you mean bert\?\): its models are bert"
+    ):
+        Predictor(trained("bert:1")[0], models={"brt": "elsewhere"}, device="cpu")
+
+
+def test_a_model_may_be_spread_over_what_there_is(trained):
+    head, _ = trained("bert:1")
+    spread = Predictor(head, device_map="auto")
+    assert any("spread by accelerate" in note for note in spread.backbones["bert"].notes)
+    whole = Predictor(head).predict_proba(TEXTS)
+    np.testing.assert_allclose(spread.predict_proba(TEXTS), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["llama", "bert", "t5"])

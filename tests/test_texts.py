@@ -22,13 +22,13 @@ from lefcache.texts import as_they_come, read_texts
 def test_texts_come_from_any_kind_of_file(name, content, tmp_path):
     file = tmp_path / name
     file.write_bytes(content.encode())
-    assert read_texts(file) == ["one", "", "two, three"]
+    assert read_texts(file)[0] == ["one", "", "two, three"]
 
 
 def test_a_column_is_named_or_asked_for(tmp_path):
     file = tmp_path / "reviews.csv"
     file.write_text("title,body\nbad,it was bad\n")
-    assert read_texts(file, Reading(text_column="body")) == ["it was bad"]
+    assert read_texts(file, Reading(text_column="body"))[0] == ["it was bad"]
     with pytest.raises(CorpusError, match=r"title, body; name one with --text-column"):
         read_texts(file)
     with pytest.raises(CorpusError, match="no column 'text2'"):
@@ -73,11 +73,11 @@ def test_a_file_is_read_as_the_texts_that_a_head_was_trained_on(tmp_path):
     file = tmp_path / "news.csv"
     file.write_text("title,content,text\na cat,sat,on the mat\n")
     made = Reading(template="{title} {content}")
-    assert read_texts(file, usual=made) == ["a cat sat"]
-    assert read_texts(file, usual=Reading(text_column="title", label_column="x")) == ["a cat"]
-    assert read_texts(file, Reading(text_column="content"), made) == ["sat"]
-    assert read_texts(file, Reading(template="{text}!"), made) == ["on the mat!"]
-    assert read_texts(file, usual=Reading(text_column="review")) == ["on the mat"]
+    assert read_texts(file, usual=made)[0] == ["a cat sat"]
+    assert read_texts(file, usual=Reading(text_column="title", label_column="x"))[0] == ["a cat"]
+    assert read_texts(file, Reading(text_column="content"), made)[0] == ["sat"]
+    assert read_texts(file, Reading(template="{text}!"), made)[0] == ["on the mat!"]
+    assert read_texts(file, usual=Reading(text_column="review"))[0] == ["on the mat"]
     file.write_text("title\na cat\n")
     with pytest.raises(CorpusError, match="no column 'content', which the template"):
         read_texts(file, usual=made)
@@ -106,7 +106,7 @@ def test_lines_are_texts_in_txt_files_only(name, tmp_path):
     with pytest.raises(CorpusError, match=r"\.jsonl.*\.txt"):
         read_texts(tmp_path / name)
     (tmp_path / "TEXTS.TXT").write_text("a\n")
-    assert read_texts(tmp_path / "TEXTS.TXT") == ["a"]
+    assert read_texts(tmp_path / "TEXTS.TXT")[0] == ["a"]
 
 
 def test_a_line_longer_than_what_is_read_at_a_time_is_one_line():
@@ -129,3 +129,21 @@ def test_an_input_that_breaks_off_is_no_end_of_it(tmp_path):
     written = os.open(tmp_path / "written", os.O_WRONLY | os.O_CREAT)
     with os.fdopen(written, "wb") as stream, pytest.raises(CorpusError, match="cannot be read"):
         next(as_they_come(stream, 5))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_text():
+    mark = "\ufeff"
+    lines = f"{mark}one\n{mark}two\n".encode()
+    assert list(as_they_come(io.BytesIO(lines), 1)) == [["one"], [f"{mark}two"]]
+
+
+def test_the_columns_beside_the_texts_are_kept(tmp_path):
+    file = tmp_path / "news.csv"
+    file.write_text("id,title,text,label\n7,a cat,sat,no\n8,it,was,yes\n")
+    texts, beside = read_texts(file)
+    assert texts == ["sat", "was"]
+    assert beside == {"id": ["7", "8"], "title": ["a cat", "it"], "label": ["no", "yes"]}
+    made = read_texts(file, Reading(template="{title} {text}"))[1]
+    assert list(made) == ["id", "title", "text", "label"]
+    (tmp_path / "lines.txt").write_text("one\n")
+    assert read_texts(tmp_path / "lines.txt") == (["one"], {})

@@ -93,6 +93,7 @@ def test_a_text_cannot_steer_the_terminal(lef, head, tmp_path):
         ["a text", "--file", "texts.txt"],
         ["a text", "--json", "--jsonl"],
         ["x", "--model", "bert"],
+        ["x", "--device", "cpu", "--device-map", "auto"],
         ["x", "--text-column", "text"],
         ["-", "--template", "{a} {b}"],
         ["a", "-"],
@@ -144,7 +145,8 @@ class Predictor:
     def __init__(self, *_, **__): pass
     def stream(self, texts):
         for text in texts:
-            yield SimpleNamespace(text=text, label="no", probabilities={"no": 1.0})
+            shares = {"no": 1.0, "yes": 0.0}
+            yield SimpleNamespace(text=text, label="no", probabilities=shares, cut=False)
 
 for name in ("lefcache.predict", "lefcache.train"):
     sys.modules[name] = ModuleType(name)
@@ -153,7 +155,7 @@ from lefcache.columns import Reading
 card = SimpleNamespace(reading=Reading())
 sys.modules["lefcache.train"].load_head = lambda _: SimpleNamespace(card=card)
 from cli.main import main
-main(["predict", sys.argv[1], "-"])
+main(["predict", *sys.argv[1:], "-"])
 """
 
 
@@ -167,6 +169,18 @@ def streaming(tmp_path):
         process.stdin.write(b"one\n")
         assert process.stdout.readline() == b"no\t100.0\tone\n"
         yield process
+        process.kill()
+
+
+def test_csv_is_written_as_the_lines_come(tmp_path):
+    (tmp_path / "head.json").write_text("{}")
+    words = [sys.executable, "-c", STUB, str(tmp_path), "--csv"]
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with subprocess.Popen(words, cwd=ROOT, bufsize=0, **pipes) as process:
+        process.stdin.write(b"one\n")
+        header = process.stdout.readline()
+        assert header == b"text,label,probability of no,probability of yes\n"
+        assert process.stdout.readline() == b"one,no,1.0,0.0\n"
         process.kill()
 
 
@@ -274,3 +288,31 @@ def test_a_finished_fusion_that_is_saved_tells_one_story(lef, texts, fakes):
     assert "seed 0:" not in again.err
     assert "taken from the results folder" in again.out
     assert "Saved the head, trained again for it, in head." in again.out
+
+
+def test_csv_keeps_what_stands_beside_the_texts(lef, head, tmp_path):
+    (tmp_path / "mail.csv").write_text("id,sentence,label,text\n7,no,maybe,x\n8,a cat,no,y\n")
+    ran = lef("predict", head, "--file", "mail.csv", "--text-column", "sentence", "--csv")
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert [row["text"] for row in rows] == ["no", "a cat"]
+    assert [row["input text"] for row in rows] == ["x", "y"]
+    assert [row["id"] for row in rows] == ["7", "8"]
+    assert [row["input label"] for row in rows] == ["maybe", "no"]
+    assert {row["label"] for row in rows} <= {"no", "yes"}
+
+
+def test_texts_that_are_not_read_whole_are_counted(lef, head, tmp_path):
+    long = "very good " * 300
+    (tmp_path / "texts.txt").write_text(f"no\n{long}\n  \n\n{long}\n")
+    for form in ("--json", "--jsonl", "--csv"):
+        ran = lef("predict", head, "--file", "texts.txt", form)
+        assert (
+            "note: of 5 texts, 2 cut, as longer than the head's --max-length and 2 empty" in ran.err
+        )
+    assert "note" not in lef("predict", head, "no").err
+
+
+def test_a_model_that_the_head_does_not_read_is_refused(lef, head):
+    ran = lef("predict", head, "no", "--model", "minilm=somewhere")
+    assert (ran.code, ran.out) == (1, "")
+    assert "the head reads no model minilm: its models are bert" in ran.err
