@@ -53,7 +53,7 @@ def _list(entries: list["Known"]) -> None:
         "Any other: lef extract --data ORG/NAME, with --config, --text-column, --label-column or "
         "--template where it needs them."
     )
-    click.echo("Next: lef data NAME, for what to know of it")
+    click.echo(f"What to know of one: lef data {entries[0].name}")
 
 
 def _row(known: "Known") -> list[str]:

@@ -110,11 +110,12 @@ def _report(
         for row in figures
     ]
     print_table(title, ["", ">%", ">± seeds", "95 % interval", ">n"], rows)
-    epochs = ", ".join(str(epoch) for epoch in found.best_epochs)
+    epochs = "epoch " if found.seeds == 1 else "epochs "
+    epochs += ", ".join(str(epoch) for epoch in found.best_epochs)
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
     click.echo(
-        f"{count(found.n_train, 'row')} to train on; epoch {epochs} of {found.recipe['epochs']} "
-        f"chosen by {found.selected_by}; {count(found.seeds, 'seed')}, 0 forward passes, {took}."
+        f"{count(found.n_train, 'row')} to train on; {epochs} of {found.recipe['epochs']} "
+        f"chosen {found.chosen}; {count(found.seeds, 'seed')}, 0 forward passes, {took}."
     )
     if found.recipe["epochs"] in found.best_epochs:
         click.echo(

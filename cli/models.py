@@ -122,4 +122,4 @@ def _list(models: Sequence[dict[str, Any]]) -> None:
     columns = ["name", "hub id", ">blocks", ">width", "licence", "on this machine"]
     print_table("short names for --model", columns, rows)
     click.echo("Any other: lef extract --model ORG/NAME, or a folder.")
-    click.echo("Next: lef models NAME, for what to know of it")
+    click.echo(f"What to know of one: {command_line(['lef', 'models', models[0]['name']])}")

@@ -92,7 +92,7 @@ def _record(row: "Row", found: "Sweep") -> dict[str, Any]:
 
 
 def _show_row(row: "Row") -> None:
-    say(f"  {row.feature}: {percent(row.val_accuracy)} in {duration(row.seconds)}")
+    say(f"  {row.feature}: {percent(row.val_accuracy)} % in {duration(row.seconds)}")
 
 
 def _report(found: "Sweep", cache: str, finals: Collection[str]) -> None:
@@ -120,8 +120,8 @@ def _report(found: "Sweep", cache: str, finals: Collection[str]) -> None:
     ]
     if not found.n_test:
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    judged = count(found.n_val, "row") if found.n_val else f"all {found.n_train:,} rows in turn"
-    title = f"{found.corpus}, {found.probe} probe: accuracy by {found.selected_by}, {judged}"
+    judged = found.n_val or found.n_train  # leave-one-out judges every row of train
+    title = f"{found.corpus}, {found.probe} probe: accuracy {found.chosen} (n = {judged:,})"
     print_table(title, columns, rows)
     click.echo(_verdict(found, finals))
     click.echo(_next(found, cache))
@@ -149,12 +149,13 @@ def _verdict(found: "Sweep", finals: Collection[str]) -> str:
     for last in found.last:
         best = leaders[_model(last)]
         gain = 100 * (score[best] - score[last])
-        what = "the last layer" if last in finals else "the deepest layer of this sweep"
+        what = "the last layer" if last in finals else "the deepest layer here"
         if last != best:
-            lines.append(f"{best} is {gain:.1f} points above {what}, {last}.")
+            how = f"{gain:.1f} points above" if gain else "as good as"
+            lines.append(f"{best} is {how} {what}, {last}.")
         elif len(found.rows) > len(leaders):
             whose = "" if len(leaders) == 1 else f" of {_model(last)}"
-            lines.append(f"{best}, {what}, is the best{whose} here.")
+            lines.append(f"{best}, {what}, is the best{whose}.")
     heads = count(len(found.rows) * found.seeds, "head")
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
     return "\n".join([*lines, f"{heads}, 0 forward passes, {took}."])

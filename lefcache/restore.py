@@ -15,7 +15,7 @@ from lefcache.wording import did_you_mean
 
 
 def load_models(
-    card: Card, moved: Mapping[str, str], *, trust_remote_code: bool, **place: str
+    card: Card, moved: Mapping[str, str], *, trust_remote_code: bool, **place: Any
 ) -> dict[str, Backbone]:
     """A head's models by name, up to the deepest layer that it reads, in the order of its features.
 
@@ -34,7 +34,7 @@ def load_models(
 
 
 def _backbone(
-    model: str, card: Card, moved: str | None, trust_remote_code: bool, **place: str
+    model: str, card: Card, moved: str | None, trust_remote_code: bool, **place: Any
 ) -> Backbone:
     """One of the head's models, loaded up to its deepest layer and checked against its Spec."""
     used = [

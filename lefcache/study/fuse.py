@@ -18,6 +18,7 @@ from lefcache.saved import CARD
 from lefcache.study.identity import (
     BY_CARVED,
     BY_SPLIT,
+    CHOSEN,
     Shelf,
     check_tables,
     identity,
@@ -64,6 +65,11 @@ class Fused:
     test_macro_f1: Estimate | None
     seconds: float
     cached: bool = False
+
+    @property
+    def chosen(self) -> str:
+        """`selected_by` in words that follow "chosen"."""
+        return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
 
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""

@@ -25,6 +25,12 @@ BY_SPLIT = "validation split"
 BY_CARVED = "carved from train"
 BY_LEFT_OUT = "leave-one-out"
 
+CHOSEN = {
+    BY_SPLIT: "on validation",
+    BY_CARVED: "on rows carved from train",
+    BY_LEFT_OUT: "by leave-one-out",
+}
+
 FEW = 30  # rows: luck alone makes figures of fewer
 
 

@@ -15,7 +15,7 @@ from lefcache.errors import RecipeError
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
-from lefcache.study.identity import Shelf, alone, check_tables, identity, notes_on_rows
+from lefcache.study.identity import CHOSEN, Shelf, alone, check_tables, identity, notes_on_rows
 from lefcache.study.probes import PROBES, SEEDLESS, Probe, Probed, Setup
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
@@ -53,6 +53,11 @@ class Sweep:
     last: tuple[str, ...]
     seconds: float
     cached: bool = False
+
+    @property
+    def chosen(self) -> str:
+        """`selected_by` in words that follow "chosen"."""
+        return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
 
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""

@@ -3,7 +3,7 @@ import shlex
 
 import pytest
 
-from cli.sweep import _next
+from cli.sweep import _next, _verdict
 from lefcache.study import Row, Sweep
 
 FAST = ("--width", 8, "--hidden", "8", "--dropout", "0.1", "--epochs", 3, "--lr", 0.01)
@@ -226,3 +226,30 @@ def test_figures_of_few_rows_are_told_apart_from_knowledge(small):
 def test_figures_of_many_rows_have_no_such_note(small):
     lef = small(train=40, validation=15, test=15)
     assert "note" not in lef("sweep", "--models", "fake:1").err
+
+
+def test_what_was_chosen_by_is_english(small):
+    lef = small(train=40)
+    ran = lef("fuse", "--models", "fake:1", *FAST, "--seeds", 2)
+    assert re.search(r"; epochs \d, \d of 3 chosen on rows carved from train; 2 seeds", ran.out)
+    assert "; epoch " in lef("fuse", "--models", "fake:1", *FAST).out
+    left_out = lef("sweep", "--models", "fake")
+    carved = lef("sweep", "--models", "fake:1..2", "--probe", "mlp", *FAST)
+    # A title is wrapped to the width of its table.
+    assert "accuracy by leave-one-out (n = 80)" in " ".join(left_out.out.split())
+    assert "accuracy on rows carved from train (n = 8)" in " ".join(carved.out.split())
+
+
+def test_a_layer_that_is_no_better_is_not_said_to_be_above():
+    rows = tuple(Row(feature, 0.5, 0.0) for feature in ("a:1", "a:2"))
+    found = Sweep("tiny", "ridge", 1, "", 9, 9, 0, rows, "a:1", ("a:2",), 0.0)
+    assert "a:1 is as good as the last layer, a:2." in _verdict(found, {"a:2"})
+    assert "a:1 is as good as the deepest layer here, a:2." in _verdict(found, set())
+
+
+@pytest.mark.parametrize("listing", ["data", "models"])
+def test_a_listing_suggests_what_runs(lef, listing):
+    *_, line = lef(listing).out.splitlines()
+    words = shlex.split(line.partition(": lef ")[2])
+    assert words[0] == listing
+    assert lef(*words).code == 0
