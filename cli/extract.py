@@ -19,8 +19,9 @@ from cli.params import (
 from cli.reading import open_corpus
 from lefcache.columns import Reading
 from lefcache.errors import LefError, StorageError
+from lefcache.files import path_of
 from lefcache.spec import FORMATS, STORED, Spec
-from lefcache.wording import count
+from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
     from lefcache import Cache, Corpus
@@ -115,6 +116,8 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
         raise click.UsageError("--offload-folder goes with --device-map auto")
     if options["all_layers"] and options["layers"]:
         raise click.UsageError("--all-layers and --layers exclude each other")
+    _check_repeated("--model", models)
+    _check_repeated("--pool", options["pools"])
     _check_spelling(options)
     try:
         corpus, cache = open_corpus(options)
@@ -123,6 +126,16 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
         interrupted(". Every finished block is safe in the cache. Go on with:\n  ")
     if options["as_json"]:
         print_json(documents[0] if len(documents) == 1 else documents)
+
+
+def _check_repeated(flag: str, values: Sequence[str]) -> None:
+    """Refuse `--pool mean,first`; a folder may have a comma in its name."""
+    for value in values:
+        folders = (value, value.partition("=")[2])
+        if "," in value and not any(each and path_of(each).exists() for each in folders):
+            several = [item.strip() for item in value.split(",") if item.strip()]
+            again = command_line(word for item in several for word in (flag, item))
+            raise click.UsageError(f"{flag} takes one value; repeat it for several: {again}")
 
 
 def _check_spelling(options: dict[str, Any]) -> None:

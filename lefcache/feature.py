@@ -33,6 +33,10 @@ _HOW = (
     "write MODEL:LAYER[@POOL], for example llama2:24, nvembed:last or bert:3@first; "
     "LAYER is a number, last, -1, 20~24 or 4+8+12"
 )
+_HOW_LAYERS = (
+    "--layers takes numbers, ranges, last and all, without a model: for example 16..32,last, "
+    "-4..-1 or 0..32/4"
+)
 
 
 class Depth(Protocol):
@@ -103,9 +107,9 @@ def parse_pool(text: str, whole: str = "") -> str:
 
 def check_layers(text: str) -> None:
     """Refuse a misspelt `16..32,last`, of a model that nobody has looked at yet."""
-    for item in split_list(text):
+    for item in split_list(text, _HOW_LAYERS):
         if item != "all" and not _RANGE.fullmatch(item):
-            _parse_layer(item, text)
+            _parse_layer(item, text, _HOW_LAYERS)
 
 
 def deepest_layer(text: str) -> int | None:
@@ -129,6 +133,7 @@ def parse_layers(text: str, depth: int, available: Iterable[Layer]) -> list[Laye
     """
     offered = list(available)
     wanted: list[Layer] = []
+    check_layers(text)
     for item in split_list(text):
         for layer in _expand(item, depth, offered, text):
             if layer not in offered:
@@ -177,11 +182,11 @@ def _unpooled(model: Depth) -> list[Layer]:
     return layers + ["last"] * own
 
 
-def split_list(text: str) -> list[str]:
-    """The items of a comma-separated list; an empty one is an error."""
+def split_list(text: str, how: str = _HOW) -> list[str]:
+    """The items of a comma-separated list; an empty one is an error that says `how` to write it."""
     items = [item.strip() for item in text.split(",")]
     if not all(items):
-        raise FeatureError(f"'{text}' has an empty item between commas: {_HOW}")
+        raise FeatureError(f"'{text}' has an empty item between commas: {how}")
     return items
 
 
@@ -198,7 +203,7 @@ def describe_layers(layers: Iterable[Layer]) -> str:
     return ", ".join([*words, *(str(layer) for layer in layers if not isinstance(layer, int))])
 
 
-def _parse_layer(text: str, whole: str) -> Layer:
+def _parse_layer(text: str, whole: str, how: str = _HOW) -> Layer:
     if text == "last":
         return text
     if re.fullmatch(r"-?\d+", text):
@@ -213,7 +218,7 @@ def _parse_layer(text: str, whole: str) -> Layer:
         if len(set(parts)) < len(parts):
             raise FeatureError(f"'{whole}': a layer stands twice in the mean {text}")
         return "+".join(parts)
-    raise FeatureError(f"'{whole}' has no layer '{text}': {_HOW}")
+    raise FeatureError(f"'{whole}' has no layer '{text}': {how}")
 
 
 def _resolve(layer: Layer, depth: int) -> Layer:

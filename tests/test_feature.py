@@ -261,6 +261,13 @@ def test_misspelt_layers_are_refused_before_the_model_is_known(text):
         check_layers(text)
 
 
+@pytest.mark.parametrize("text", ["0..x", "minilm:3", "1,,2"])
+def test_misspelt_layers_are_told_what_a_list_of_layers_is(text):
+    for read in (check_layers, lambda text: parse_layers(text, 6, OFFERED)):
+        with pytest.raises(FeatureError, match=r"--layers takes numbers.*16\.\.32,last"):
+            read(text)
+
+
 @pytest.mark.parametrize(
     ("text", "deepest"),
     [("0", 0), ("0..3,8", 8), ("9,2..4", 9), ("0..8/3", 8)]

@@ -183,6 +183,24 @@ def test_flags_that_exclude_each_other_are_a_usage_error(lef, fakes, texts):
     assert lef(*base, "--all-layers", "--layers", "1").code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        (["--model", "a", "--pool", "mean, first"], "--pool mean --pool first"),
+        (["--model", "a,n=./b c"], "--model a --model 'n=./b c'"),
+    ],
+)
+def test_a_list_is_told_to_repeat_the_flag(lef, fakes, texts, words, again):
+    ran = lef("extract", "--data", texts, *words)
+    assert ran.code == 2
+    assert f"repeat it for several: {again}" in ran.err
+
+
+def test_a_folder_may_have_a_comma_in_its_name(lef, fakes, texts, tmp_path):
+    (tmp_path / "a,b").mkdir()
+    assert lef("extract", "--data", texts, "--model", "m=a,b").code == 0
+
+
 def test_other_settings_are_refused_with_the_difference(lef, fakes, texts):
     assert lef("extract", "--data", texts, "--model", "fake").code == 0
     ran = lef("extract", "--data", texts, "--model", "fake", "--max-length", 4)
