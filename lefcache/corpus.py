@@ -17,7 +17,7 @@ from lefcache.errors import CorpusError
 from lefcache.feature import NAME, NAMES, RESERVED
 from lefcache.files import path_of
 from lefcache.hub import load_hub
-from lefcache.readers import READERS, sheet_of
+from lefcache.readers import READERS, SPREADSHEETS, sheet_of
 from lefcache.wording import count, did_you_mean
 
 # How files and people spell the three splits; in this order everywhere.
@@ -79,7 +79,7 @@ class Corpus:
             if (split := split_name(spelling)) in named:
                 raise CorpusError(f"{self.name} has two splits that mean {split}; keep one")
             if not len(content):
-                raise CorpusError(f"{self.source}: the split {split} has no rows")
+                raise CorpusError(f"{self.source}: the split {split} has no rows; leave it out")
             named[split] = content
         object.__setattr__(self, "splits", named)  # frozen
 
@@ -246,13 +246,14 @@ def _find_hub(entry: HubEntry, given: Reading, source: str) -> _Found:
 def _split_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for split, spellings in SPLITS.items():
-        matches = [
+        called = [
             file
             for file in sorted(folder.iterdir())
-            if file.stem.lower() in spellings
-            and file.suffix.lower() in READERS
-            and not file.is_dir()
+            if file.stem.lower() in spellings and not file.is_dir()
         ]
+        matches = [file for file in called if file.suffix.lower() in READERS]
+        # Only to be refused: a test.xlsx that is left alone would be missed much later.
+        matches = matches or [file for file in called if file.suffix.lower() in SPREADSHEETS][:1]
         if len(matches) > 1:
             names = " and ".join(file.name for file in matches)
             raise CorpusError(f"{folder}: {names} are both the {split} split; keep one")

@@ -1,5 +1,6 @@
 """Readers of tabular text files, by ending: a header and rows, or a CorpusError that says where."""
 
+import codecs
 import csv
 import json
 import sys
@@ -9,6 +10,16 @@ from typing import Any
 
 from lefcache.columns import Sheet
 from lefcache.errors import CorpusError
+from lefcache.wording import command_line, install_extra
+
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+# The marks that Excel ("Unicode text") and Notepad write first; UTF-32's begins as UTF-16's does.
+MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 
 
 def _read_text(file: Path) -> str:
@@ -16,14 +27,25 @@ def _read_text(file: Path) -> str:
         raw = file.read_bytes()
     except OSError as error:
         raise CorpusError(f"{file} cannot be read: {error.strerror}") from error
+    if encoding := next((name for mark, name in MARKS.items() if raw.startswith(mark)), ""):
+        raise CorpusError(f"{file} is {encoding}, not UTF-8: {_convert(file, encoding)}")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise CorpusError(
-            f"{file}: line {line} is not UTF-8; convert it, for example with "
-            f"`iconv -f latin1 -t utf-8 {file.name}`"
+            f"{file}: line {line} is not UTF-8: {_convert(file, 'latin1')} if it is Latin-1"
         ) from error
+
+
+def _convert(file: Path, encoding: str) -> str:
+    """How a file becomes UTF-8; a command that wrote to what it reads would leave nothing."""
+    made = f"{file}.utf8"
+    convert = command_line(["iconv", "-f", encoding.lower(), "-t", "utf-8", file])
+    return (
+        "save it as UTF-8 (Excel: CSV UTF-8), or convert it with "
+        f"`{convert} > {command_line([made])} && {command_line(['mv', made, file])}`"
+    )
 
 
 def read_lines(file: Path) -> list[str]:
@@ -40,30 +62,40 @@ def _read_tsv(file: Path) -> tuple[list[str], list[list[Any]]]:
 
 
 def _read_csv(file: Path) -> tuple[list[str], list[list[Any]]]:
+    """Separated by commas, or by semicolons as Excel writes where the comma is in numbers."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts over 128 KiB
     lines = _read_text(file).removesuffix("\n").split("\n")
     try:
-        rows = list(csv.reader((line + "\n" for line in lines), strict=True))
+        rows = list(
+            csv.reader((line + "\n" for line in lines), delimiter=_separator(lines), strict=True)
+        )
     except csv.Error as error:
         raise CorpusError(f"{file} is not well-formed csv: {error}") from error
     alone = len(rows[0]) == 1  # with one column, an empty line is an empty text
     return _header_and_rows(file, [row or [""] for row in rows if row or alone])
 
 
+def _separator(lines: list[str]) -> str:
+    """A semicolon where the header has one and would be a single column without it."""
+    header = next(csv.reader(line for line in lines if line.strip()), [])
+    return ";" if len(header) == 1 and ";" in header[0] else ","
+
+
 def _check_separator(file: Path, header: list[str]) -> None:
     """Refuse a table that is separated by something else, or whole lines would be its texts."""
-    others = {".csv": {";": "semicolon", "\t": "tab"}, ".tsv": {";": "semicolon", ",": "comma"}}
-    for separator, name in others.get(file.suffix.lower(), {}).items():
+    others = {".csv": {"\t": "tab"}, ".tsv": {";": "semicolon", ",": "comma"}}
+    for separator, name in others[file.suffix.lower()].items():
         if len(header) == 1 and separator in header[0]:
-            ending = {"tab": ".tsv", "comma": ".csv"}.get(name)
-            mend = f"rename it to {file.stem}{ending}" if ending else "write it with commas, as csv"
+            ending = ".tsv" if name == "tab" else ".csv"
             raise CorpusError(
-                f"{file} looks {name}-separated: its only column is {header[0]!r}; {mend}"
+                f"{file} looks {name}-separated: its only column is {header[0]!r}; rename it to "
+                f"{file.stem}{ending}"
             )
 
 
 def _header_and_rows(file: Path, rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
     header, body = (rows[0], rows[1:]) if rows else ([], [])
+    _check_separator(file, header)
     for number, row in enumerate(body):
         if len(row) != len(header):
             raise CorpusError(
@@ -91,9 +123,7 @@ def _read_parquet(file: Path) -> tuple[list[str], list[list[Any]]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        raise CorpusError(
-            f"reading {file.name} needs pyarrow: pip install 'lefcache[hub]'"
-        ) from error
+        raise CorpusError(f"reading {file.name} needs pyarrow: {install_extra('hub')}") from error
     try:
         table = parquet.read_table(file)
     except (ArrowException, OSError) as error:
@@ -112,12 +142,18 @@ READERS: dict[str, Callable[[Path], tuple[list[str], list[list[Any]]]]] = {
 
 def sheet_of(file: Path) -> Sheet:
     """The table in a file, read by its ending; CorpusError for one that cannot be read."""
-    header, rows = (
-        READERS[file.suffix.lower()](file) if file.suffix.lower() in READERS else ([], [])
-    )
+    ending = file.suffix.lower()
+    if ending in SPREADSHEETS:
+        raise CorpusError(
+            f"{file} is a spreadsheet: save its sheet as {file.stem}.csv (Excel: CSV UTF-8)"
+        )
+    if ending not in READERS:
+        raise CorpusError(f"{file} is not one of {', '.join(READERS)}: write its texts as one")
+    header, rows = READERS[ending](file)
     if not header:
-        raise CorpusError(f"{file} is empty or not one of {', '.join(READERS)}")
-    _check_separator(file, header)
+        raise CorpusError(
+            f"{file} is empty: it needs columns such as text and label, and a row for each text"
+        )
 
     def cells(column: str) -> list[Any]:
         number = header.index(column)

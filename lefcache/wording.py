@@ -18,6 +18,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
+def install_extra(extra: str) -> str:
+    """What installs an extra; lefcache is on no package index, and torch is there already."""
+    return f'run pip install -e ".[{extra}]" in the checkout of lefcache'
+
+
 def command_line(words: Iterable[object]) -> str:
     """A command to type, quoted for the shell of this system."""
     return " ".join(map(_quoted, map(str, words)))

@@ -103,6 +103,23 @@ def test_csv_may_quote_newlines_and_commas(folder):
     assert labels_of(corpus) == ["yes", "no"]
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("first", ["", "\ufeff", "\n"])
+def test_csv_may_be_separated_by_semicolons(folder, quote, first):
+    rows = [("text", "label"), ("ja, gern, 1,5 kg", "x"), ("nein", "y")]
+    lines = (";".join(f"{quote}{cell}{quote}" for cell in row) for row in rows)
+    corpus = read_corpus(folder(train_csv=first + "\n".join(lines)))
+    assert corpus.splits["train"].texts == ["ja, gern, 1,5 kg", "nein"]
+    assert labels_of(corpus) == ["x", "y"]
+
+
+def test_semicolons_in_texts_separate_nothing(folder):
+    corpus = read_corpus(folder(train_csv="text,label\nyes; no,x\n"))
+    assert corpus.splits["train"].texts == ["yes; no"]
+    corpus = read_corpus(folder(train_csv="text\nyes; no\n"))
+    assert corpus.splits["train"].texts == ["yes; no"]
+
+
 @pytest.mark.parametrize("odd", ["\x85", "\u2028", "\x0c"])
 def test_csv_rows_end_at_newlines_alone(folder, odd):
     corpus = read_corpus(folder(train_csv=f"text,label\none{odd}two,yes\r\n"))
@@ -328,9 +345,12 @@ def test_texts_that_are_also_in_train_are_reported_and_kept(folder):
         ({"other_tsv": "text\na\n"}, "it holds other.tsv"),
         ({"train_tsv": "text\na\n", "train_csv": "text\na\n"}, "are both the train split"),
         ({"dev_tsv": "text\na\n", "val_tsv": "text\na\n"}, "are both the validation split"),
-        ({"train_tsv": ""}, "empty"),
-        ({"train_csv": ""}, "empty"),
-        ({"train_jsonl": ""}, "empty"),
+        ({"train_tsv": ""}, "train.tsv is empty: it needs columns"),
+        ({"train_csv": ""}, "train.csv is empty: it needs columns"),
+        ({"train_csv": "\n\n"}, "train.csv is empty: it needs columns"),
+        ({"train_jsonl": ""}, "train.jsonl is empty: it needs columns"),
+        ({"train_xlsx": b"PK"}, r"train.xlsx is a spreadsheet: save its sheet as train\.csv"),
+        ({"train_csv": "text\na\n", "test_XLS": b"\xd0\xcf"}, r"save its sheet as test\.csv"),
         ({"train_tsv": "text\tlabel\n"}, "the split train has no rows"),
         ({"train_csv": "text,label\n"}, "no rows"),
         (
@@ -341,8 +361,15 @@ def test_texts_that_are_also_in_train_are_reported_and_kept(folder):
         ({"train_tsv": "text\tlabel\na\tb\tx\n"}, "row 0 has 3 columns"),
         ({"train_csv": "text,label\na,b,x\n"}, "row 0 has 3 columns"),
         ({"train_csv": 'text,label\n"a,x\n'}, "not well-formed csv"),
-        ({"train_tsv": b"text\nfine\nnot \xe9 fine\n"}, "line 3 is not UTF-8; convert.*iconv"),
-        ({"train_csv": b"\xff\xfet\x00"}, "line 1 is not UTF-8"),
+        (
+            {"train_tsv": b"text\nfine\nnot \xe9 fine\n"},
+            r"line 3 is not UTF-8.*iconv -f latin1.* > .*utf8 && mv .*tsv",
+        ),
+        ({"train_csv": "text\n".encode("utf-16")}, "train.csv is UTF-16.*iconv -f utf-16 -t utf-8"),
+        ({"train_tsv": b"\xfe\xff\x00t"}, "train.tsv is UTF-16.*Excel: CSV UTF-8"),
+        ({"train_jsonl": "{}".encode("utf-32")}, "train.jsonl is UTF-32.*iconv -f utf-32"),
+        ({"train_csv": "text\tlabel\nyes, it is\tx\n"}, "tab-separated.*rename it to train.tsv"),
+        ({"train_tsv": "text;label\nyes\tit\n"}, "semicolon-separated.*rename it to train.csv"),
         ({"train_jsonl": '{"text": "a"}\n{"text": \n'}, "line 2 is not JSON"),
         ({"train_jsonl": '{"text": "a"}\n["b"]\n'}, "line 2 is no JSON object"),
         ({"train_jsonl": '{"text": "a"}\n{"label": 1}\n'}, "row 1 has None where a text should be"),
@@ -372,7 +399,9 @@ def test_data_that_is_nowhere_is_refused(data):
 
 
 def test_a_file_of_another_kind_is_refused(folder):
-    with pytest.raises(CorpusError, match=r"empty or not one of \.tsv, \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(
+        CorpusError, match=r"notes\.txt is not one of \.tsv, \.csv, \.jsonl, \.parquet"
+    ):
         read_corpus(folder(notes_txt="text\na\n") / "notes.txt")
 
 
