@@ -13,6 +13,7 @@ from typing import Any
 from lefcache.aliases import HubEntry
 from lefcache.columns import Reading, Sheet
 from lefcache.errors import CorpusError
+from lefcache.wording import install_extra
 
 
 def load_hub(entry: HubEntry, reading: Reading) -> dict[str, Sheet]:
@@ -25,7 +26,7 @@ def load_hub(entry: HubEntry, reading: Reading) -> dict[str, Sheet]:
         import datasets
     except ImportError as error:
         raise CorpusError(
-            f"reading {entry.id} needs the library datasets: pip install 'lefcache[hub]'"
+            f"reading {entry.id} needs the library datasets: {install_extra('hub')}"
         ) from error
     with _quiet(datasets):
         found = _certain_copy(entry.id, reading) or _download(entry.id, reading)

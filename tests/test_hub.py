@@ -360,7 +360,7 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(CorpusError, match=r"pip install 'lefcache\[hub\]'"):
+    with pytest.raises(CorpusError, match=r'run pip install -e "\.\[hub\]" in the checkout'):
         load_hub(HUB["sst2"], Reading())
 
 

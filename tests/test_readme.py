@@ -42,6 +42,14 @@ def test_the_two_commands_are_targets_of_the_makefile():
     assert all(re.search(rf"^{name}:", makefile, re.M) for name in named)
 
 
+def test_torch_is_installed_before_what_would_bring_it_with_all_of_cuda():
+    pips = [line for line in README.splitlines() if line.startswith("pip install")]
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    (torch,) = (line for line in constraints if line.startswith("torch=="))
+    assert pips[0].startswith(f"pip install {torch} --index-url")  # another would be replaced
+    assert "lefcache[" not in README  # it is on no package index
+
+
 def test_nothing_is_left_to_fill_in_and_every_link_leads_somewhere():
     assert "@@" not in README
     links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
