@@ -14,11 +14,11 @@ from lefcache.aliases import HUB, HubEntry, hub_entry
 from lefcache.bundled import bundled
 from lefcache.columns import Reading, Sheet, texts_and_labels
 from lefcache.errors import CorpusError
-from lefcache.feature import NAME, NAMES, RESERVED
+from lefcache.feature import NAME, NAMES, RESERVED, name_like
 from lefcache.files import path_of
 from lefcache.hub import load_hub
 from lefcache.readers import READERS, SPREADSHEETS, sheet_of
-from lefcache.wording import count, did_you_mean
+from lefcache.wording import command_line, count, did_you_mean
 
 # How files and people spell the three splits; in this order everywhere.
 SPLITS = {
@@ -70,18 +70,19 @@ class Corpus:
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name) or self.name in RESERVED:
+            named = f"{name_like(self.name) or 'NAME'}={place_of(self.source) or 'FOLDER'}"
             raise CorpusError(
                 f"'{self.name}' cannot name a corpus ({NAMES}; not {', '.join(RESERVED)}): "
-                "name it yourself with --data NAME=FOLDER"
+                f"name it yourself with {command_line(['--data', named])}"
             )
-        named: dict[str, Split] = {}
+        splits: dict[str, Split] = {}
         for spelling, content in self.splits.items():
-            if (split := split_name(spelling)) in named:
+            if (split := split_name(spelling)) in splits:
                 raise CorpusError(f"{self.name} has two splits that mean {split}; keep one")
             if not len(content):
                 raise CorpusError(f"{self.source}: the split {split} has no rows; leave it out")
-            named[split] = content
-        object.__setattr__(self, "splits", named)  # frozen
+            splits[split] = content
+        object.__setattr__(self, "splits", splits)  # frozen
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
@@ -169,6 +170,12 @@ def corpus_name(data: str) -> str:
     return name if equals else re.sub(r"\s+", "-", _stem(Path(folder or name)).lower())
 
 
+def place_of(data: str) -> str:
+    """Where `--data` leads, without the name that it may give."""
+    name, equals, place = data.partition("=")
+    return place if equals else name
+
+
 def _stem(path: Path) -> str:
     """A folder's own name, also for `.` and `..`; a file's name without its ending."""
     resolved = path_of(path).resolve() if path.name in ("", "..") else path
@@ -186,13 +193,13 @@ class _Found:
 
 
 def _find(data: str, given: Reading) -> _Found:
-    name, equals, place = data.partition("=")
-    place = place if equals else data
+    place = place_of(data)
     path = path_of(place)
     if not path.exists() and (entry := hub_entry(place)):
         return _find_hub(entry, given, data)
     if path.exists() or place == "demo":
-        source = f"{name}=" * bool(equals) + (str(path.resolve()) if path.exists() else place)
+        name = data.removesuffix(place)  # with its =
+        source = name + (str(path.resolve()) if path.exists() else place)
         return _find_files(path if path.exists() else bundled("demo"), given, source)
     near = did_you_mean(place, [*HUB, "demo"])
     raise CorpusError(
@@ -227,7 +234,12 @@ def _unread(folder: Path, files: Mapping[str, Path]) -> tuple[str, ...]:
 
 def _find_hub(entry: HubEntry, given: Reading, source: str) -> _Found:
     reading = given.over(entry.reading)
-    there = load_hub(entry, reading)
+    try:
+        there = load_hub(entry, reading)
+    except CorpusError as error:
+        if (asked := place_of(source)) == entry.id:
+            raise
+        raise CorpusError(f"--data {asked} stands for {entry.id}: {error}") from error
     wanted = entry.splits or {
         split: next((name for name in there if name.lower() in spellings), "")
         for split, spellings in SPLITS.items()

@@ -6,6 +6,7 @@ output. `-1` counts from the end, `20~24` and `4+8+12` are the mean of those lay
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -93,6 +94,13 @@ class Feature:
         if span := _SPAN.fullmatch(self.layer):
             return range(int(span[1]), int(span[2]) + 1)
         return tuple(part if part == "last" else int(part) for part in self.layer.split("+"))
+
+
+def name_like(text: str) -> str:
+    """A name that a cache can hold, as near to this one as can be; '' where none is."""
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9._-]+", "-", letters).strip("-._")
+    return name if NAME.fullmatch(name) and name not in RESERVED else ""
 
 
 def parse_pool(text: str, whole: str = "") -> str:

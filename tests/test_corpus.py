@@ -429,8 +429,19 @@ def test_a_folder_that_is_named_like_a_file_is_no_split(tmp_path):
     ],
 )
 def test_a_name_that_a_cache_cannot_hold_is_refused(name):
-    with pytest.raises(CorpusError, match=r"cannot name a corpus.*NAME=FOLDER"):
+    with pytest.raises(CorpusError, match=r"cannot name a corpus.*--data .*=FOLDER"):
         Corpus(name, (), {"train": Split(["a"])})
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("Clientes", "clientes"), ("Reseñas 2026", "resenas-2026"), ("nul", "NAME"), ("評論", "NAME")],
+)
+def test_a_name_that_a_cache_cannot_hold_is_offered_the_nearest_one(write_tsv, name, near):
+    folder = write_tsv("Data", train=[("a", "x")])
+    with pytest.raises(CorpusError) as refused:
+        read_corpus(f"{name}={folder}")
+    assert str(refused.value).endswith(f"name it yourself with --data {near}={folder.resolve()}")
 
 
 @pytest.mark.parametrize("spelling", ["validation", "valid", "val", "dev", "Dev"])

@@ -263,6 +263,9 @@ def test_the_offline_error_names_the_command_that_downloads():
     )
     assert "HF_HUB_OFFLINE is set" in message
     assert "HF_HOME" in message
+    assert message.startswith("--data ledgar stands for coastalcph/lex_glue: ")
+    with pytest.raises(CorpusError, match=r"^there is no folder 'coastalcph/lex_glue'"):
+        read_corpus("coastalcph/lex_glue")
 
 
 def test_a_hostile_configuration_stays_a_word_of_the_command():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lefcache.aliases import hub_entry
 from lefcache.cache.lock import exclusive
 from lefcache.columns import Reading
-from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split
+from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split, place_of
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.stores import Store
 
@@ -31,7 +31,7 @@ def register(store: Store, corpus: Corpus) -> list[str]:
         for split, rows in attrs.get("splits", {}).items():
             if split in corpus.splits:
                 known = store.read(f"{corpus.name}/rows/{split}", rows)
-                _check_texts(f"{corpus.name}/{split}", known, corpus.splits[split].hashes)
+                _check_texts(store, corpus, split, known)
         _check_mark(corpus, attrs)
         kept = _kept_labels(store, corpus, attrs)
         notes = _notes(store, corpus, attrs, kept)
@@ -82,7 +82,8 @@ def _create_root(store: Store) -> None:
                 store.set_attrs("", {"format": "lefcache", "version": FORMAT})
 
 
-def _check_texts(where: str, known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> None:
+def _check_texts(store: Store, corpus: Corpus, split: str, known: NDArray[np.uint64]) -> None:
+    hashes = corpus.splits[split].hashes
     shared = min(len(known), len(hashes))
     changed = np.flatnonzero(known[:shared] != hashes[:shared])
     if len(changed) or len(hashes) < len(known):
@@ -91,8 +92,9 @@ def _check_texts(where: str, known: NDArray[np.uint64], hashes: NDArray[np.uint6
         else:
             what = f"the cache has {len(known):,} rows, the data {len(hashes):,}"
         raise MismatchError(
-            f"{where} is not the text that the cache was made from: {what}; "
-            "keep both with --data NAME=FOLDER"
+            f"{corpus.name}/{split} is not the text that the cache was made from: {what}; keep "
+            f"both with --data NAME={place_of(corpus.source) or 'FOLDER'}, or give up the vectors "
+            f"of the old texts: delete the folder {store.root / corpus.name} and run this again"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lefcache.bundled import bundled
 from lefcache.errors import ModelError
 from lefcache.extract.registry import MODELS, ModelEntry
-from lefcache.feature import NAME, NAMES, RESERVED
+from lefcache.feature import NAME, NAMES, RESERVED, name_like
 from lefcache.files import path_of
 from lefcache.wording import command_line, did_you_mean
 
@@ -43,9 +43,10 @@ def resolve_model(text: str, name: str | None = None) -> ModelSource:
     own = source if entry else path_of(source).resolve().name
     chosen = name or (given if equals else re.sub(r"[^a-z0-9._-]+", "-", own.lower()))
     if not NAME.fullmatch(chosen) or chosen in RESERVED:
+        near = name_like(chosen) or "NAME"
         raise ModelError(
             f"'{chosen}' cannot name a model in a cache ({NAMES}; not {', '.join(RESERVED)}): "
-            "name it with --model NAME=SOURCE"
+            f"name it with {command_line(['--model', f'{near}={source}'])}"
         )
     return ModelSource(chosen, source, entry)
 

@@ -13,7 +13,7 @@ import numpy as np
 from lefcache.cache import Cache, Request
 from lefcache.corpus import Corpus
 from lefcache.errors import VectorsError
-from lefcache.feature import NAME, NAMES, RESERVED
+from lefcache.feature import NAME, NAMES, RESERVED, name_like
 from lefcache.spec import Spec
 from lefcache.vectors.files import Vectors, find_vectors
 from lefcache.vectors.work import BLOCK_ROWS, OnProgress, Work, feature_of, now
@@ -122,7 +122,10 @@ def import_vectors(
 
 def _check_choices(name: str, store_dtype: str) -> None:
     if not NAME.fullmatch(name) or name in RESERVED:
-        raise VectorsError(f"'{name}' cannot name a model ({NAMES}; not {', '.join(RESERVED)})")
+        near = f": call it {name_like(name)}" if name_like(name) else ""
+        raise VectorsError(
+            f"'{name}' cannot name a model ({NAMES}; not {', '.join(RESERVED)}){near}"
+        )
     if store_dtype not in STORE_DTYPES:
         raise VectorsError(f"--store-dtype {store_dtype} is not one of {', '.join(STORE_DTYPES)}")
 

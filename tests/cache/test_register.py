@@ -1,5 +1,7 @@
 """Which texts and labels a cache is about."""
 
+import re
+import shutil
 import threading
 import time
 
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lefcache.cache import open as open_cache
-from lefcache.corpus import Corpus, Split, hash_text
+from lefcache.corpus import Corpus, Split, hash_text, read_corpus
 from lefcache.errors import IncompleteError, MismatchError
 from lefcache.extract import extract
 from lefcache.testing import FakeBackbone
@@ -72,9 +74,21 @@ def test_any_changed_text_is_refused_by_its_row(tmp_path_factory, row, text):
 def test_a_refused_corpus_changes_nothing(cache, tree_bytes):
     cache.register(corpus_of(["no", "yes"]))
     before = tree_bytes(cache.path / "tiny")
-    with pytest.raises(MismatchError, match="NAME=FOLDER"):
+    with pytest.raises(MismatchError, match=r"--data NAME=demo.* delete the folder .*tiny and"):
         cache.register(corpus_of(["yes", "yes"], ["other", "text 1"]))
     assert tree_bytes(cache.path / "tiny") == before
+
+
+def test_after_deleting_the_folder_that_is_named_the_new_texts_are_taken(cache, write_tsv):
+    cache.register(read_corpus(write_tsv("one", train=[("a", "no")]) / "train.tsv"))
+    other = write_tsv("two", train=[("b", "no")]) / "train.tsv"
+    with pytest.raises(MismatchError) as refused:
+        cache.register(read_corpus(other))
+    assert f"--data NAME={other.resolve()}," in str(refused.value)
+    (named,) = re.findall(r"delete the folder (.*) and run", str(refused.value))
+    shutil.rmtree(named)
+    cache.register(read_corpus(other))
+    assert list(cache) == ["train"]
 
 
 def test_swapped_texts_are_refused(cache):

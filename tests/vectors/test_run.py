@@ -243,8 +243,10 @@ def test_appended_rows_are_added_and_the_old_ones_compared(
 
 @pytest.mark.parametrize("name", ["Own", "", "a/b", "labels", "../up"])
 def test_a_name_that_can_be_none_is_refused(bring, save, make_matrix, name):
-    with pytest.raises(VectorsError, match="cannot name a model"):
+    with pytest.raises(VectorsError, match="cannot name a model") as refused:
         bring(save({"train.npy": make_matrix(20)}), name=name)
+    near = {"Own": "own", "a/b": "a-b", "../up": "up"}.get(name)
+    assert str(refused.value).endswith(f": call it {near}" if near else "ledger)")
 
 
 def test_progress_counts_every_row_once(bring, save, make_corpus, make_matrix, monkeypatch):
