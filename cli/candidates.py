@@ -121,7 +121,7 @@ def _meant(cache: "Cache", data: str | None) -> list["CorpusNode"]:
 
 
 def _models() -> Iterable[str]:
-    from lefcache.extract.registry import MODELS
+    from lefcache.registry import MODELS
 
     return MODELS
 

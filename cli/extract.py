@@ -183,7 +183,7 @@ def _extract(
     model: str, name: str | None, corpus: "Corpus", cache: "Cache", options: dict[str, Any]
 ) -> dict[str, Any]:
     from lefcache.extract import estimate, extract, place_order
-    from lefcache.extract.registry import training_notes
+    from lefcache.registry import training_notes
 
     started = time.perf_counter()
     backbone = _load(model, name, corpus, cache, options)

@@ -43,7 +43,7 @@ def command(name: str | None, form: str) -> None:
       lef models mistral
       lef models --csv
     """
-    from lefcache.extract.registry import MODELS
+    from lefcache.registry import MODELS
 
     if name is not None and name not in MODELS:
         near = did_you_mean(name, MODELS)
@@ -58,7 +58,7 @@ def command(name: str | None, form: str) -> None:
 
 def _describe(name: str) -> dict[str, Any]:
     from lefcache.extract.models import on_this_machine
-    from lefcache.extract.registry import MODELS
+    from lefcache.registry import MODELS
 
     entry, folder = MODELS[name], on_this_machine(name)
     return {

@@ -10,12 +10,18 @@ def count(number: int, thing: str, several: str = "") -> str:
     return f"{number:,} {thing if number == 1 else several or f'{thing}s'}"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean minilm?)` after a word that is nearly a known one, otherwise nothing."""
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that this one is, or nearly is; '' if it is like none."""
     from difflib import get_close_matches
 
     near = get_close_matches(word.lower(), list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return near[0] if near else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean minilm?)` after a word that is nearly a known one, otherwise nothing."""
+    near = nearest(word, known)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def install_extra(extra: str) -> str:

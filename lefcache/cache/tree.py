@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from lefcache.aliases import HUB, hub_entry
 from lefcache.cache.convert import convert_split
 from lefcache.cache.display import html_table
 from lefcache.cache.hints import (
@@ -21,14 +22,15 @@ from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
 from lefcache.cache.writer import Request, Task, Writer, reserve
-from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
+from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, place_of, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
 from lefcache.feature import RESERVED, Feature, parse_features
 from lefcache.files import path_of
+from lefcache.registry import MODELS
 from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
 from lefcache.stores.mixed import MixedStore
-from lefcache.wording import did_you_mean
+from lefcache.wording import did_you_mean, nearest
 
 
 def open(path: str | Path | None = None) -> "Cache":
@@ -188,15 +190,12 @@ class Cache(Node[CorpusNode]):
                 f"{corpus} has no split {split}: it has {', '.join(attrs['splits'])}"
             )
         if self.spec(model, corpus) is not None:
-            command = self._split_command(corpus, model, [split])
+            way = f"; add it with: {self._split_command(corpus, model, [split])}"
         else:
-            source = attrs.get("source") or data or corpus
-            command = extract_command(self.path, source, model, more=corpus_flags(attrs))
-        near = did_you_mean(model, self.get(corpus, ()))
-        held = "; ".join(repr(node) for node in self.values()) or "nothing yet"
+            way = self._way_to(model, corpus, data or corpus)
+        held = "; ".join(repr(node) for node in self.values()) or self._nothing
         raise FeatureError(
-            f"{corpus}/{model}/{split} is not in the cache {self.path}{near}, which holds {held}; "
-            f"add it with: {command}"
+            f"{corpus}/{model}/{split} is not in the cache {self.path}, which holds {held}{way}"
         )
 
     def spec(self, model: str, data: str | None = None) -> Spec | None:
@@ -256,7 +255,7 @@ class Cache(Node[CorpusNode]):
         if corpus not in list(self):
             raise FeatureError(
                 f"no corpus '{corpus}' in {self.path}{did_you_mean(corpus, self)}: "
-                f"it holds {', '.join(self) or 'nothing yet'}"
+                f"it holds {', '.join(self) or self._nothing}"
             )
         return CorpusNode(self, corpus)
 
@@ -270,6 +269,27 @@ class Cache(Node[CorpusNode]):
 
     def _repr_html_(self) -> str:
         return html_table(str(self.path), self.ls())
+
+    @property
+    def _nothing(self) -> str:
+        """Why nothing is here: a folder that is not there may have been misspelt."""
+        return "nothing yet" if self.path.exists() else "nothing: there is no such folder"
+
+    def _way_to(self, model: str, corpus: str, data: str) -> str:
+        """What was meant, or the command that runs a model which is not here; what can work."""
+        attrs, place = self.store.attrs(corpus), place_of(data)
+        if not (attrs or path_of(place).exists() or hub_entry(place)):
+            near = nearest(corpus, [*self, *HUB, "demo"])
+            if near != corpus:
+                meant = f"did you mean {near}? `" if near else "`"
+                return f": there is no data of this name; {meant}lef data` lists what there is"
+        if model not in MODELS and (near := nearest(model, self.get(corpus, ()))):
+            return f": did you mean {near}?"
+        known = nearest(model, MODELS) or model
+        command = extract_command(
+            self.path, attrs.get("source") or data, known, more=corpus_flags(attrs)
+        )
+        return f"{'' if known == model else f': did you mean {known}?'}; add it with: {command}"
 
     def _splits(self, corpus: str, model: str) -> list[str]:
         here = self.store.children(f"{corpus}/{model}") if model not in RESERVED else []

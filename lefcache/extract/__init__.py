@@ -6,6 +6,8 @@ Names are loaded when first asked for: `lefcache.extract.models` alone does not 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lefcache.registry import MODELS
+
 if TYPE_CHECKING:
     from lefcache.extract.backbone import Backbone, Encoded
     from lefcache.extract.doctor import examine
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from lefcache.extract.loading import load_backbone
     from lefcache.extract.models import resolve_model
     from lefcache.extract.order import Estimate, Order, estimate, place_order
-    from lefcache.extract.registry import MODELS
     from lefcache.extract.run import Progress, Receipt, extract
     from lefcache.extract.shallow import layers_to_load
 
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "MODELS": "registry",
     "Backbone": "backbone",
     "DefectError": "finding",
     "Diagnosis": "finding",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lefcache.bundled import bundled
 from lefcache.errors import ModelError
-from lefcache.extract.registry import MODELS, ModelEntry
 from lefcache.feature import NAME, NAMES, RESERVED, name_like
 from lefcache.files import path_of
+from lefcache.registry import MODELS, ModelEntry
 from lefcache.wording import command_line, did_you_mean
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is the one loaded

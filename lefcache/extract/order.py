@@ -16,9 +16,9 @@ from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
 from lefcache.extract.embed import embed_in_memory
 from lefcache.extract.pooling import POOLINGS
-from lefcache.extract.registry import MODELS
 from lefcache.extract.shallow import check_depth
 from lefcache.feature import Layer, describe_layers, parse_layers, parse_pool
+from lefcache.registry import MODELS
 from lefcache.spec import FORMATS, STORED
 
 BLOCK_ROWS = {True: 8192, False: 1024}  # on a GPU, or not

@@ -17,7 +17,7 @@ from lefcache.extract.embed import OnSplit, Tokenized, embed_block, tokenize_blo
 from lefcache.extract.memory import give_back
 from lefcache.extract.order import Order, check_buffer, place_order, request_for
 from lefcache.extract.overflow import named_rows
-from lefcache.extract.registry import training_notes
+from lefcache.registry import training_notes
 from lefcache.wording import count
 
 

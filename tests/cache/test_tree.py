@@ -1,5 +1,6 @@
 """The cache as a tree, as tables, and as messages that tell what to type."""
 
+import re
 import shlex
 from dataclasses import replace
 
@@ -530,6 +531,47 @@ def test_a_model_that_was_never_extracted_comes_with_its_command(filled):
     with pytest.raises(FeatureError, match="tiny/other/train is not in the cache") as raised:
         filled.rows("other:1")
     assert parse(str(raised.value))["--model"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("model", "meant", "command"),
+    [
+        ("tinyml", "tinylm", "tinylm"),  # a short name
+        ("fakr", "fake", None),  # in the cache already: there is nothing to add
+        ("nothing-like-it", None, "nothing-like-it"),
+    ],
+)
+def test_a_model_that_was_never_extracted_is_told_what_can_work(filled, model, meant, command):
+    with pytest.raises(FeatureError, match="is not in the cache") as raised:
+        filled.rows(f"{model}:1", data="tiny")
+    words = str(raised.value)
+    assert re.findall(r"did you mean (\S+)\?", words) == [meant] * bool(meant)
+    assert (parse(words)["--model"] if "lef extract" in words else None) == command
+
+
+def test_a_short_name_is_meant_even_beside_a_model_of_nearly_the_same(cache, make_corpus):
+    extract(FakeBackbone(name="llama2"), make_corpus(3), cache)
+    with pytest.raises(FeatureError) as raised:
+        cache.rows("llama3:1")
+    assert parse(str(raised.value))["--model"] == "llama3"
+
+
+def test_data_of_no_known_name_is_offered_the_nearest_and_no_command(filled, tmp_path):
+    with pytest.raises(FeatureError, match=r"did you mean tiny\? `lef data` lists") as raised:
+        filled.rows("fake:1", data="tinny")
+    assert "lef extract" not in str(raised.value)
+    for data in ("sst2", "org/name", str(tmp_path)):
+        with pytest.raises(FeatureError) as raised:
+            filled.rows("fake:1", data=data)
+        assert parse(str(raised.value))["--data"] == data
+
+
+def test_a_cache_that_is_not_there_is_told_from_one_that_is_empty(tmp_path):
+    for look in (lambda cache: cache.rows("fake:1"), lambda cache: cache["tiny"]):
+        with pytest.raises(FeatureError, match=r"holds nothing: there is no such folder"):
+            look(open_cache(tmp_path / "nada"))
+        with pytest.raises(FeatureError, match=r"holds nothing yet"):
+            look(open_cache(tmp_path))
 
 
 def test_a_layer_is_added_to_the_rows_and_splits_that_are_there(cache, make_corpus):

@@ -8,7 +8,7 @@ import pytest
 
 import lefcache
 from lefcache.extract import MODELS
-from lefcache.extract.registry import ModelEntry
+from lefcache.registry import ModelEntry
 
 
 def interrupt_in_block(block):

@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from lefcache.extract.registry import MODELS, ModelEntry
+from lefcache.registry import MODELS, ModelEntry
 
 FAR = ModelEntry(
     "org/far-away",

@@ -4,7 +4,7 @@ from collections import Counter
 
 from lefcache.extract import MODELS
 from lefcache.extract.huggingface import HuggingFaceBackbone
-from lefcache.extract.registry import ModelEntry
+from lefcache.registry import ModelEntry
 
 TEXTS = ["a cat sat", "no", "yes it is", "the film was very good", "bad", "not good", "three cat"]
 

@@ -13,7 +13,7 @@ from lefcache.errors import ModelError
 from lefcache.extract import load_backbone, resolve_model
 from lefcache.extract.identity import tokenizer_hash
 from lefcache.extract.models import locate, on_this_machine, weight_files
-from lefcache.extract.registry import MODELS, ModelEntry
+from lefcache.registry import MODELS, ModelEntry
 
 FLOAT32 = {"dtype": "float32", "device": "cpu"}
 COMMIT = "0" * 40

@@ -8,7 +8,7 @@ import pytest
 from lefcache.extract import extract, load_backbone, place_order
 from lefcache.extract.models import on_this_machine
 from lefcache.extract.pooling import POOLINGS
-from lefcache.extract.registry import MODELS, ModelEntry, training_notes
+from lefcache.registry import MODELS, ModelEntry, training_notes
 from lefcache.testing import FakeBackbone
 
 METHOD = "llama2 llama2-chat mistral qwen2.5 falcon3 gemma2 nvembed e5"
