@@ -9,6 +9,7 @@ import click
 from cli.candidates import keys
 from cli.output import deliver, facts, plain, size
 from cli.params import cache_option, form_options
+from lefcache.spec import Spec
 from lefcache.wording import count
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
         return corpus.attrs | {"models": list(corpus)}
     model = corpus[parts[1]]
     if len(parts) == 2:
-        return cache.store.attrs("/".join(parts)) | {"extracted": list(model)}
+        attrs = cache.store.attrs("/".join(parts))
+        return attrs | {"spec": _spec(attrs["spec"]), "extracted": list(model)}
     return _describe_split(cache.pages(parts[1], parts[2], parts[0]))
 
 
@@ -74,7 +76,7 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
             "largest": _largest(magnitudes.get(name, ())),
         }
     return {
-        "spec": _spec(pages),
+        "spec": _spec(pages.spec.to_json()),
         "provenance": pages.model_attrs["provenance"],
         "rows": {
             "asked": pages.rows,
@@ -148,10 +150,10 @@ def _halved_in_words(batches: int) -> dict[str, str]:
     return {"halved": f"{count(batches, 'batch', 'batches')} that did not fit in memory"}
 
 
-def _spec(pages: "Pages") -> dict[str, Any]:
+def _spec(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings; of vectors that were made elsewhere, those that are known."""
-    spec = pages.spec.to_json()
-    return {name: spec[name] for name in spec if spec[name] or not pages.spec.imported}
+    imported = Spec.from_json(settings).imported
+    return {name: value for name, value in settings.items() if value or not imported}
 
 
 def _tokens(pages: "Pages") -> dict[str, int | None]:

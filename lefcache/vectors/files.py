@@ -51,7 +51,7 @@ class Vectors:
                 f"{self.file}: row {start + row} (counted from 0) has {value} in column {column}"
             )
             if np.isfinite(value):
-                raise NotFiniteError(f"{where}, too large for {dtype}: {_wider(dtype)}")
+                raise NotFiniteError(f"{where}, too large for {dtype}: {_wider(value)}")
             raise NotFiniteError(f"{where}: give every text a vector of finite numbers")
         return rows
 
@@ -234,7 +234,7 @@ def _check_widths(found: Sequence[Vectors]) -> None:
             raise VectorsError(f"{each.file} has rows without a single number")
 
 
-def _wider(dtype: np.dtype[Any]) -> str:
-    if dtype == np.float16:
+def _wider(value: np.floating[Any]) -> str:
+    if abs(value) <= np.finfo(np.float32).max:
         return "keep such values with --store-dtype float32, under another NAME if this is there"
     return "divide the matrix by some number first"

@@ -85,7 +85,9 @@ def test_show_says_what_is_known_and_no_more(lef, texts, vectors):
     assert "unknown: these vectors were made elsewhere" in lef("show", "reviews/api/train").out
     assert shown["rows"]["cut"] is None
     assert shown["files"]["own/last"].startswith(f"{vectors}/train.npy, sha256 ")
-    assert "max_length" not in lef("show", "reviews/api/train").out
+    for key in ("reviews/api/train", "reviews/api"):
+        assert "max_length" not in lef("show", key).out
+        assert "max_length" not in lef("show", key, "--json").json["spec"]
 
 
 def test_an_unfinished_import_is_shown_with_the_command_that_finishes_it(

@@ -195,6 +195,7 @@ def test_no_damage_to_a_file_is_more_than_an_error_of_ours(tmp_path_factory, noi
         (-np.inf, "float16", "has -inf in column 1"),
         (70_000.0, "float16", "70000.0 in column 1, too large for float16.*--store-dtype float32"),
         (1e300, "float32", "too large for float32: divide"),
+        (-1e300, "float16", "too large for float16: divide"),
     ],
 )
 def test_a_value_that_cannot_be_stored_is_named(save, value, dtype, message):
