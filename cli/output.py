@@ -103,7 +103,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     if not any(column.startswith("~") for column in columns):
         # A line that the terminal breaks is ugly; a name or a figure that is cut off is lost.
         console.width = max(console.width, console.measure(table).maximum)
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().removesuffix("\n").split("\n"):
+        click.echo(line.rstrip())
 
 
 def _console(stderr: bool = False) -> "Console":

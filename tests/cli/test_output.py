@@ -168,6 +168,13 @@ def test_escape_codes_are_for_terminals_that_want_them(extracted, tmp_path, vari
     assert (b"\x1b[" in on_a_terminal(tmp_path, LS, **variables)) is coloured
 
 
+def test_no_line_of_a_table_that_is_piped_ends_in_spaces(capsys):
+    print_table("a title", ["name", "note"], [["a", "a long note"], ["b", ""], ["a\u2028b", " "]])
+    lines = capsys.readouterr().out.split("\n")
+    assert lines == [line.rstrip() for line in lines]
+    assert lines == ["a title", "name      note", "a         a long note", "b", "a\\u2028b", ""]
+
+
 def test_only_the_last_column_of_a_table_gives_way(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
