@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from lefcache.errors import FeatureError, LefError
+from lefcache.feature import POOLS
 
 if TYPE_CHECKING:
     from lefcache import Cache
@@ -104,6 +105,21 @@ def models(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[st
     """What `lef extract --model` takes: a short name, or a folder, perhaps after NAME=."""
     name, equals, _ = word.rpartition("=")
     yield from (f"{name}{equals}{model}" for model in _models())
+
+
+@completer
+def pools(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]:
+    """The poolings that `--pool` takes."""
+    yield from POOLS
+
+
+@completer
+def splits(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]:
+    """The splits that a list does not have yet."""
+    from lefcache.corpus import SPLITS
+
+    written, comma, _ = word.rpartition(",")
+    yield from (f"{written}{comma}{each}" for each in SPLITS if each not in written.split(","))
 
 
 def _cache(ctx: click.Context) -> "Cache":

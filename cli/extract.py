@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import models as known_models
+from cli.candidates import pools, splits
 from cli.output import cache_words, duration, interrupted, print_json, progress, say, size
 from cli.params import (
     cache_option,
@@ -45,10 +46,13 @@ if TYPE_CHECKING:
     "--pool",
     "pools",
     multiple=True,
+    shell_complete=pools,
     help="mean, mean_nobos, last, first, max, or own where a model has one; may be repeated: all "
     "from one pass.  [default: mean, and the pooling of the model's authors if it is another]",
 )
-@click.option("--splits", default=None, help="Only these, for example train,test.")
+@click.option(
+    "--splits", default=None, shell_complete=splits, help="Only these, for example train,test."
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows of each split.")
 @settings_options(Reading)
 @settings_options(Spec)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.candidates import pools, splits
 from cli.output import cache_words, duration, interrupted, print_json, progress, say, size
 from cli.params import cache_option, data_option, json_option, settings_options
 from cli.reading import open_corpus
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 
 @click.command("import", short_help="Bring your own vectors: embeddings made elsewhere.")
 @click.argument("name")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @data_option
 @click.option(
-    "--split", help="The split of files that do not say it; of a folder that does, only this one."
+    "--split",
+    shell_complete=splits,
+    help="The split of files that do not say it; of a folder that does, only this one.",
 )
 @click.option(
     "--pool",
+    shell_complete=pools,
     help="How the vectors were pooled: mean, mean_nobos, last, first, max or own.  "
     "[default: own for one matrix of a split, mean for layers]",
 )

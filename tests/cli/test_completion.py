@@ -47,6 +47,11 @@ LAYERS = ["0", "1", "2", "3", "last", "all"]
         ("lef show reviews/o", ["reviews/one", "reviews/one/train", "reviews/one/test"]),
         ("lef extract --model mis", ["mistral"]),
         ("lef extract --model mine=mis", ["mine=mistral"]),
+        ("lef extract --pool m", ["mean", "mean_nobos", "max"]),
+        ("lef import mine x.npy --pool o", ["own"]),
+        ("lef extract --splits ", ["train", "validation", "test"]),
+        ("lef extract --splits train,t", ["train,test"]),
+        ("lef import mine x.npy --split v", ["validation"]),
         ("lef models qw", ["qwen2.5", "qwen3"]),
         ("lef completion ", ["bash", "zsh", "fish"]),
     ],
@@ -72,6 +77,13 @@ def test_a_damaged_cache_completes_to_nothing_and_never_fails(extracted, place, 
         "lef sweep --data ",
     ):
         completed(line)
+
+
+def test_files_are_left_to_the_shell():
+    shell = ShellComplete(main, {}, "lef", "_LEF_COMPLETE")
+    for before in ("import mine", "import mine train.npy"):
+        [item] = shell.get_completions(before.split(), "te")
+        assert (item.type, item.value) == ("file", "te")
 
 
 def test_a_folder_is_left_to_the_shell(extracted):
