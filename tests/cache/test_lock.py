@@ -1,10 +1,17 @@
+import json
 import os
 import threading
+import time
 
 import pytest
 
 from lefcache.cache.lock import exclusive
 from lefcache.errors import BusyError, LefError, StorageError
+
+
+def holder(root, name):
+    """The process that says it has a lock."""
+    return json.loads((root / ".locks" / f"{name}.json").read_text())["pid"]
 
 
 def test_a_second_holder_is_told_who_has_it_and_since_when(tmp_path):
@@ -35,7 +42,9 @@ def test_another_thread_is_another_holder(tmp_path):
 
 def test_locks_of_different_names_do_not_meet(tmp_path):
     with exclusive(tmp_path, "a"), exclusive(tmp_path, "b"):
-        pass
+        for name in ("a", "b"):
+            with pytest.raises(BusyError), exclusive(tmp_path, name):
+                pass
 
 
 def test_a_lock_is_free_again_after_an_error(tmp_path):
@@ -46,30 +55,33 @@ def test_a_lock_is_free_again_after_an_error(tmp_path):
 
 
 def test_waiting_ends_when_the_holder_does(tmp_path):
-    held, done = threading.Event(), threading.Event()
+    held, left = threading.Event(), []
 
     def other():
         with exclusive(tmp_path, "a"):
             held.set()
-            done.wait(0.2)
+            time.sleep(0.2)
+            left.append("other")
 
     thread = threading.Thread(target=other)
     thread.start()
     held.wait()
     with exclusive(tmp_path, "a", wait=10):
-        pass
+        assert left == ["other"]
     thread.join()
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path, python):
-    python(
+    killed = python(
         "import os, sys; from pathlib import Path; from lefcache.cache.lock import exclusive\n"
         "with exclusive(Path(sys.argv[1]), 'a'): os._exit(9)",
         tmp_path,
         check=False,
     )
+    assert killed.returncode == 9
+    assert holder(tmp_path, "a") != os.getpid()  # it never came to leave
     with exclusive(tmp_path, "a"):
-        pass
+        assert holder(tmp_path, "a") == os.getpid()
 
 
 def test_a_holder_who_has_left_no_name_is_still_a_holder(tmp_path):
