@@ -229,7 +229,7 @@ def _begin_split(store: MixedStore, path: str, request: Request) -> None:
     if not attrs or not store.children(f"{path}/ledger"):
         if wanted != kept:
             store.begin(path, wanted)
-        store.set_attrs(path, _first_attrs(request))
+        store.set_attrs(path, _first_attrs(store, request))
         return
     if wanted != kept:
         raise MismatchError(
@@ -240,10 +240,14 @@ def _begin_split(store: MixedStore, path: str, request: Request) -> None:
         store.set_attrs(path, attrs | {"rows": request.rows})
 
 
-def _first_attrs(request: Request) -> dict[str, Any]:
+def _first_attrs(store: Store, request: Request) -> dict[str, Any]:
     item = 4 if request.store_dtype == "float32" else 2
+    most = min(request.block_rows, CHUNK_BYTES // (request.width * item))
+    # Chunks are stored whole, so a small split has small ones; but a limit may be raised to all
+    # the rows that the corpus has, and these are then to lie in few files.
+    rows = store.attrs(request.corpus).get("splits", {}).get(request.split, request.rows)
     chunk = CHUNK_ROWS_LEAST
-    while chunk * 2 <= min(request.block_rows, CHUNK_BYTES // (request.width * item)):
+    while chunk < rows and chunk * 2 <= most:
         chunk *= 2
     return {
         "rows": request.rows,

@@ -106,6 +106,30 @@ def test_the_ledger_sums_the_bits_of_bfloat16(registered):
     np.testing.assert_array_equal(chunk[:4], rounded.view(np.uint16))
 
 
+@pytest.mark.parametrize(
+    ("rows", "width", "chunk"),
+    [(20, 3, 64), (64, 3, 64), (200, 3, 256), (5000, 3, 1024), (5000, 40_000, 64)],
+)
+def test_a_chunk_is_no_larger_than_its_split_or_block_needs(tmp_path, rows, width, chunk):
+    cache = open(tmp_path)
+    register(cache, rows)
+    for limit in (5, rows):  # a limit that is raised meets the chunks of the whole split
+        with cache.reserve(request(limit, width=width, block_rows=1024)) as writer:
+            assert writer.chunk_rows == chunk
+
+
+def test_a_small_split_that_grows_takes_more_chunks_and_stays_whole(tmp_path):
+    cache = open(tmp_path)
+    for rows in (20, 3000):
+        register(cache, rows)
+        write(cache, request(rows, block_rows=1024))
+    grown = value("mean/1", np.arange(3000)).astype(np.float16)
+    np.testing.assert_array_equal(cache.rows("m:1"), grown)
+    files = [file for file in (tmp_path / PATH / "mean/1/c").rglob("*") if file.is_file()]
+    assert len(files) == -(-3000 // 64)
+    assert sum(file.stat().st_size for file in files) == len(files) * 64 * WIDTH * 2
+
+
 def test_bits_that_lost_their_mark_are_damage_and_not_numbers(registered):
     write(registered, request(store_dtype="bfloat16"))
     registered.store.set_attrs(f"{PATH}/mean/1", {})
