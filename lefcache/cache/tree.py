@@ -273,7 +273,7 @@ class Cache(Node[CorpusNode]):
     @property
     def _nothing(self) -> str:
         """Why nothing is here: a folder that is not there may have been misspelt."""
-        return "nothing yet" if self.path.exists() else "nothing: there is no such folder"
+        return "nothing yet" if self.path.exists() else "nothing (no such folder)"
 
     def _way_to(self, model: str, corpus: str, data: str) -> str:
         """What was meant, or the command that runs a model which is not here; what can work."""
@@ -281,15 +281,16 @@ class Cache(Node[CorpusNode]):
         if not (attrs or path_of(place).exists() or hub_entry(place)):
             near = nearest(corpus, [*self, *HUB, "demo"])
             if near != corpus:
-                meant = f"did you mean {near}? `" if near else "`"
-                return f": there is no data of this name; {meant}lef data` lists what there is"
+                meant = did_you_mean(corpus, [near])
+                return f"; there is no data of this name{meant}: `lef data` lists what there is"
         if model not in MODELS and (near := nearest(model, self.get(corpus, ()))):
-            return f": did you mean {near}?"
+            return f"; did you mean {near}?"
         known = nearest(model, MODELS) or model
         command = extract_command(
             self.path, attrs.get("source") or data, known, more=corpus_flags(attrs)
         )
-        return f"{'' if known == model else f': did you mean {known}?'}; add it with: {command}"
+        add = "add it" if known == model else f"did you mean {known}? Add it"
+        return f"; {add} with: {command}"
 
     def _splits(self, corpus: str, model: str) -> list[str]:
         here = self.store.children(f"{corpus}/{model}") if model not in RESERVED else []

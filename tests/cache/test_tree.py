@@ -557,7 +557,7 @@ def test_a_short_name_is_meant_even_beside_a_model_of_nearly_the_same(cache, mak
 
 
 def test_data_of_no_known_name_is_offered_the_nearest_and_no_command(filled, tmp_path):
-    with pytest.raises(FeatureError, match=r"did you mean tiny\? `lef data` lists") as raised:
+    with pytest.raises(FeatureError, match=r"\(did you mean tiny\?\): `lef data` lists") as raised:
         filled.rows("fake:1", data="tinny")
     assert "lef extract" not in str(raised.value)
     for data in ("sst2", "org/name", str(tmp_path)):
@@ -568,7 +568,7 @@ def test_data_of_no_known_name_is_offered_the_nearest_and_no_command(filled, tmp
 
 def test_a_cache_that_is_not_there_is_told_from_one_that_is_empty(tmp_path):
     for look in (lambda cache: cache.rows("fake:1"), lambda cache: cache["tiny"]):
-        with pytest.raises(FeatureError, match=r"holds nothing: there is no such folder"):
+        with pytest.raises(FeatureError, match=r"holds nothing \(no such folder\)"):
             look(open_cache(tmp_path / "nada"))
         with pytest.raises(FeatureError, match=r"holds nothing yet"):
             look(open_cache(tmp_path))
