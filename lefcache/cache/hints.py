@@ -5,13 +5,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lefcache.aliases import HUB, hub_entry
+from lefcache.corpus import place_of
 from lefcache.feature import Layer, describe_layers
+from lefcache.files import path_of
+from lefcache.registry import MODELS
 from lefcache.spec import Spec
 from lefcache.stores import Store
-from lefcache.wording import command_line
+from lefcache.wording import command_line, nearest
 
 if TYPE_CHECKING:
     from lefcache.cache.pages import Pages
+    from lefcache.cache.tree import Cache
 
 DEFAULT_CACHE = "lef-cache"
 SETTLED = ("dtype", "attention")  # settings whose `auto` means, on a cache, what it was made with
@@ -35,6 +40,22 @@ def extract_command(
     for pool in pools:
         words += ["--pool", pool]
     return command_line([*words, *more])
+
+
+def way_to(cache: "Cache", model: str, corpus: str, data: str) -> str:
+    """What was meant, or the command that runs a model which is not here; what can work."""
+    attrs, place = cache.store.attrs(corpus), place_of(data)
+    if not (attrs or path_of(place).exists() or hub_entry(place)):
+        near = nearest(corpus, [*cache, *HUB, "demo"])
+        if near != corpus:
+            meant = f"did you mean {near}? `" if near else "`"
+            return f": there is no data of this name; {meant}lef data` lists what there is"
+    if model not in MODELS and (near := nearest(model, cache.get(corpus, ()))):
+        return f": did you mean {near}?"
+    known = nearest(model, MODELS) or model
+    source, more = attrs.get("source") or data, corpus_flags(attrs)
+    command = extract_command(cache.path, source, known, more=more)
+    return f"{'' if known == model else f': did you mean {known}?'}; add it with: {command}"
 
 
 def command_again(

@@ -6,31 +6,28 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from lefcache.aliases import HUB, hub_entry
 from lefcache.cache.convert import convert_split
 from lefcache.cache.display import html_table
 from lefcache.cache.hints import (
     DEFAULT_CACHE,
     command_again,
-    corpus_flags,
-    extract_command,
     files_wanted,
     import_command,
+    way_to,
 )
 from lefcache.cache.identity import check_model
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
 from lefcache.cache.writer import Request, Task, Writer, reserve
-from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, place_of, split_name
+from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
 from lefcache.feature import RESERVED, Feature, parse_features
 from lefcache.files import path_of
-from lefcache.registry import MODELS
 from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
 from lefcache.stores.mixed import MixedStore
-from lefcache.wording import did_you_mean, nearest
+from lefcache.wording import did_you_mean
 
 
 def open(path: str | Path | None = None) -> "Cache":
@@ -192,7 +189,7 @@ class Cache(Node[CorpusNode]):
         if self.spec(model, corpus) is not None:
             way = f"; add it with: {self._split_command(corpus, model, [split])}"
         else:
-            way = self._way_to(model, corpus, data or corpus)
+            way = way_to(self, model, corpus, data or corpus)
         held = "; ".join(repr(node) for node in self.values()) or self._nothing
         raise FeatureError(
             f"{corpus}/{model}/{split} is not in the cache {self.path}, which holds {held}{way}"
@@ -274,23 +271,6 @@ class Cache(Node[CorpusNode]):
     def _nothing(self) -> str:
         """Why nothing is here: a folder that is not there may have been misspelt."""
         return "nothing yet" if self.path.exists() else "nothing (no such folder)"
-
-    def _way_to(self, model: str, corpus: str, data: str) -> str:
-        """What was meant, or the command that runs a model which is not here; what can work."""
-        attrs, place = self.store.attrs(corpus), place_of(data)
-        if not (attrs or path_of(place).exists() or hub_entry(place)):
-            near = nearest(corpus, [*self, *HUB, "demo"])
-            if near != corpus:
-                meant = did_you_mean(corpus, [near])
-                return f"; there is no data of this name{meant}: `lef data` lists what there is"
-        if model not in MODELS and (near := nearest(model, self.get(corpus, ()))):
-            return f"; did you mean {near}?"
-        known = nearest(model, MODELS) or model
-        command = extract_command(
-            self.path, attrs.get("source") or data, known, more=corpus_flags(attrs)
-        )
-        add = "add it" if known == model else f"did you mean {known}? Add it"
-        return f"; {add} with: {command}"
 
     def _splits(self, corpus: str, model: str) -> list[str]:
         here = self.store.children(f"{corpus}/{model}") if model not in RESERVED else []
