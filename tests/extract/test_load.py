@@ -11,6 +11,8 @@ import torch
 from lefcache.errors import ModelError
 from lefcache.extract import MODELS, load_backbone
 from lefcache.extract.embed import embed_batch
+from tests.conftest import SENTENCES
+from tests.extract.families import DEBERTA_V3, Family
 
 FLOAT32 = {"dtype": "float32", "device": "cpu"}
 
@@ -217,3 +219,29 @@ def test_every_short_name_can_name_a_model_in_a_cache(alias):
 
     assert resolve_model(alias).name == alias
     assert resolve_model(MODELS[alias].source).name
+
+
+def test_a_tokenizer_that_is_an_spm_model_alone_is_read(tmp_path):
+    """As the hub has deberta-v3."""
+    from sentencepiece import SentencePieceTrainer
+
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 20),
+        model_prefix=str(tmp_path / "spm"),
+        vocab_size=60,
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        user_defined_symbols=["[CLS]", "[SEP]", "[MASK]"],
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    Family("deberta-v2", DEBERTA_V3 | {"vocab_size": 80}).make().save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"vocab_type": "spm"}))
+    model = load_backbone(f"it={tmp_path}", **FLOAT32)
+    [encoded] = model.tokenize(["a cat sat on the mat"])
+    words = model.tokenizer.convert_ids_to_tokens(encoded.ids)
+    assert (words[0], words[-1], encoded.bos) == ("[CLS]", "[SEP]", True)
+    assert "[UNK]" not in words
+    assert embed_batch(model, [encoded], ["mean/2"])["mean/2"].isfinite().all()
