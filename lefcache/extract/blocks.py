@@ -40,7 +40,8 @@ def listening(
     deepest = max(numbers, default=0) if stop and "last" not in layers else None
 
     def entered(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        deliver(0, args[0] if args else kwargs["hidden_states"])
+        if (states := args[0] if args else kwargs.get("hidden_states")) is not None:
+            deliver(0, states)
         if deepest == 0:
             raise Enough
 

@@ -1,12 +1,12 @@
 """Any Hugging Face encoder, decoder or T5 as a Backbone."""
 
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lefcache.errors import ModelError
@@ -14,6 +14,8 @@ from lefcache.extract.backbone import Deliver, Encoded
 from lefcache.extract.blocks import Enough, agree, candidate_blocks, listening
 from lefcache.extract.chat import OWN, TEXT, check_frame, frame_of, in_frame
 from lefcache.extract.identity import provenance
+from lefcache.extract.limits import clamp, token_rows
+from lefcache.extract.memory import out_of_memory
 from lefcache.extract.models import ModelSource
 from lefcache.extract.placement import Placement, input_device
 from lefcache.extract.pooling import Pooling
@@ -23,10 +25,8 @@ from lefcache.feature import Layer
 from lefcache.spec import Spec
 
 PROBE = ["A cat sat on the mat.", "No."]  # two lengths, so that padding is part of the check
-# A tokenizer without a limit says so with a huge number.
-UNLIMITED = 1 << 30
-# These count positions from their padding token on, so that the first ones are never used.
-OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "xmod")
+# What a model's own code raises where it wants more than text, or nothing of the sort.
+UNFIT = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class HuggingFaceBackbone:
@@ -57,14 +57,19 @@ class HuggingFaceBackbone:
         if spec.chat_template:
             spec = _in_chat(spec, tokenizer, model.name)
         check_windows(spec, tokenizer, model.name)
-        self.spec = _clamp(spec, tokenizer, config, notes)
+        self.spec = clamp(spec, tokenizer, network, notes)
         tokenizer.truncation_side = self.spec.truncation_side
         self._pad = next(
             (i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0
         )
-        opener = tokenizer("")["input_ids"][:1]
+        around = tokenizer("")
+        opener = around["input_ids"][:1]
+        # What stands around a text may have a type of its own (XLNet's is 2); all else has 0.
+        types = around.get("token_type_ids", ())
+        self._types = dict(zip(around["input_ids"], types, strict=False))
         begins = {tokenizer.bos_token_id, tokenizer.cls_token_id}
         self._bos = opener[0] if opener and opener[0] in begins else None
+        self._rows = token_rows(network)
         self.depth, self.loaded = depth, int(config.get_text_config().num_hidden_layers)
         if self.loaded < depth:
             notes.append(f"of its {depth} blocks only the first {self.loaded} are loaded")
@@ -75,17 +80,14 @@ class HuggingFaceBackbone:
         inputs = self._inputs(self.tokenize(PROBE))
         self.blocks: nn.ModuleList | None = None
         self.listed, normed = 0, True
+        states, last = self._told(inputs)
         candidates = candidate_blocks(self.network, loaded)
         for blocks in candidates:
             if (verdict := agree(self.network, blocks, inputs)) is not None:
                 self.blocks, (self.listed, normed) = blocks, verdict
                 break
-        output = self.network(**inputs, output_hidden_states=True)
-        states = output.hidden_states
         # OPT may project its last state to another width than that of its blocks.
-        self.width = max(
-            int(each.shape[-1]) for each in (*(states or ()), output.last_hidden_state)
-        )
+        self.width = max(int(each.shape[-1]) for each in (*states, last))
         if self.blocks is not None:
             every: tuple[Layer, ...] = tuple(range(loaded + 1))
             whole = loaded == self.depth
@@ -93,8 +95,9 @@ class HuggingFaceBackbone:
             # No norm after the first blocks is no norm after all of them.
             self.aliases: dict[str, Layer] = {} if normed else {"last": self.depth}
             return
-        # Gemma 3n has four for each token.
-        if not states or len(states) != loaded + 1 or any(each.ndim != 3 for each in states):
+        # Gemma 3n has four for each token, Funnel one for several tokens.
+        tokens = inputs["input_ids"].shape
+        if len(states) != loaded + 1 or any(each.shape[:-1] != tokens for each in states):
             raise ModelError(
                 f"{self.name} does not report one state of each token for each of its layers"
             )
@@ -102,6 +105,19 @@ class HuggingFaceBackbone:
         self.layers, self.aliases = (*range(loaded), "last"), {}
         why = "reports other states than its blocks hold" if candidates else "has no list of blocks"
         self.notes.append(f"{self.name} {why}: layer {self.depth} is only `last`")
+
+    def _told(self, inputs: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What the model reports of a batch: every layer's states, if it does, and its last."""
+        try:
+            output = self.network(**inputs, output_hidden_states=True)
+            return tuple(output.hidden_states or ()), output.last_hidden_state
+        except UNFIT as error:
+            if isinstance(error, RuntimeError) and out_of_memory(error):
+                raise
+            raise ModelError(
+                f"{self.source} cannot be run on text alone, as an encoder or decoder of "
+                f"transformers can: {type(error).__name__}: {error}"
+            ) from error
 
     def tokenize(self, texts: Sequence[str]) -> list[Encoded]:
         """Texts to tokens, the prompt and instruction in front, at most max_length in a window."""
@@ -176,10 +192,23 @@ class HuggingFaceBackbone:
         for row, encoded in enumerate(batch):
             ids[row, : len(encoded)] = encoded.ids
             mask[row, : len(encoded)] = 1
-        return {
-            "input_ids": to_device(ids, self.device),
-            "attention_mask": to_device(mask, self.device),
-        }
+        if self._rows is not None and ids.max() >= self._rows:
+            self._refuse_token(ids, self._rows)
+        arrays = {"input_ids": ids, "attention_mask": mask}
+        if any(self._types.values()):
+            arrays["token_type_ids"] = np.zeros_like(ids)
+            for number, kind in self._types.items():
+                arrays["token_type_ids"][ids == number] = kind
+        return {name: to_device(array, self.device) for name, array in arrays.items()}
+
+    def _refuse_token(self, ids: NDArray[np.int64], rows: int) -> None:
+        """Say which text holds a token that the model has no vector of."""
+        row, place = (int(each) for each in np.argwhere(ids >= rows)[0])
+        token = self.tokenizer.convert_ids_to_tokens(int(ids[row, place]))
+        raise ModelError(
+            f"{self.name} has no vector of {token!r}, which its tokenizer knows: take it out of "
+            f"the text {self.tokenizer.decode(ids[row], skip_special_tokens=False)[:80]!r}"
+        )
 
     @torch.inference_mode()
     def forward(
@@ -210,41 +239,3 @@ def _in_chat(spec: Spec, tokenizer: Any, name: str) -> Spec:
         spec = replace(spec, chat_template=frame_of(tokenizer, name))
     check_frame(spec.chat_template, tokenizer, name, spec.truncation_side)
     return spec
-
-
-def _clamp(spec: Spec, tokenizer: Any, config: Any, notes: list[str]) -> Spec:
-    """Texts can be no longer than the model has positions for."""
-    limits = [tokenizer.model_max_length]
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions:
-        offset = (config.pad_token_id or 0) + 1 if config.model_type in OFFSET_POSITIONS else 0
-        limits.append(positions - offset)
-    limit = min([spec.max_length, *(int(each) for each in limits if each and 0 < each < UNLIMITED)])
-    _leave_room(spec, tokenizer, limit)
-    if limit < spec.max_length:
-        how = "read in windows of" if spec.long == WINDOWS else "cut at"
-        notes.append(f"texts are {how} {limit} tokens, the most this model reads")
-    return replace(spec, max_length=limit)
-
-
-def _leave_room(spec: Spec, tokenizer: Any, limit: int) -> None:
-    """Refuse what would cut the text away instead of a part of it: every vector would be equal."""
-    before = spec.instruction + spec.prompt
-    if spec.chat_template:
-        [ids], _ = in_frame(tokenizer, spec.chat_template, [before], sys.maxsize)
-        taken = len(ids)
-    else:
-        taken = len(tokenizer(before)["input_ids"])
-    around = before or spec.chat_template
-    if limit <= taken:
-        takes = "what stands around it and the tokenizer's own take"
-        raise ModelError(
-            f"max_length {limit} leaves no room for text: "
-            f"{takes if around else 'the tokenizer itself adds'} {taken} tokens; give a higher "
-            f"--max-length{' or a shorter prompt' if around else ''}"
-        )
-    if before and spec.truncation_side == "left":
-        raise ModelError(
-            f"truncation_side left would cut off {before[:40]!r}, which stands before each text: "
-            "cut on the right, or give --prompt '' and no --instruction"
-        )

@@ -7,26 +7,39 @@ from torch import nn
 
 from lefcache.extract.checks.probe import TEXTS, Probe
 from lefcache.extract.finding import Finding
+from lefcache.extract.limits import token_rows
 
 
 def vocabulary(tokenizer: Any, network: nn.Module) -> Finding:
-    """Every token that the tokenizer may give has its row in the model's table."""
-    try:
-        table = network.get_input_embeddings()  # type: ignore[operator]
-    except NotImplementedError:
-        table = None
-    if not isinstance(table, nn.Embedding):
+    """Every token that the tokenizer may give has its row in the model's table.
+
+    Special tokens without one, which stand in no text, are a note: Gemma 3 shares its tokenizer
+    with models that read images. A text that spells one is refused when it is met.
+    """
+    rows = token_rows(network)
+    if rows is None:
         return Finding("vocabulary", "note", "the model has no table of tokens to compare with")
-    highest, rows = max(tokenizer.get_vocab().values(), default=0), table.num_embeddings
-    if highest < rows:
-        found = f"token numbers up to {highest:,} for a table of {rows:,}"
+    known = tokenizer.get_vocab()
+    beyond = {number: token for token, number in known.items() if number >= rows}
+    found = f"token numbers up to {max(known.values(), default=0):,} for a table of {rows:,}"
+    if not beyond:
         return Finding("vocabulary", "ok", found)
+    if beyond.keys() <= _never_written(tokenizer):
+        names = ", ".join(map(repr, list(beyond.values())[:4]))
+        return Finding("vocabulary", "note", f"{found}: no text may hold {names}")
     return Finding(
         "vocabulary",
         "wrong",
-        f"the tokenizer gives numbers up to {highest:,} and the model has only {rows:,} tokens",
+        f"the tokenizer gives numbers up to {max(beyond):,} and the model has only {rows:,} tokens",
         "the tokenizer is that of another model: get both again, from the same place",
     )
+
+
+def _never_written(tokenizer: Any) -> set[int]:
+    """Special tokens that the tokenizer puts into no text and no padding by itself."""
+    special = {number for number, each in tokenizer.added_tokens_decoder.items() if each.special}
+    names = ("pad", "unk", "bos", "eos", "cls", "sep")
+    return special - {getattr(tokenizer, f"{name}_token_id") for name in names}
 
 
 def special(probe: Probe) -> Finding:
@@ -81,7 +94,7 @@ def _odd(tokenizer: Any, config: Any, begin: int | None, end: int | None) -> lis
 
 
 def truncation(probe: Probe) -> Finding:
-    """A text that is too long is cut to the limit, and counted as cut."""
+    """A text that is too long is cut to the limit and counted as cut."""
     backbone = probe.backbone
     limit = backbone.spec.max_length
     words = " ".join(TEXTS).split()
