@@ -40,9 +40,13 @@ def drift(probe: Probe) -> Finding:
 
 def _again(backbone: HuggingFaceBackbone, dtype: str) -> HuggingFaceBackbone:
     settings = {name: getattr(backbone.spec, name) for name in Spec.settings()}
+    where = backbone.placement
+    spread = where is not None and where.spread
     return load_backbone(
         f"{backbone.name}={backbone.source}",
-        device=str(backbone.device),
+        device="auto" if spread else str(backbone.device),
+        device_map="auto" if spread else "none",
+        max_memory=where.max_memory if where else None,
         revision=backbone.provenance.get("revision"),
         trust_remote_code=bool(backbone.provenance.get("remote_code")),
         checked=False,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lefcache.cache import TOKENS, Cache, Pages
+from lefcache.cache import Cache, Pages
 from lefcache.corpus import Corpus
 from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
@@ -43,7 +43,11 @@ def examine_stored(cache: Cache, backbone: Backbone, corpus: Corpus) -> tuple[Fi
 def _examine_split(cache: Cache, backbone: Backbone, corpus: Corpus, split: str) -> list[Finding]:
     pages = cache.pages(backbone.name, split, corpus.name)
     name = f"cache {split}"
-    arrays = [each for each in pages.arrays if pages.done[each] == pages.rows and _poolable(each)]
+    arrays = [
+        each
+        for each in pages.arrays
+        if pages.done[each] == pages.rows and _poolable(backbone, each)
+    ]
     if not arrays:
         return [Finding(name, "note", f"{pages.path} holds no array of all its rows yet")]
     kept = cache.store.read(f"{corpus.name}/rows/{split}")[: pages.rows]
@@ -67,8 +71,9 @@ def _examine_split(cache: Cache, backbone: Backbone, corpus: Corpus, split: str)
     ]
 
 
-def _poolable(array: str) -> bool:
-    return array != TOKENS and array.partition("/")[0] in POOLINGS
+def _poolable(backbone: Backbone, array: str) -> bool:
+    pool = array.partition("/")[0]
+    return pool in POOLINGS or (pool == "own" and backbone.own is not None)
 
 
 def _compared(

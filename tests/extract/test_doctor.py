@@ -268,6 +268,14 @@ def test_cut_texts_that_are_not_counted(fresh, monkeypatch):
     assert "is not counted as cut" in found(model, "truncation").found
 
 
+def test_long_texts_in_windows_are_sound(fresh, monkeypatch):
+    model = fresh(long="windows", max_length=12)
+    assert "is read in 6 windows of up to 12" in found(model, "truncation", "ok").found
+    model.spec = replace(model.spec, max_length=10)
+    monkeypatch.setattr(model, "tokenize", fresh(long="windows", max_length=60).tokenize)
+    assert "the limit is 10" in found(model, "truncation").found
+
+
 # Layers
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lefcache.errors import FeatureError, ModelError
-from lefcache.extract import extract, load_backbone, place_order
+from lefcache.extract import DefectError, extract, load_backbone, place_order
 from lefcache.extract.doctor import examine
 from lefcache.extract.embed import embed_batch
 from lefcache.extract.pooling import POOLINGS
@@ -215,6 +215,37 @@ def test_a_last_state_of_another_width_has_its_own(load, cache, make_corpus, nam
     extract(model, make_corpus(train=TEXTS), cache)
     shapes = [cache.rows(f"{name}:{layer}", split="train").shape for layer in (3, "last")]
     assert shapes == [(len(TEXTS), width) for width in widths]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("mobilebert", {"true_hidden_size": 16, "intra_bottleneck_size": 16}),  # sees trigrams
+        ("convbert", {"head_ratio": 1, "conv_kernel_size": 3}),
+        ("fnet", {}),
+        ("nystromformer", {}),
+        ("yoso", {}),
+    ],
+)
+def test_a_model_whose_padding_reaches_its_texts_is_refused(tmp_path, word_tokenizer, kind, config):
+    few = {"num_key_value_heads": None, "embedding_size": 16}
+    Family(kind, few | config).make().save_pretrained(tmp_path)
+    word_tokenizer(**TOKENIZERS["bos"]).save_pretrained(tmp_path)
+    with pytest.raises(DefectError, match=r"neighbours: .* bring them with lef import"):
+        load_backbone(f"{kind}={tmp_path}", **FLOAT32)
+
+
+@pytest.mark.parametrize("base", [False, True])
+def test_a_model_that_shortens_its_texts_is_refused(tmp_path, word_tokenizer, base):
+    from transformers import FunnelBaseModel, FunnelConfig, FunnelModel
+
+    config = FunnelConfig(
+        vocab_size=32, block_sizes=[1, 1, 1], d_model=16, n_head=2, d_head=8, d_inner=32
+    )
+    (FunnelBaseModel if base else FunnelModel)(config).save_pretrained(tmp_path)
+    word_tokenizer(**TOKENIZERS["bos"]).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"one state of each token|cannot be run on text alone"):
+        load_backbone(f"funnel={tmp_path}", **FLOAT32)
 
 
 def test_a_model_with_several_states_for_a_token_is_refused(tmp_path, word_tokenizer):

@@ -11,6 +11,7 @@ import torch
 
 from lefcache.errors import FeatureError, ModelError
 from lefcache.extract import MODELS, Encoded, extract, load_backbone
+from lefcache.extract.doctor import examine_stored
 from lefcache.extract.embed import embed_batch, span_of
 from lefcache.extract.nvembed import _without_weights
 from lefcache.predict import Predictor
@@ -556,6 +557,13 @@ def test_the_default_is_the_mean_of_every_layer_and_the_official_vector(cache, e
         *(f"nvembed:{layer}" for layer in range(DEPTH + 1)),
         "nvembed:last",
     ]
+
+
+def test_the_doctor_makes_stored_official_vectors_again(cache, extracted):
+    model, corpus = extracted
+    _, *compared = examine_stored(cache, model, corpus)
+    assert {each.verdict for each in compared} == {"ok"}
+    assert all("own/last" in each.figures for each in compared)
 
 
 def test_an_interrupted_extraction_is_one_command_to_resume(cache, folder, make_corpus):

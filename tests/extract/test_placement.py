@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lefcache.errors import ModelError
-from lefcache.extract import extract, load_backbone, loading
+from lefcache.extract import examine, extract, load_backbone, loading
 from lefcache.extract.embed import embed_batch, embed_in_memory
 from lefcache.extract.placement import described, input_device
 from lefcache.testing import FakeBackbone
@@ -79,6 +79,21 @@ def test_only_the_first_blocks_can_be_spread(backbone, spread):
     batch = whole.tokenize(TEXTS)
     expected = embed_batch(whole, batch, ["mean/2"])["mean/2"]
     assert torch.equal(embed_batch(parted, batch, ["mean/2"])["mean/2"], expected)
+
+
+def test_the_second_model_of_a_drift_is_spread_as_the_first_is(spread, monkeypatch):
+    from lefcache.extract import drift
+
+    loaded, load = [], drift.load_backbone
+
+    def remembered(*words, **choices):
+        loaded.append(load(*words, **choices))
+        return loaded[-1]
+
+    monkeypatch.setattr(drift, "load_backbone", remembered)
+    diagnosis = examine(spread("llama", 0.3))
+    assert diagnosis.findings[-1].name == "drift"
+    assert any(weight.is_meta for weight in loaded[0].network.parameters())
 
 
 def test_the_cache_says_how_the_model_was_spread(spread, cache, make_corpus):

@@ -11,6 +11,8 @@ from lefcache.extract.checks.probe import Probe, States, agreement, distances, s
 from lefcache.extract.finding import Finding
 
 BESIDE = "relative to the largest value of its token"
+# No --batch-tokens helps: loading a model refuses it before there is a batch.
+ELSEWHERE = "make its vectors with its own code, text by text, and bring them with lef import"
 
 
 def neighbours(probe: Probe) -> Finding:
@@ -25,7 +27,7 @@ def neighbours(probe: Probe) -> Finding:
         f"a text's states change with the texts beside it, by {worst(figures)} {BESIDE} (rounding "
         f"alone: below {probe.tolerance:g})",
         "try --attention eager; if that does not help, this model cannot be run in batches of "
-        "several texts: use --batch-tokens 1",
+        f"several texts, as is done here: {ELSEWHERE}",
         figures,
     )
 
@@ -41,7 +43,7 @@ def order(probe: Probe) -> Finding:
         "batch order",
         "wrong",
         f"a text's states change with its place in the batch, by {worst(figures)} {BESIDE}",
-        "this model mixes its rows: use --batch-tokens 1",
+        f"this model mixes its rows: {ELSEWHERE}",
         figures,
     )
 
@@ -103,7 +105,7 @@ def padding(probe: Probe) -> Finding:
         "wrong",
         f"the model reads its padding: other tokens there change a text by {worst(figures)} "
         f"{BESIDE}",
-        "the attention mask is ignored: try --attention eager, or use --batch-tokens 1",
+        f"the attention mask is ignored: try --attention eager, or {ELSEWHERE}",
         figures,
     )
 

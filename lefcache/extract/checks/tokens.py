@@ -5,9 +5,11 @@ from typing import Any
 
 from torch import nn
 
+from lefcache.extract.backbone import Encoded
 from lefcache.extract.checks.probe import TEXTS, Probe
 from lefcache.extract.finding import Finding
 from lefcache.extract.limits import token_rows
+from lefcache.extract.windows import WINDOWS
 
 
 def vocabulary(tokenizer: Any, network: nn.Module) -> Finding:
@@ -94,12 +96,14 @@ def _odd(tokenizer: Any, config: Any, begin: int | None, end: int | None) -> lis
 
 
 def truncation(probe: Probe) -> Finding:
-    """A text that is too long is cut to the limit and counted as cut."""
+    """A text that is too long is cut to the limit and counted as cut, or read in windows."""
     backbone = probe.backbone
     limit = backbone.spec.max_length
     words = " ".join(TEXTS).split()
     long = " ".join((words * (1 + 4 * limit // len(words)))[: 4 * limit])
     [encoded] = backbone.tokenize([long])
+    if backbone.spec.long == WINDOWS:
+        return _in_windows(encoded, limit)
     if len(encoded) <= limit and encoded.cut:
         found = f"a text of {4 * limit:,} words is cut to {len(encoded):,} tokens"
         return Finding("truncation", "ok", found)
@@ -110,3 +114,12 @@ def truncation(probe: Probe) -> Finding:
         f"a text of {4 * limit:,} words {what}; the limit is {limit:,} tokens",
         "this tokenizer does not cut: cut the texts before, or use a fast tokenizer",
     )
+
+
+def _in_windows(encoded: Encoded, limit: int) -> Finding:
+    longest = max(map(len, encoded.windows))
+    found = f"a text of {4 * limit:,} words is read in {encoded.count} windows of up to {longest:,}"
+    if encoded.count > 1 and longest <= limit:
+        return Finding("truncation", "ok", f"{found} tokens")
+    fix = "this tokenizer cannot be cut apart: leave out --long windows"
+    return Finding("truncation", "wrong", f"{found} tokens; the limit is {limit:,}", fix)
