@@ -12,7 +12,7 @@ from lefcache.files import path_of
 from lefcache.registry import MODELS
 from lefcache.spec import Spec
 from lefcache.stores import Store
-from lefcache.wording import command_line, nearest
+from lefcache.wording import command_line, did_you_mean, nearest
 
 if TYPE_CHECKING:
     from lefcache.cache.pages import Pages
@@ -48,14 +48,15 @@ def way_to(cache: "Cache", model: str, corpus: str, data: str) -> str:
     if not (attrs or path_of(place).exists() or hub_entry(place)):
         near = nearest(corpus, [*cache, *HUB, "demo"])
         if near != corpus:
-            meant = f"did you mean {near}? `" if near else "`"
-            return f": there is no data of this name; {meant}lef data` lists what there is"
+            meant = did_you_mean(corpus, [near])
+            return f"; there is no data of this name{meant}: `lef data` lists what there is"
     if model not in MODELS and (near := nearest(model, cache.get(corpus, ()))):
-        return f": did you mean {near}?"
+        return f"; did you mean {near}?"
     known = nearest(model, MODELS) or model
     source, more = attrs.get("source") or data, corpus_flags(attrs)
     command = extract_command(cache.path, source, known, more=more)
-    return f"{'' if known == model else f': did you mean {known}?'}; add it with: {command}"
+    add = "add it" if known == model else f"did you mean {known}? Add it"
+    return f"; {add} with: {command}"
 
 
 def command_again(
