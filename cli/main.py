@@ -19,6 +19,8 @@ COMMANDS = (
     "ls",
     "show",
     "convert",
+    "verify",
+    "rm",
     "sweep",
     "fuse",
     "predict",

@@ -55,7 +55,8 @@ def _flat(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
 def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
     corpus = cache[parts[0]]
     if len(parts) == 1:
-        return corpus.attrs | {"models": list(corpus)}
+        attrs = {name: value for name, value in corpus.attrs.items() if name != "checksums"}
+        return attrs | {"models": list(corpus)}
     model = corpus[parts[1]]
     if len(parts) == 2:
         attrs = cache.store.attrs("/".join(parts))

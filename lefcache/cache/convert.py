@@ -32,6 +32,7 @@ def convert_split(store: MixedStore, path: str, format: str) -> bool:
 
 
 def _copy_split(pages: Pages, copy: Store) -> None:
+    _check_seal(pages, "")
     copy.set_attrs("", pages.attrs)
     for generation in pages.generations:
         for name in generation.arrays:
@@ -43,10 +44,19 @@ def _copy_split(pages: Pages, copy: Store) -> None:
 
 
 def _create_like(pages: Pages, name: str, copy: Store) -> None:
+    _check_seal(pages, f"/{name}")
     info = pages.store.info(f"{pages.path}/{name}")
     if info is None:
         raise DamagedError(f"{pages.path}/{name} is not there, though its ledger speaks of it")
     copy.create(name, info.shape, info.dtype, info.chunk_rows, info.axes)
+
+
+def _check_seal(pages: Pages, below: str) -> None:
+    """A copy of damaged metadata would be sealed afresh, and pass for whole."""
+    here = f"{pages.path}{below}"
+    there = not below or pages.store.info(here) is not None
+    if there and pages.store.sealed(here) is False:
+        raise DamagedError(f"the metadata of {here} is damaged; see: lef verify {pages.path}")
 
 
 def _copy_blocks(pages: Pages, generation: Generation, name: str, copy: Store) -> None:

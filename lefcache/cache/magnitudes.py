@@ -1,16 +1,19 @@
 """The largest magnitude in each block of each array: how near the end of its type it has come.
 
-`magnitudes/<g>` stands beside `ledger/<g>`: (blocks, A) float32, a column for each array, in the
-same order. A row is written before the block's row in the ledger, and counts once that is there.
+`magnitudes/<g>` stands beside `ledger/<g>`: (blocks, A + 1) float32, a column for each array, in
+the same order, and a last one that is no number but the bits of the row's CRC-32C; a cache from
+before has none. A row is written before the block's row in the ledger, and counts once that
+is there.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.cache.ledger import Generation
+from lefcache.cache.ledger import Generation, checksum, vouched
 from lefcache.stores import Store
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 def create_magnitudes(store: Store, path: str, generation: Generation, blocks: int) -> None:
     """Make room for the rows of a new set of arrays."""
-    shape = (blocks, len(generation.arrays))
+    shape = (blocks, len(generation.arrays) + 1)
     store.create(_of(path, generation), shape, np.float32, 1, ("block", "array"))
 
 
@@ -27,8 +30,39 @@ def write_magnitudes(
     store: Store, path: str, generation: Generation, block: int, values: Sequence[float]
 ) -> None:
     """Write down one block, unless its arrays were begun before magnitudes were kept."""
-    if store.info(_of(path, generation)) is not None:
-        store.write(_of(path, generation), block, np.array([values], np.float32))
+    info = store.info(_of(path, generation))
+    if info is not None:
+        row = np.array(values, np.float32)
+        if info.shape[1] > len(values):
+            row = np.append(row, _sum(row, generation, block).view(np.float32))
+        store.write(_of(path, generation), block, row[np.newaxis])
+
+
+def copy_magnitudes(
+    store: Store, path: str, generation: Generation, number: int, columns: Sequence[int]
+) -> None:
+    """Write down those of some arrays of a set once more, for the set of this number."""
+    if store.info(_of(path, generation)) is None:
+        return
+    written = store.read(_of(path, generation), sparse=True)
+    arrays = tuple(generation.arrays[column] for column in columns)
+    fewer = replace(generation, number=number, arrays=arrays)
+    create_magnitudes(store, path, fewer, len(written))
+    for block in np.flatnonzero(vouched(generation.ledger[: len(written)])):
+        write_magnitudes(store, path, fewer, int(block), [*written[block, list(columns)]])
+
+
+def spoilt_magnitudes(store: Store, path: str, generation: Generation) -> list[int]:
+    """The finished blocks whose magnitudes are not those that were written, if that is known."""
+    info = store.info(_of(path, generation))
+    if info is None or info.shape[1:] != (len(generation.arrays) + 1,):
+        return []
+    written = store.read(_of(path, generation), sparse=True)
+    return [
+        int(block)
+        for block in np.flatnonzero(vouched(generation.ledger[: len(written)]))
+        if written[block, -1:].view(np.uint32)[0] != _sum(written[block, :-1], generation, block)
+    ]
 
 
 def read_magnitudes(pages: "Pages") -> dict[str, NDArray[np.float32]]:
@@ -42,11 +76,18 @@ def read_magnitudes(pages: "Pages") -> dict[str, NDArray[np.float32]]:
             pages.finished(generation),
         )
         known = np.full((len(finished), len(generation.arrays)), np.nan, np.float32)
+        written = written[:, : len(generation.arrays)]
         # A run that was stopped while it made room for more rows leaves fewer blocks here.
         known[: len(written)][finished[: len(written)]] = written[finished[: len(written)]]
         for column, name in enumerate(generation.arrays):
             found[name] = np.fmax(known[:, column], found.get(name, np.float32(np.nan)))
     return found
+
+
+def _sum(row: NDArray[np.float32], generation: Generation, block: int) -> np.uint32:
+    """The checksum of a row at its place: nothing else would notice two that were swapped."""
+    place = np.array([generation.number, block], np.uint32)
+    return np.uint32(checksum(np.append(row.view(np.uint32), place)))
 
 
 def _of(path: str, generation: Generation) -> str:

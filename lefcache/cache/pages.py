@@ -21,6 +21,7 @@ from lefcache.cache.hints import (
 from lefcache.cache.layers import Layers
 from lefcache.cache.ledger import Generation, finished, read_generations
 from lefcache.cache.magnitudes import read_magnitudes
+from lefcache.cache.sums import check_array
 from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import POOLS, Feature, Layer, describe_layers
@@ -158,12 +159,16 @@ class Pages(Mapping[str, Layers]):
         """The layers stored with this pooling, in order; `last` where it is not an alias."""
         return by_pool(self.arrays).get(pool, [])
 
-    def matrix(self, feature: Feature) -> Matrix:
-        """The (N, D) vectors of a feature of this model.
+    def matrix(self, feature: Feature, verify: bool = False) -> Matrix:
+        """The (N, D) vectors of a feature of this model; `verify` compares them with the ledger.
 
-        Raises FeatureError if they were never asked for, IncompleteError if rows are missing.
+        Raises FeatureError if they were never asked for, IncompleteError if rows are missing,
+        DamagedError if they are not those that were written.
         """
-        layers = [self._array(name) for name in self._names(feature)]
+        names = self._names(feature)
+        layers = [self._array(name) for name in names]
+        for name in names if verify else ():
+            check_array(self.store, self.path, name, self.generations, self.block_rows)
         return layers[0] if len(layers) == 1 else MeanRows(layers)
 
     def origin(self, feature: Feature) -> Origin:

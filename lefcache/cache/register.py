@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.aliases import hub_entry
+from lefcache.cache.ledger import checksum
 from lefcache.cache.lock import exclusive
 from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split, place_of
@@ -79,7 +80,7 @@ def _create_root(store: Store) -> None:
     if not store.attrs(""):
         with exclusive(store.root, "+", wait=60.0):
             if not store.attrs(""):
-                store.set_attrs("", {"format": "lefcache", "version": FORMAT})
+                store.set_attrs("", {"format": "lefcache", "version": FORMAT, "sealed": True})
 
 
 def _check_texts(store: Store, corpus: Corpus, split: str, known: NDArray[np.uint64]) -> None:
@@ -168,11 +169,11 @@ def _write(
     mark says that one is being changed, and a kill leaves it there for readers to see.
     """
     described = _described(corpus, attrs, kept)
-    values: dict[str, NDArray[Any]] = {}
-    for split, content in corpus.splits.items():
-        labels = _recode(_labels(content), list(corpus.classes), described["classes"])
-        values[f"labels/{split}"] = kept.get(split, labels)
-        values[f"rows/{split}"] = content.hashes
+    values = _values(corpus, described["classes"]) | {f"labels/{s}": kept[s] for s in kept}
+    described["checksums"] = {
+        **attrs.get("checksums", {}),
+        **{path: checksum(new) for path, new in sorted(values.items())},
+    }
     values = {
         path: new
         for path, new in values.items()
@@ -192,6 +193,34 @@ def _write(
         _replace(store, f"{corpus.name}/{path}", new)
     if values or described != dict(attrs):
         store.set_attrs(corpus.name, described)
+
+
+def _values(corpus: Corpus, classes: list[str]) -> dict[str, NDArray[Any]]:
+    """Labels, as numbers of these classes, and hashes by their place below the corpus."""
+    found: dict[str, NDArray[Any]] = {}
+    for split, content in corpus.splits.items():
+        found[f"labels/{split}"] = _recode(_labels(content), list(corpus.classes), classes)
+        found[f"rows/{split}"] = content.hashes
+    return found
+
+
+def restore(store: Store, corpus: Corpus) -> list[str]:
+    """Write damaged labels and row hashes again, where these texts are those of the checksums.
+
+    Returns their paths. Nothing else is changed: a text or label that is another one now stays what
+    it was, and damaged.
+    """
+    with exclusive(store.root, corpus.name, wait=60.0):
+        attrs = store.attrs(corpus.name)
+        known, restored = attrs.get("checksums", {}), []
+        for path, values in _values(corpus, attrs["classes"]).items():
+            rows, here = attrs["splits"].get(path.partition("/")[2]), f"{corpus.name}/{path}"
+            if path in known and checksum(values[:rows]) == known[path]:
+                if store.sealed(here) is False or store.info(here) is None:
+                    store.delete(here)
+                _replace(store, here, values[:rows])
+                restored.append(here)
+    return restored
 
 
 def _described(corpus: Corpus, attrs: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:

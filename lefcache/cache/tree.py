@@ -64,22 +64,32 @@ class Cache(Node[CorpusNode]):
 
     # Reading
 
-    def rows(self, feature: str | Feature, split: str = "train", data: str | None = None) -> Matrix:
+    def rows(
+        self,
+        feature: str | Feature,
+        split: str = "train",
+        data: str | None = None,
+        verify: bool = False,
+    ) -> Matrix:
         """The (N, D) vectors of one feature, still in their files.
 
-        Raises FeatureError if they are not in the cache, with the command that adds them, and
-        IncompleteError if an extraction has yet to finish, with the command that resumes it.
+        With `verify`, each of their blocks is read at once and held against its checksum.
+
+        Raises FeatureError if they are not in the cache, with the command that adds them,
+        IncompleteError if an extraction has yet to finish, with the command that resumes it, and
+        DamagedError for bytes that are not those written, with the command that repairs them.
         """
         wanted = Feature.parse(feature) if isinstance(feature, str) else feature
-        return self.pages(wanted.model, split, data).matrix(wanted)
+        return self.pages(wanted.model, split, data).matrix(wanted, verify)
 
     def table(
         self,
         features: str | Iterable[str | Feature],
         split: str = "train",
         data: str | None = None,
+        verify: bool = False,
     ) -> Table:
-        """K aligned features with their labels and Specs.
+        """K aligned features with their labels and Specs; `verify` as in `rows`.
 
         Only numbers of rows are compared here. That a row is the same text for every model was
         checked when each was extracted: a corpus has one list of text hashes, which every table
@@ -107,7 +117,7 @@ class Cache(Node[CorpusNode]):
         labels, texts, classes = found
         return Table(
             features=tuple(chosen),
-            rows=tuple(page.matrix(each) for page, each in zip(pages, chosen, strict=True)),
+            rows=tuple(page.matrix(f, verify) for page, f in zip(pages, chosen, strict=True)),
             labels=None if (labels == UNLABELLED).all() else labels,
             classes=classes,
             specs=tuple(page.spec for page in pages),

@@ -80,6 +80,16 @@ class Writer:
             for name in generation.arrays
             if (info := store.info(f"{self.path}/{name}"))
         }
+        # Arrays that a repair has taken away, and what they were stored as.
+        self._lost: dict[str, np.dtype[Any]] = {
+            name: dtype_of(dtype)
+            for generation in pages.generations
+            for name, dtype in store.attrs(f"{self.path}/ledger/{generation.number}")
+            .get("dtypes", {})
+            .items()
+            if store.info(f"{self.path}/{name}") is None
+        }
+        self.dtypes |= self._lost
 
     @property
     def blocks(self) -> int:
@@ -124,6 +134,8 @@ class Writer:
                 self._create(generation, values)
             sums, magnitudes = [], []
             for name in generation.arrays:
+                if name in self._lost:
+                    self._create_array(name, self._lost.pop(name), values[name].shape[1:])
                 rows = values[name].astype(self.dtypes[name], copy=False)
                 if not self._kept(name, task.block):
                     self.store.write(f"{self.path}/{name}", task.start, rows)
@@ -171,10 +183,7 @@ class Writer:
             if name == TOKENS and name in self.dtypes:
                 continue  # an earlier set of arrays made it
             dtype = np.uint32 if name == TOKENS else self._settle(values[name])
-            axes = ("row",) if name == TOKENS else ("row", "feature")
-            shape = (self.rows, *values[name].shape[1:])
-            self.store.create(f"{self.path}/{name}", shape, dtype, self.chunk_rows, axes)
-            self.dtypes[name] = np.dtype(dtype)
+            self._create_array(name, dtype, values[name].shape[1:])
         ledger = f"{self.path}/ledger/{generation.number}"
         columns = 2 + len(generation.arrays)
         blocks = -(-self.rows // self.block_rows)
@@ -182,8 +191,15 @@ class Writer:
         self.store.create(ledger, (blocks, columns), np.uint32, 1, ("block", "entry"))
         # Naming the arrays is what makes the generation exist: a kill before this leaves strays
         # that the next writer overwrites.
-        self.store.set_attrs(ledger, {"arrays": list(generation.arrays)})
+        dtypes = {name: self.dtypes[name].name for name in generation.arrays}
+        self.store.set_attrs(ledger, {"arrays": list(generation.arrays), "dtypes": dtypes})
         self._finished[generation.number] = np.zeros(blocks, bool)
+
+    def _create_array(self, name: str, dtype: DTypeLike, below: tuple[int, ...]) -> None:
+        axes = ("row", "feature")[: 1 + len(below)]
+        path = f"{self.path}/{name}"
+        self.store.create(path, (self.rows, *below), dtype, self.chunk_rows, axes)
+        self.dtypes[name] = np.dtype(dtype)
 
     def _settle(self, values: NDArray[Any]) -> DTypeLike:
         if self.request.store_dtype != "auto":

@@ -43,6 +43,12 @@ class Store(Protocol):
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes of a group or array; a group that is absent is created."""
 
+    def sealed(self, path: str) -> bool | None:
+        """Whether the metadata of a node is what was written; None where it has no seal.
+
+        Each node of ours has had one since seals were invented.
+        """
+
     def info(self, path: str) -> ArrayInfo | None:
         """What the array is made of, or None if there is no such array."""
 
@@ -89,3 +95,6 @@ class Store(Protocol):
 
     def extents(self, path: str) -> list[Extent]:
         """Where the rows of an array lie, in order; DamagedError if there is no such place."""
+
+    def chunks(self, path: str) -> list[Extent | None]:
+        """Where each whole chunk lies, padding and all; None for one that is missing or torn."""

@@ -17,11 +17,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lefcache.dtypes import BFLOAT16, dtype_of, raw
+from lefcache.dtypes import BFLOAT16, raw
 from lefcache.errors import DamagedError
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
-from lefcache.stores.disk import checked, on_disk, readable
+from lefcache.stores.disk import on_disk, readable
+from lefcache.stores.hdf5_nodes import (
+    OWN,
+    attrs_of,
+    chunks_of,
+    extents_of,
+    info_of,
+    is_group,
+    is_sealed,
+    new_array,
+    seal_node,
+)
 from lefcache.stores.journal import Change, Draft, discard, drafted, finish, pending
 
 if TYPE_CHECKING:
@@ -29,7 +40,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-AXES = "DIMENSION_LABELS"  # the attribute in which HDF5 keeps the names of an array's axes
 # A reader that comes while a change is copied into the file may find half of it: it looks again.
 LOOKS, PAUSE = 5, 0.05
 
@@ -42,24 +52,29 @@ class Hdf5Store:
 
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted."""
-        return self._look(path, lambda node: sorted(node) if _is_group(node) else [], [])
+        return self._look(path, lambda node: sorted(node) if is_group(node) else [], [])
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
-        return self._look(path, _attrs, {})
+        return self._look(path, attrs_of, {})
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
         with self._change() as file:
             node = file.require_group(path or "/") if path not in file else file[path]
-            for name in set(node.attrs) - {*values, AXES}:
+            for name in set(node.attrs) - {*values, *OWN}:
                 del node.attrs[name]
             for name, value in values.items():
                 node.attrs[name] = json.dumps(value, ensure_ascii=False)
+            seal_node(node)
+
+    def sealed(self, path: str) -> bool | None:
+        """Whether the metadata is what was written; None for a node from before it had a seal."""
+        return self._look(path, is_sealed, None)
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
-        return self._look(path, _info, None)
+        return self._look(path, info_of, None)
 
     def create(
         self,
@@ -76,16 +91,18 @@ class Hdf5Store:
                 del file[path]
         narrow = np.dtype(dtype).name == BFLOAT16
         with self._change() as file:
-            array = _new_array(file, path, tuple(shape), "<u2" if narrow else dtype, chunk_rows)
+            array = new_array(file, path, tuple(shape), "<u2" if narrow else dtype, chunk_rows)
             if narrow:
                 array.attrs[BITS_OF] = json.dumps(BFLOAT16)
             for axis, name in enumerate(axes):
                 array.dims[axis].label = name
+            seal_node(array)
 
     def resize(self, path: str, rows: int) -> None:
         """Change the length; what lay beyond the new end is gone."""
         with self._change() as file:
             file[path].resize(rows, axis=0)
+            seal_node(file[path])
 
     def write(self, path: str, start: int, values: NDArray[Any]) -> None:
         """Write rows from `start` where they lie, and zeros after the last row of the array."""
@@ -161,7 +178,11 @@ class Hdf5Store:
 
     def extents(self, path: str) -> list[Extent]:
         """Where the rows of each chunk lie in the file, in order."""
-        return self._look(path, lambda node: _extents(node, self.root), [])
+        return self._look(path, lambda node: extents_of(node, self.root), [])
+
+    def chunks(self, path: str) -> list[Extent | None]:
+        """Where each whole chunk lies, padding and all; None where there is no such place."""
+        return self._look(path, lambda node: chunks_of(node, self.root), [])
 
     def _look(self, path: str, see: Callable[[Any], Found], absent: Found) -> Found:
         """What is seen of a node, once more where a writer was changing the file meanwhile."""
@@ -224,65 +245,9 @@ def _new_file(path: Path) -> None:
     replace_file(path, draft.readall())
 
 
-def _new_array(
-    file: "h5py.File", path: str, shape: tuple[int, ...], dtype: DTypeLike, chunk_rows: int
-) -> "h5py.Dataset":
-    """An array that has its place in the file from the start, so that its rows never move."""
-    import h5py
-
-    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    made.set_chunk((chunk_rows, *shape[1:]))
-    made.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    made.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
-    links.set_create_intermediate_group(True)
-    space = h5py.h5s.create_simple(shape, (h5py.h5s.UNLIMITED, *shape[1:]))
-    kind = h5py.h5t.py_create(np.dtype(dtype).newbyteorder("<"), logical=True)
-    made_id = h5py.h5d.create(file.id, path.encode(), kind, space, dcpl=made, lcpl=links)
-    return h5py.Dataset(made_id)
-
-
 def _plain(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """What numpy itself reads from a file: bfloat16 is not its own."""
     return np.dtype("<u2") if dtype.name == BFLOAT16 else dtype
-
-
-def _is_group(node: Any) -> bool:
-    return not hasattr(node, "chunks")
-
-
-def _attrs(node: Any) -> dict[str, Any]:
-    return {name: json.loads(value) for name, value in node.attrs.items() if name != AXES}
-
-
-def _info(node: Any) -> ArrayInfo | None:
-    if _is_group(node):
-        return None
-    if node.chunks is None or node.id.get_create_plist().get_nfilters():
-        raise DamagedError(f"{node.name}: compressed, or laid out, by another program; cannot map")
-    dtype = node.dtype
-    if bits_of := _attrs(node).get(BITS_OF):
-        dtype = dtype_of(bits_of)
-    axes = tuple(each.label for each in node.dims)
-    return checked(ArrayInfo(tuple(map(int, node.shape)), dtype, int(node.chunks[0]), axes))
-
-
-def _extents(node: Any, path: Path) -> list[Extent]:
-    info = _info(node)
-    assert info is not None, f"{node.name} is no array"
-    row = math.prod(info.shape[1:]) * info.dtype.itemsize
-    size, extents = _size(path), []
-    for start in range(0, info.shape[0], info.chunk_rows):
-        where = node.id.get_chunk_info_by_coord((start, *[0] * (len(info.shape) - 1)))
-        rows = min(info.chunk_rows, info.shape[0] - start)
-        if where.byte_offset is None or where.byte_offset + rows * row > size:
-            raise DamagedError(f"{path}{node.name}: rows {start}.. lie beyond the end of the file")
-        extents.append(Extent(str(path), int(where.byte_offset), rows))
-    return extents
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
 
 
 def _write_all(file: Any, content: memoryview) -> None:

@@ -87,6 +87,16 @@ class MixedStore:
         store, rest = self._home(path)
         store.set_attrs(rest, values)
 
+    def sealed(self, path: str) -> bool | None:
+        """Whether the metadata of a node is what was written; None where it has no seal."""
+        store, rest = self._home(path)
+        return store.sealed(rest)
+
+    def mend(self, path: str) -> bool:
+        """Give metadata of Zarr the one bit back that was flipped; False if it was not that."""
+        store, _ = self._home(path)
+        return store is self._zarr and self._zarr.mend(path)
+
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
         store, rest = self._home(path)
@@ -150,6 +160,11 @@ class MixedStore:
         """Where the rows of an array lie, in order."""
         store, rest = self._home(path)
         return store.extents(rest)
+
+    def chunks(self, path: str) -> list[Extent | None]:
+        """Where each whole chunk lies, padding and all; None for one that is missing or torn."""
+        store, rest = self._home(path)
+        return store.chunks(rest)
 
     # Which is whose
 

@@ -1,7 +1,8 @@
 """Zarr v3 on a local disk: uncompressed chunks, so that each chunk file is a raw block to map.
 
 Looking needs no zarr: metadata is a JSON document beside the chunks, and importing the library
-takes longer than listing a cache. Everything that is written is written by zarr itself.
+takes longer than listing a cache. What is written is what zarr itself would write, but for a seal
+in the metadata, by which one changed byte of it is noticed.
 """
 
 import json
@@ -18,10 +19,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from lefcache.dtypes import BFLOAT16, dtype_of, raw
 from lefcache.errors import DamagedError
-from lefcache.files import sync_folder
+from lefcache.files import replace_file, sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import checked, on_disk, readable
+from lefcache.stores.seal import SEAL, is_whole, mended, sealed_json
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArrayConfigParams
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 # Without this an all-zero chunk is not written at all, and a missing chunk reads as zeros: a
 # lost block and a block of zeros could not be told apart. zarr does not store this setting.
 _WRITE_ZEROS: "ArrayConfigParams" = {"write_empty_chunks": True}
+
+_GROUP: Mapping[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
 
 
 class ZarrStore:
@@ -52,20 +56,46 @@ class ZarrStore:
         """Attributes as plain values; {} for a node that is absent."""
         folder = self.root / path
         with readable(folder):
-            return dict(_metadata(folder).get("attributes", {})) if _is_node(folder) else {}
+            found = dict(_metadata(folder).get("attributes", {})) if _is_node(folder) else {}
+        return {name: value for name, value in found.items() if name != SEAL}
+
+    def sealed(self, path: str) -> bool | None:
+        """Whether the metadata is what was written; None for a node from before it had a seal."""
+        folder = self.root / path
+        if not _is_node(folder):
+            raise DamagedError(f"{folder / 'zarr.json'} is missing")
+        with readable(folder):
+            return is_whole((folder / "zarr.json").read_bytes())
+
+    def mend(self, path: str) -> bool:
+        """Give metadata the one bit back that was flipped; False if there is no such bit."""
+        file = self.root / path / "zarr.json"
+        with on_disk(file):
+            content = mended(file.read_bytes()) if file.is_file() else None
+            if content:
+                replace_file(file, content)
+        return content is not None
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
-        import zarr
+        folder = self.root / path
+        with readable(folder):
+            node = _metadata(folder) if _is_node(folder) else _GROUP
+        self._ensure_parents(path)
+        self._describe(path, {**node, "attributes": dict(values)})
+
+    def _describe(self, path: str, node: Mapping[str, Any]) -> None:
+        """Write metadata with its seal, at once: a kill leaves the old one or the new one.
+
+        zarr would write down attributes only without a seal, or with one of what was there before.
+        """
+        from zarr.core.buffer import default_buffer_prototype
+        from zarr.core.sync import sync
+        from zarr.storage import LocalStore
 
         with on_disk(self.root / path):
-            self._ensure_parents(path)
-            if _is_node(self.root / path):
-                zarr.open(self.root / path, mode="r+", use_consolidated=False).attrs.put(
-                    dict(values)
-                )
-            else:  # born with its attributes: a kill cannot leave a group that has none
-                zarr.create_group(self.root / path, attributes=dict(values))
+            content = default_buffer_prototype().buffer.from_bytes(sealed_json(node))
+            sync(LocalStore(self.root / path).set("zarr.json", content))
             self._unsynced.add(self.root / path / "zarr.json")
 
     def info(self, path: str) -> ArrayInfo | None:
@@ -102,39 +132,40 @@ class ZarrStore:
         """Create an array without compression or filters, its first axis cut into chunks."""
         import zarr
 
-        with on_disk(self.root / path):
-            self._ensure_parents(path)
-            narrow = np.dtype(dtype).name == BFLOAT16
-            zarr.create_array(
-                self.root / path,
-                shape=tuple(shape),
-                chunks=(chunk_rows, *shape[1:]),
-                dtype=np.dtype(np.uint16 if narrow else dtype),
-                attributes={BITS_OF: BFLOAT16} if narrow else None,
-                compressors=None,
-                filters=None,
-                dimension_names=list(axes),
-                overwrite=True,
-            )
-            self._unsynced.add(self.root / path / "zarr.json")
+        narrow = np.dtype(dtype).name == BFLOAT16
+        described: dict[str, Any] = {}  # zarr takes it for a store, and writes down metadata there
+        zarr.create_array(
+            described,
+            shape=tuple(shape),
+            chunks=(chunk_rows, *shape[1:]),
+            dtype=np.dtype(np.uint16 if narrow else dtype),
+            attributes={BITS_OF: BFLOAT16} if narrow else None,
+            compressors=None,
+            filters=None,
+            dimension_names=list(axes),
+        )
+        self.delete(path)
+        self._ensure_parents(path)
+        self._describe(path, json.loads(described["zarr.json"].to_bytes()))
 
     def _ensure_parents(self, path: str) -> None:
         """Make the groups above a node, top first: zarr would make them last, if not killed."""
-        import zarr
-
         for parent in reversed(PurePath(path).parents):
             if not _is_node(self.root / parent):
-                zarr.create_group(self.root / parent)
-                self._unsynced.add(self.root / parent / "zarr.json")
+                self._describe(str(parent), _GROUP)
 
     def resize(self, path: str, rows: int) -> None:
         """Change the length; chunks beyond the new end are deleted."""
-        import zarr
-
+        info = self.info(path)
+        assert info is not None, f"{path} is no array"
+        with readable(self.root / path):
+            node = _metadata(self.root / path)
+        kept = -(-rows // info.chunk_rows)
         with on_disk(self.root / path):
-            array = zarr.open_array(self.root / path, mode="r+")
-            array.resize((rows, *array.shape[1:]))
-            self._unsynced.add(self.root / path / "zarr.json")
+            for file, start in self._chunks(path, info, info.shape[0]):
+                if start // info.chunk_rows >= kept:
+                    file.unlink(missing_ok=True)
+        self._describe(path, {**node, "shape": [rows, *info.shape[1:]]})
 
     def write(self, path: str, start: int, values: NDArray[Any]) -> None:
         """Write whole chunks from `start`; each chunk file appears at once or not at all."""
@@ -216,6 +247,16 @@ class ZarrStore:
                 _check_length(file, file.stat().st_size if file.exists() else 0, info)
             extents.append(Extent(str(file), 0, min(info.chunk_rows, info.shape[0] - start)))
         return extents
+
+    def chunks(self, path: str) -> list[Extent | None]:
+        """Where each whole chunk lies, padding and all; None for one that is missing or torn."""
+        info = self.info(path)
+        assert info is not None, f"{path} is no array"
+        with on_disk(self.root / path):
+            files = [file for file, _ in self._chunks(path, info, info.shape[0])]
+            there = [f.is_file() and f.stat().st_size == _chunk_bytes(info) for f in files]
+        places = zip(files, there, strict=True)
+        return [Extent(str(f), 0, info.chunk_rows) if whole else None for f, whole in places]
 
     def _chunks(self, path: str, info: ArrayInfo, rows: int) -> Iterator[tuple[Path, int]]:
         """The file of each chunk that holds one of the first rows, and the row it begins with."""

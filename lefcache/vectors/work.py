@@ -14,6 +14,7 @@ from lefcache.cache.ledger import checksum
 from lefcache.errors import BusyError, IncompleteError, MismatchError
 from lefcache.feature import Feature
 from lefcache.vectors.files import Vectors
+from lefcache.wording import command_line
 
 BLOCK_ROWS = 8192
 
@@ -125,7 +126,8 @@ def _difference(cache: Cache, pages: Pages, each: Vectors, start: int, rows: NDA
         what = f"row {start + int(differs.argmax())} (counted from 0) is the first that differs"
     return (
         f"{pages.path} holds other vectors for {each.array} than {each.file}: {what}. Import these "
-        f"under another NAME, or delete {cache.path / pages.corpus / pages.model} first"
+        "under another NAME, or first run: "
+        + command_line(["lef", "rm", f"{pages.corpus}/{pages.model}", "--cache", cache.path])
     )
 
 

@@ -43,7 +43,7 @@ def test_labels_and_hashes_are_plain_arrays(cache):
 
 def test_the_root_says_what_it_is(cache):
     cache.register(corpus_of(["no"]))
-    assert cache.store.attrs("") == {"format": "lefcache", "version": 1}
+    assert cache.store.attrs("") == {"format": "lefcache", "version": 1, "sealed": True}
 
 
 def test_a_corpus_says_where_it_came_from(cache):

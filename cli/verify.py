@@ -1,0 +1,128 @@
+"""`lef verify`: is every byte of the cache what was written, and make again what is not."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.candidates import keys
+from cli.output import print_json, say, visible
+from cli.params import cache_option, json_option
+from lefcache.errors import LefError
+from lefcache.wording import count
+
+if TYPE_CHECKING:
+    from lefcache import Cache
+    from lefcache.verify import Damage, Report
+
+FOUND = 3
+SHOWN = 40  # lines of one kind
+
+
+@click.command("verify", short_help="Compare every byte with its checksum; repair what is damaged.")
+@click.argument("key", required=False, default="", shell_complete=keys)
+@click.option("--repair", is_flag=True, help="Extract damaged and missing blocks again.")
+@cache_option
+@json_option
+def command(key: str, repair: bool, cache: str, as_json: bool) -> None:
+    """Read the whole cache, a corpus (sst2), a model (sst2/mistral) or a split, and compare it.
+
+    Vectors, tokens and ledgers, labels, text hashes and metadata are held against their checksums.
+    --repair takes damaged blocks out of the ledger and runs the extraction that computes just them
+    again. The exit code is 3 if anything was found that is not repaired.
+
+    \b
+    Examples:
+      lef verify
+      lef verify sst2/mistral --repair
+      lef verify sst2/mistral/train --json
+    """
+    import lefcache
+    from lefcache.verify import verify
+
+    opened = lefcache.open(cache)
+    report = verify(opened, key, lambda path, blocks: say(f"{path}: {count(blocks, 'block')}"))
+    repaired: list[Damage] = []
+    if repair and not report.whole:
+        with redirect_stdout(sys.stderr):
+            _repair(opened, report)
+        after = verify(lefcache.open(cache), key)
+        left = [*after.damaged, *after.missing]
+        repaired = [each for each in [*report.damaged, *report.missing] if each not in left]
+        report = after
+    if as_json:
+        print_json(report.to_json() | {"repaired": [asdict(each) for each in repaired]})
+    else:
+        _show(report, repaired, repair)
+    if not report.whole:
+        sys.exit(FOUND)
+
+
+def _repair(cache: "Cache", report: "Report") -> None:
+    """Clear what is damaged, then run what computes it; what cannot be run is said."""
+    from lefcache.cache.register import restore
+    from lefcache.repair import clear
+
+    for corpus in {each.path.split("/")[0] for each in report.damaged if each.kind == "labels"}:
+        try:
+            for path in restore(cache.store, _corpus(cache, corpus)):
+                say(f"{path}: read again from the data")
+        except LefError as error:
+            say(f"Error: {error}")
+    for written in clear(cache, report):
+        say(f"Running: {visible(written)}")
+        try:
+            _run(written)
+        except (LefError, click.ClickException) as error:
+            say(f"Error: {error}")
+            say(f"The damaged blocks are cleared. To compute them, run: {visible(written)}")
+
+
+def _corpus(cache: "Cache", name: str) -> Any:
+    from cli.reading import open_corpus
+
+    nothing = dict.fromkeys(("text_column", "label_column", "template", "config", "data_revision"))
+    return open_corpus({"cache": str(cache.path), "data": name, **nothing})[0]
+
+
+def _run(written: str) -> None:
+    """The words of `lef extract ... && lef extract ...`, each command in this process."""
+    from cli.main import main
+
+    words: list[str] = []
+    for word in [*shlex.split(written), "&&"]:
+        if word == "&&":
+            main.get_command(click.Context(main), words[1]).main(  # type: ignore[union-attr]
+                words[2:], standalone_mode=False
+            )
+            words = []
+        else:
+            words.append(word)
+
+
+def _show(report: "Report", repaired: Sequence["Damage"], tried: bool) -> None:
+    kinds = {
+        "damaged": [each.message for each in report.damaged],
+        "missing": [each.message for each in report.missing],
+        "repaired": [each.message.rpartition("; ")[0] or each.message for each in repaired],
+        "left behind by a process that was killed": report.strays,
+        "without a checksum of their own, from an older lefcache": report.unsealed,
+    }
+    for kind, lines in kinds.items():
+        if lines:
+            click.echo(f"{kind}:")
+            for line in lines[:SHOWN]:
+                click.echo(f"  {visible(line)}")
+            if len(lines) > SHOWN:
+                click.echo(f"  and {len(lines) - SHOWN:,} more (--json lists them all)")
+    found = len(report.damaged) + len(report.missing)
+    click.echo(
+        f"{count(report.checked_blocks, 'block')} checked, "
+        + ("all whole" if not found else count(found, "thing") + " found")
+    )
+    if found and not tried:
+        click.echo("Compute it again with: lef verify --repair")

@@ -1,0 +1,86 @@
+"""What lies in a cache's folder, also where its metadata is gone and no reader would find it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lefcache.cache.pages import Pages
+from lefcache.errors import DamagedError, LefError
+from lefcache.feature import RESERVED
+from lefcache.stores.mixed import SUFFIX
+
+if TYPE_CHECKING:
+    from lefcache.cache.tree import Cache
+
+STRAYS = (".partial", ".tmp", ".journal")
+# What metadata that was changed into other metadata does to who reads it.
+UNREADABLE = (LefError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def splits_below(cache: "Cache", key: str) -> Iterator[str]:
+    """The paths of the splits below a key; of all there are for an empty one."""
+    parts = key.split("/") if key else []
+    for corpus in parts[:1] or list(cache):
+        for model in parts[1:2] or list(cache[corpus]):
+            if model in RESERVED:
+                continue
+            for split in parts[2:3] or cache._splits(corpus, model):
+                yield f"{corpus}/{model}/{split}"
+
+
+def nodes_below(cache: "Cache", key: str) -> Iterator[str]:
+    """Every group and array on the way to a key and below it, also where its metadata is gone."""
+    parts = key.split("/") if key else []
+    for depth in range(len(parts)):
+        yield "/".join(parts[:depth])
+    if len(parts) > 1:
+        for beside in ("labels", "rows"):
+            yield from _below(cache, f"{parts[0]}/{beside}")
+    if cache.path.exists():
+        yield from _below(cache, key)
+
+
+def _below(cache: "Cache", path: str) -> Iterator[str]:
+    yield path
+    if cache.store.format_of(path) == "hdf5":
+        try:
+            names = cache.store.children(path)
+        except DamagedError:
+            return  # which the look at its seal has told
+    else:
+        names = _folders(cache.path, path)
+    for name in names:
+        yield from _below(cache, f"{path}/{name}" if path else name)
+
+
+def _folders(root: Path, path: str) -> list[str]:
+    """What should be a group or an array below a folder: its subfolders, but for chunks."""
+    folder = root / path
+    if not folder.is_dir():
+        return []
+    found = {each.name for each in folder.iterdir() if each.is_dir() and each.name[0] != "."}
+    files = {each.name.removesuffix(SUFFIX) for each in folder.glob(f"[!.]*{SUFFIX}")}
+    return sorted((found - {"c"} | files) - ({"results"} if not path else set()))
+
+
+def strays_below(cache: "Cache", key: str) -> Iterator[str]:
+    """What killed processes have left behind: the next writer of a split takes it away."""
+    for folder, names, files in os.walk(cache.path / key):
+        here = Path(folder).relative_to(cache.path)
+        names[:] = [name for name in names if name != ".locks" and str(here / name) != "results"]
+        yield from (str(here / name) for name in [*names, *files] if name.endswith(STRAYS))
+        names[:] = [name for name in names if not name.endswith(STRAYS)]
+        twice = [name for name in names if f"{name}{SUFFIX}" in files]
+        yield from (str(here / name) for name in twice)
+    for path in splits_below(cache, key):
+        try:
+            pages = Pages(cache.store, *path.split("/"))
+            known = {*pages.arrays, *pages.asked}
+            for pool in cache.store.children(path):
+                if pool not in ("ledger", "magnitudes"):
+                    for layer in cache.store.children(f"{path}/{pool}"):
+                        if f"{pool}/{layer}" not in known:
+                            yield f"{path}/{pool}/{layer}"
+        except UNREADABLE:
+            continue

@@ -1,0 +1,112 @@
+"""The groups and arrays of an open HDF5 file: what they are made of, their seals, their places."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from lefcache.dtypes import dtype_of
+from lefcache.errors import DamagedError
+from lefcache.rows import Extent
+from lefcache.stores import BITS_OF, ArrayInfo
+from lefcache.stores.disk import checked
+from lefcache.stores.seal import SEAL, seal_of
+
+if TYPE_CHECKING:
+    import h5py
+
+AXES = "DIMENSION_LABELS"  # the attribute in which HDF5 keeps the names of an array's axes
+OWN = (AXES, SEAL)  # attributes that are no one's values
+
+
+def new_array(
+    file: "h5py.File", path: str, shape: tuple[int, ...], dtype: DTypeLike, chunk_rows: int
+) -> "h5py.Dataset":
+    """An array that has its place in the file from the start, so that its rows never move."""
+    import h5py
+
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((chunk_rows, *shape[1:]))
+    made.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    made.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    space = h5py.h5s.create_simple(shape, (h5py.h5s.UNLIMITED, *shape[1:]))
+    kind = h5py.h5t.py_create(np.dtype(dtype).newbyteorder("<"), logical=True)
+    made_id = h5py.h5d.create(file.id, path.encode(), kind, space, dcpl=made, lcpl=links)
+    return h5py.Dataset(made_id)
+
+
+def is_group(node: Any) -> bool:
+    """Whether a node is no array."""
+    return not hasattr(node, "chunks")
+
+
+def attrs_of(node: Any) -> dict[str, Any]:
+    """Attributes as plain values."""
+    return {name: json.loads(value) for name, value in node.attrs.items() if name not in OWN}
+
+
+def seal_node(node: Any) -> None:
+    """Seal a node, and the groups above it that came into being with it."""
+    node.attrs[SEAL] = json.dumps(_seal_of(node))
+    if node.name != "/" and SEAL not in node.parent.attrs:
+        seal_node(node.parent)
+
+
+def is_sealed(node: Any) -> bool | None:
+    """Whether a node is what it was when it was sealed; None without a seal."""
+    return json.loads(node.attrs[SEAL]) == _seal_of(node) if SEAL in node.attrs else None
+
+
+def _seal_of(node: Any) -> str:
+    """HDF5 sums up its own metadata, but not the texts that attributes are."""
+    texts = sorted([name, str(node.attrs[name])] for name in node.attrs if name not in OWN)
+    info = info_of(node)
+    made = info and [info.shape, info.dtype.name, info.chunk_rows, info.axes]
+    return seal_of(json.dumps([texts, made]).encode())
+
+
+def info_of(node: Any) -> ArrayInfo | None:
+    """What an array is made of; None for a group."""
+    if is_group(node):
+        return None
+    if node.chunks is None or node.id.get_create_plist().get_nfilters():
+        raise DamagedError(f"{node.name}: compressed, or laid out, by another program; cannot map")
+    dtype = node.dtype
+    if bits_of := attrs_of(node).get(BITS_OF):
+        dtype = dtype_of(bits_of)
+    axes = tuple(each.label for each in node.dims)
+    return checked(ArrayInfo(tuple(map(int, node.shape)), dtype, int(node.chunks[0]), axes))
+
+
+def chunks_of(node: Any, path: Path) -> list[Extent | None]:
+    """Where each chunk of an array lies, in order; None for one that has no such place."""
+    info = info_of(node)
+    assert info is not None, f"{node.name} is no array"
+    row = math.prod(info.shape[1:]) * info.dtype.itemsize
+    size, chunks = _size(path), list[Extent | None]()
+    for start in range(0, info.shape[0], info.chunk_rows):
+        where = node.id.get_chunk_info_by_coord((start, *[0] * (len(info.shape) - 1)))
+        offset = where.byte_offset
+        there = offset is not None and offset + info.chunk_rows * row <= size
+        chunks.append(Extent(str(path), int(offset), info.chunk_rows) if there else None)
+    return chunks
+
+
+def extents_of(node: Any, path: Path) -> list[Extent]:
+    """Where the rows of each chunk lie; DamagedError for some that have no place."""
+    rows, extents = node.shape[0], []
+    for number, chunk in enumerate(chunks_of(node, path)):
+        start = number * node.chunks[0]
+        if chunk is None:
+            raise DamagedError(f"{path}{node.name}: rows {start}.. lie beyond the end of the file")
+        extents.append(Extent(chunk.path, chunk.offset, min(chunk.rows, int(rows) - start)))
+    return extents
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size

@@ -1,0 +1,245 @@
+"""Is a cache whole? Every byte against its checksum, and what each damage costs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lefcache.cache import Cache, Pages
+from lefcache.cache.ledger import Generation, vouched
+from lefcache.cache.magnitudes import spoilt_magnitudes
+from lefcache.cache.register import CHANGING
+from lefcache.cache.sums import Stored, torn_blocks
+from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below, strays_below
+from lefcache.errors import DamagedError, FeatureError
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is not as it was written, and what that costs."""
+
+    path: str  # such as sst2/mistral/train
+    kind: str  # block, ledger, magnitudes, labels, metadata or missing
+    message: str
+    generation: int | None = None
+    block: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found; `missing` is what is not there, or not yet."""
+
+    checked_blocks: int = 0
+    damaged: list[Damage] = field(default_factory=list)
+    missing: list[Damage] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    unsealed: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was found but strays, which cost nothing."""
+        return not (self.damaged or self.missing)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+OnBlocks = Callable[[str, int], None]
+
+
+def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Report:
+    """Read all that lies below a key (a corpus, model or split; all without one), and compare.
+
+    Of an array, the bytes of each block are compared with their CRC-32C in the ledger; labels,
+    row hashes and metadata with checksums of their own, which a cache from before they were kept
+    does not have: those are `unsealed`, and not damaged. Nothing is written.
+    """
+    report = _Checked(cache)
+    wanted = key.strip("/")
+    if wanted and not (cache.path / wanted).is_dir() and not cache.store.attrs(wanted):
+        raise FeatureError(f"nothing is called {wanted} in {cache.path}: see `lef ls`")
+    report.metadata(wanted)
+    corpora = [wanted.split("/")[0]] if wanted else list(cache)
+    for corpus in corpora:
+        report.guarded(corpus, lambda corpus=corpus: report.labels(corpus))
+    for path in splits_below(cache, wanted):
+        before = report.blocks
+        report.guarded(path, lambda path=path: report.split(Pages(cache.store, *path.split("/"))))
+        if on_split:
+            on_split(path, report.blocks - before)
+    strays = sorted(strays_below(cache, wanted))
+    return Report(report.blocks, report.damaged, report.missing, strays, report.unsealed)
+
+
+class _Checked:
+    """What has been found so far."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache, self.store = cache, cache.store
+        self.blocks = 0
+        self.damaged: list[Damage] = []
+        self.missing: list[Damage] = []
+        self.unsealed: list[str] = []
+        self.all_sealed = True
+
+    def guarded(self, path: str, check: Callable[[], None]) -> None:
+        """Check something whose metadata may be any nonsense: that is damage, and not our end."""
+        try:
+            check()
+        except UNREADABLE as error:
+            if not any(each.path.startswith(path) for each in self.damaged):
+                self._metadata_damage(path, f"{error}")
+
+    def metadata(self, key: str) -> None:
+        """Compare every group and array with its seal."""
+        try:
+            self.all_sealed = bool(self.store.attrs("").get("sealed"))
+        except DamagedError:
+            self.all_sealed = True
+        for path in nodes_below(self.cache, key):
+            try:
+                sealed = self.store.sealed(path)
+            except DamagedError as error:
+                self._metadata_damage(path, str(error))
+                continue
+            if sealed is False or (sealed is None and self.all_sealed):
+                self._metadata_damage(path, "it is not what was written")
+            elif sealed is None:
+                self.unsealed.append(path or ".")
+
+    def _metadata_damage(self, path: str, what: str) -> None:
+        here = path or "the cache's own folder"
+        self.damaged.append(Damage(path, "metadata", f"metadata of {here}: {what}"))
+
+    def labels(self, corpus: str) -> None:
+        """Compare labels and row hashes with the checksums among a corpus's attributes."""
+        attrs = self.store.attrs(corpus)
+        known = attrs.get("checksums", {})
+        for split, rows in attrs["splits"].items():
+            for what in ("labels", "rows"):
+                name = f"{what}/{split}"
+                path = f"{corpus}/{name}"
+                if what == "labels" and split in attrs.get(CHANGING, ()):
+                    message = (
+                        f"{path} is being replaced, or was when a run was stopped: run it again"
+                    )
+                    self.missing.append(Damage(path, "labels", message))
+                elif name not in known:
+                    self.unsealed.append(path)
+                elif not _labels_hold(self.store, path, rows, known[name]):
+                    cost = "repair reads them again from the data"
+                    message = f"{path}: {rows:,} {_CALLED[what]} are not those written; {cost}"
+                    self.damaged.append(Damage(path, "labels", message))
+
+    def split(self, pages: Pages) -> None:
+        """Compare every block of every array of a split with its row in the ledger."""
+        generations = list(self._generations(pages))
+        pages.__dict__["generations"] = generations  # read here as far as they can be
+        arrays: dict[str, list[tuple[Generation, tuple[int, int, int]]]] = {}
+        for generation in generations:
+            self._ledger(pages, generation)
+            for name in generation.arrays:
+                wanted = arrays.setdefault(name, [])
+                wanted += [(generation, each) for each in generation.checksums(name)]
+            self.blocks += int(np.count_nonzero(vouched(generation.ledger)))
+        for name, wanted in arrays.items():
+            self._array(pages, name, wanted)
+        for name in pages.asked:
+            if name not in arrays:
+                self.missing.append(
+                    Damage(pages.path, "missing", f"{pages.path}/{name}: not begun")
+                )
+
+    def _generations(self, pages: Pages) -> Iterator[Generation]:
+        numbers = filter(str.isdecimal, self.store.children(f"{pages.path}/ledger"))
+        for number in sorted(numbers, key=int):
+            here = f"{pages.path}/ledger/{number}"
+            if arrays := tuple(self.store.attrs(here).get("arrays", ())):
+                yield Generation(int(number), arrays, _rows_of_ledger(self.store, here))
+
+    def _ledger(self, pages: Pages, generation: Generation) -> None:
+        rows, finished = vouched(generation.ledger), pages.finished(generation)
+        for block in range(len(finished)):
+            if finished[block]:
+                continue
+            torn = block < len(rows) and bool(generation.ledger[block].any()) and not rows[block]
+            kind, found = ("ledger", self.damaged) if torn else ("missing", self.missing)
+            what = "its ledger row is damaged" if torn else "not there, or not yet"
+            message = f"{_named(pages, block, generation.arrays)}: {what}; {_cost(pages, block)}"
+            found.append(Damage(pages.path, kind, message, generation.number, block))
+        for block in spoilt_magnitudes(self.store, pages.path, generation):
+            message = (
+                f"{_named(pages, block, generation.arrays)}: its largest magnitudes are not those "
+                "written; repair finds them again"
+            )
+            self.damaged.append(Damage(pages.path, "magnitudes", message, generation.number, block))
+
+    def _array(
+        self, pages: Pages, name: str, wanted: list[tuple[Generation, tuple[int, int, int]]]
+    ) -> None:
+        torn: list[tuple[int, int, int]] = []
+        try:
+            stored = Stored.of(self.store, f"{pages.path}/{name}")
+            torn = torn_blocks(stored, (each for _, each in wanted), pages.block_rows)
+        except UNREADABLE:
+            stored, torn = None, [each for _, each in wanted]
+        for generation, each in wanted:
+            if each not in torn:
+                continue
+            gone = stored is None or not _there(stored, pages, each[0])
+            kind, found = ("missing", self.missing) if gone else ("block", self.damaged)
+            what = (
+                "chunks of it are missing or cut short"
+                if gone
+                else "its bytes are not those written"
+            )
+            message = f"{_named(pages, each[0], [name])}: {what}; {_cost(pages, each[0])}"
+            found.append(Damage(pages.path, kind, message, generation.number, each[0]))
+
+
+_CALLED = {"labels": "labels", "rows": "hashes of texts"}
+
+
+def _named(pages: Pages, block: int, arrays: Any) -> str:
+    names = [name for name in arrays if "/" in name] or list(arrays)
+    shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return f"{pages.path}: block {block} of {shown}"
+
+
+def _cost(pages: Pages, block: int) -> str:
+    start = block * pages.block_rows
+    stop = min(start + pages.block_rows, pages.rows)
+    again = "imports" if pages.spec.imported else "computes"
+    return f"rows {start:,}..{stop - 1:,}; repair {again} them again"
+
+
+def _there(stored: Stored, pages: Pages, block: int) -> bool:
+    first = block * pages.block_rows // stored.info.chunk_rows
+    beyond = -(-(block + 1) * pages.block_rows // stored.info.chunk_rows)
+    return all(each is not None for each in stored.chunks[first:beyond])
+
+
+def _rows_of_ledger(store: Any, path: str) -> Any:
+    """The ledger, with rows that cannot be read as rows that no block can have."""
+    try:
+        return store.read(path, sparse=True)
+    except DamagedError:
+        info = store.info(path)
+        ledger = np.zeros(info.shape, np.uint32)
+        for block in range(info.shape[0]):
+            try:
+                ledger[block] = store.read(path, block + 1, sparse=True, start=block)[0]
+            except DamagedError:
+                ledger[block] = np.uint32(2**32 - 1)
+        return ledger
+
+
+def _labels_hold(store: Any, path: str, rows: int, crc: int) -> bool:
+    try:
+        stored = Stored.of(store, path)
+    except DamagedError:
+        return False
+    clean = stored.info.shape[0] != rows or stored.clean()
+    return clean and stored.checksums(0, [rows]).get(rows) == crc

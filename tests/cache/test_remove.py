@@ -1,0 +1,146 @@
+"""What is removed is gone, and what stays is vouched for at every moment."""
+
+import numpy as np
+import pytest
+
+from lefcache.cache import open as open_cache
+from lefcache.cache.remove import doomed, remove
+from lefcache.errors import BusyError, FeatureError
+from lefcache.verify import verify
+
+PATH = "tiny/fake/train"
+
+
+@pytest.fixture(params=["zarr", "hdf5"])
+def made(request, run, make_corpus, cache):
+    corpus = make_corpus(14, test=["one text", "another"])
+    run(corpus, layers="1..3", pools=["mean", "max"], format=request.param)
+    return cache
+
+
+@pytest.fixture
+def run(cache):
+    from lefcache.extract import extract
+    from lefcache.testing import FakeBackbone
+
+    def run(corpus, **choices):
+        return extract(FakeBackbone(), corpus, cache, **({"block_rows": 4} | choices))
+
+    return run
+
+
+def rm(cache, key):
+    things = doomed(cache.store, key)
+    remove(cache.store, things)
+    return things
+
+
+@pytest.mark.parametrize(
+    ("key", "gone"),
+    [
+        ("tiny/fake:2", {"mean/2"}),
+        ("tiny/fake:2@max", {"max/2"}),
+        ("tiny/fake:-1@max", {"max/3"}),
+        ("tiny/fake@max", {"max/1", "max/2", "max/3"}),
+    ],
+)
+def test_a_layer_or_pool_goes_from_every_split_and_the_others_stay_whole(made, key, gone):
+    before = {name: np.asarray(made.rows(f"fake:{name[-1]}@{name[:-2]}")) for name in ("mean/1",)}
+    names = {*made.pages("fake").arrays}
+    things = rm(made, key)
+    assert {each.path for each in things} == {PATH, "tiny/fake/test"}
+    assert all({*each.arrays} == gone and each.bytes > 0 for each in things)
+    for split in ("train", "test"):
+        pages = open_cache(made.path).pages("fake", split)
+        assert {*pages.arrays} == names - gone
+        assert pages.missing == []
+        assert {*pages.magnitudes()} == names - gone
+    np.testing.assert_array_equal(made.rows("fake:1"), before["mean/1"])
+    found = verify(open_cache(made.path))
+    assert (found.damaged, found.missing, found.strays) == ([], [], [])
+    with pytest.raises(FeatureError, match="add it with: lef extract"):
+        made.rows(f"fake:{max(gone)[-1]}@{max(gone)[:-2]}")
+
+
+def test_a_removed_layer_can_be_extracted_again(made, run, make_corpus):
+    before = np.asarray(made.rows("fake:2"))
+    rm(made, "tiny/fake/train/mean/2")
+    run(make_corpus(14, test=["one text", "another"]), layers="2")
+    np.testing.assert_array_equal(made.rows("fake:2"), before)
+    assert verify(open_cache(made.path)).whole
+
+
+def test_splits_models_and_corpora_go_whole(made):
+    rm(made, "tiny/fake/test")
+    assert list(made["tiny"]["fake"]) == ["train"]
+    rm(made, "tiny/fake/train")  # with the last split goes the model
+    assert list(made["tiny"]) == []
+    rm(made, "tiny")
+    assert list(made) == []
+
+
+def test_the_last_array_of_a_split_takes_the_split_with_it(made):
+    rm(made, "tiny/fake@max")
+    assert [each.path for each in doomed(made.store, "tiny/fake/test/mean")] == ["tiny/fake/test"]
+    assert {e.path for e in doomed(made.store, "tiny/fake@mean")} == {PATH, "tiny/fake/test"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "other", "tiny/other", "tiny/fake/validation", "tiny/fake/train/mean/9", "results", "..",
+     "tiny/..", "tiny/labels", "../tiny", "tiny/fake/../fake", "/", "tiny/fake/train/mean/1/c"],
+)  # fmt: skip
+def test_what_is_not_there_is_refused(made, key):
+    with pytest.raises(FeatureError):
+        doomed(made.store, key)
+
+
+def test_what_is_being_written_stays(made):
+    from lefcache.cache.lock import exclusive
+
+    with exclusive(made.path, "tiny+fake+test"), pytest.raises(BusyError):
+        rm(open_cache(made.path), "tiny/fake:2")
+    assert verify(made).whole
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_kill_at_any_change_leaves_the_truth_and_the_same_command_ends_it(
+    run, make_corpus, cache, tmp_path
+):
+    import shutil
+
+    run(make_corpus(10), layers="1..2", pools=["mean", "max"])
+    whole = np.asarray(cache.rows("fake:1"))
+    for lives in range(60):
+        copy = open_cache(shutil.copytree(cache.path, tmp_path / f"copy-{lives}"))
+        left = [lives]
+
+        def dying(method, left=left):
+            def call(*arguments, **named):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Killed
+                return method(*arguments, **named)
+
+            return call
+
+        for name in ("set_attrs", "create", "write", "delete"):
+            setattr(copy.store, name, dying(getattr(copy.store, name)))
+        try:
+            rm(copy, "tiny/fake:2")
+        except Killed:
+            again = open_cache(copy.path)
+            np.testing.assert_array_equal(again.rows("fake:1", verify=True), whole)
+            assert verify(again).whole
+            try:
+                rm(again, "tiny/fake:2")
+            except FeatureError:
+                assert lives > 3  # it had gone already
+            assert verify(open_cache(copy.path)).whole
+            assert "mean/2" not in open_cache(copy.path).pages("fake").arrays
+        else:
+            break
+    assert 5 < lives < 59

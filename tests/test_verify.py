@@ -1,0 +1,261 @@
+"""Every injury is found, none is invented, and a repair makes the same bytes again."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from lefcache.cache import open as open_cache
+from lefcache.errors import DamagedError
+from lefcache.extract import extract
+from lefcache.repair import clear
+from lefcache.testing import FakeBackbone
+from lefcache.verify import verify
+
+PATH = "tiny/fake/train"
+
+
+@pytest.fixture(params=["zarr", "hdf5"])
+def made(request, run, make_corpus, cache):
+    """14 rows in blocks of 4, layers in two sets; the last block is padded."""
+    corpus = make_corpus(14)
+    run(corpus, layers="1..2", format=request.param)
+    run(corpus, layers="last")
+    return cache
+
+
+def report(cache):
+    return verify(open_cache(cache.path))
+
+
+def flip(cache, name, chunk, byte=5):
+    [place] = [cache.store.chunks(f"{PATH}/{name}")[chunk]]
+    with Path(place.path).open("r+b") as file:
+        file.seek(place.offset + byte)
+        [old] = file.read(1)
+        file.seek(place.offset + byte)
+        file.write(bytes([old ^ 1]))
+
+
+def test_a_whole_cache_is_whole(made):
+    found = report(made)
+    assert (found.damaged, found.missing, found.strays, found.unsealed) == ([], [], [], [])
+    assert found.checked_blocks == 8
+
+
+@pytest.mark.parametrize("name", ["mean/1", "mean/last", "tokens", "ledger/0", "magnitudes/1"])
+@pytest.mark.parametrize("chunk", [0, 3])
+def test_a_flipped_bit_is_found_and_repaired_to_the_same_bytes(made, name, chunk, run, make_corpus):
+    rows = np.asarray(made.rows("fake:1"))
+    flip(made, name, chunk)
+    found = report(made)
+    assert found.damaged
+    assert not found.whole
+    clear(made, found)
+    receipt = run(make_corpus(14), layers="1..2,last")
+    assert receipt.computed_blocks == (0 if name.startswith("magnitudes") else 1)
+    assert report(made).whole
+    np.testing.assert_array_equal(made.rows("fake:1"), rows)
+
+
+def test_what_a_damage_costs_is_said(made):
+    flip(made, "mean/2", 1)
+    [damage] = report(made).damaged
+    assert damage.message.startswith(f"{PATH}: block 1 of mean/2: ")
+    assert damage.message.endswith("rows 4..7; repair computes them again")
+
+
+def test_padding_after_the_last_row_counts(made):
+    info = made.store.info(f"{PATH}/mean/1")
+    row = info.shape[1] * info.dtype.itemsize
+    flip(made, "mean/1", 3, byte=info.chunk_rows * row - 1)
+    [damage] = report(made).damaged
+    assert damage.block == 3
+
+
+def test_labels_and_hashes_are_found(made):
+    for what in ("labels", "rows"):
+        file = made.path / f"tiny/{what}/train/c/0"
+        old = file.read_bytes()
+        file.write_bytes(bytes([old[0] ^ 4]) + old[1:])
+        [damage] = report(made).damaged
+        assert (damage.kind, damage.path) == ("labels", f"tiny/{what}/train")
+        file.write_bytes(old)
+
+
+def test_damaged_labels_are_restored_from_the_same_data_only(made, make_corpus):
+    from lefcache.cache.register import restore
+
+    file = made.path / "tiny/rows/train/c/0"
+    before = file.read_bytes()
+    file.unlink()
+    assert len(report(made).damaged) == 1
+    assert restore(made.store, make_corpus(14, classes=("yes", "no"))) == ["tiny/rows/train"]
+    assert file.read_bytes() == before
+    assert report(made).whole
+
+
+@pytest.mark.parametrize("path", ["", "tiny", "tiny/fake", "tiny/labels", "tiny/rows/train"])
+def test_any_flipped_bit_of_metadata_is_found_and_turned_back(made, path):
+    file = made.path / path / "zarr.json"
+    before = file.read_bytes()
+    dice = random.Random(path)
+    for _ in range(25):
+        place = dice.randrange(8 * len(before))
+        torn = bytearray(before)
+        torn[place // 8] ^= 1 << place % 8
+        file.write_bytes(torn)
+        assert any(each.kind == "metadata" for each in report(made).damaged), place
+        assert made.store.mend(path)
+        assert file.read_bytes() == before
+
+
+def test_metadata_that_is_gone_is_found(made):
+    for path in ("tiny", "tiny/fake", "tiny/labels", "tiny/labels/train"):
+        file = made.path / path / "zarr.json"
+        before = file.read_bytes()
+        file.unlink()
+        assert not report(made).whole, path
+        file.write_bytes(before)
+
+
+def test_changed_attributes_of_a_file_are_found(made):
+    if made.store.format_of(PATH) == "zarr":
+        pytest.skip("this is about HDF5")
+    with h5py.File(made.path / f"{PATH}.h5", "r+") as file:
+        file["ledger/0"].attrs["arrays"] = json.dumps(["mean/2", "mean/1", "tokens"])
+    assert any(each.kind == "metadata" for each in report(made).damaged)
+
+
+def test_an_array_without_metadata_is_made_again(made, run, make_corpus, tree_bytes):
+    if made.store.format_of(PATH) == "hdf5":
+        pytest.skip("this is about Zarr")
+    before = tree_bytes(made.path / PATH)
+    (made.path / PATH / "mean/2/zarr.json").unlink()
+    found = report(made)
+    assert not found.whole
+    clear(made, found)
+    run(make_corpus(14), layers="1..2,last")
+    assert tree_bytes(made.path / PATH) == before
+
+
+def test_missing_torn_swapped_and_zeroed_chunks_are_found(run, make_corpus, cache):
+    run(make_corpus(14), layers="1..2")
+    chunks = cache.path / PATH / "mean/1/c"
+    whole = {file: file.read_bytes() for file in chunks.rglob("*") if file.is_file()}
+    files = sorted(whole)
+
+    def restore():
+        for file, content in whole.items():
+            file.write_bytes(content)
+
+    files[1].unlink()
+    assert [each.block for each in report(cache).missing] == [1]
+    restore()
+    files[1].write_bytes(whole[files[1]][:3])
+    assert [each.block for each in report(cache).missing] == [1]
+    files[1].write_bytes(bytes(len(whole[files[1]])))
+    files[2].write_bytes(whole[files[0]])
+    assert [each.block for each in report(cache).damaged] == [1, 2]
+    restore()
+    assert report(cache).whole
+
+
+def test_a_cache_from_before_seals_is_unsealed_and_not_damaged(made):
+    for file in made.path.rglob("zarr.json"):
+        node = json.loads(file.read_bytes())
+        for name in ("seal", "sealed", "checksums"):
+            node["attributes"].pop(name, None)
+        file.write_text(json.dumps(node))
+    for file in made.path.rglob("*.h5"):
+        with h5py.File(file, "r+") as opened:
+            del opened.attrs["seal"]
+            opened.visititems(lambda _, node: node.attrs.pop("seal", None) and None)
+    found = report(made)
+    assert found.whole
+    assert {"tiny", "tiny/fake", "tiny/labels/train"} <= {*found.unsealed}
+    flip(made, "mean/1", 0)
+    assert len(report(made).damaged) == 1
+
+
+def test_an_interrupted_extraction_is_missing_and_no_damage(run, make_corpus, cache, counter):
+    with pytest.raises(KeyboardInterrupt):
+        run(make_corpus(14), layers="1", on_forward=counter(fail_at=2))
+    found = report(cache)
+    assert found.damaged == []
+    assert found.missing
+
+
+def test_rows_appended_and_layers_added_leave_nothing_to_find(made, run, make_corpus):
+    run(make_corpus(23), layers="1")
+    run(make_corpus(23), layers="0", pools=["max"])
+    found = report(made)
+    assert found.damaged == []
+    # `last` came with the first texts only: its last block is still to be finished.
+    assert {each.generation for each in found.missing} == {1}
+
+
+def test_strays_are_listed_and_are_no_damage(made):
+    (made.path / "tiny/.fake.0123.partial").mkdir()
+    (made.path / "tiny/labels/train/c/0.ab.partial").write_bytes(b"half")
+    found = report(made)
+    assert found.whole
+    assert found.strays == ["tiny/.fake.0123.partial", "tiny/labels/train/c/0.ab.partial"]
+
+
+def test_reading_with_verify_names_the_repair(made):
+    assert made.rows("fake:1", verify=True).shape[0] == 14
+    flip(made, "mean/1", 2)
+    made.rows("fake:2", verify=True)
+    with pytest.raises(DamagedError, match=rf"rows 8\.\.11 .*lef verify {PATH} --repair"):
+        made.rows("fake:1", verify=True)
+    with pytest.raises(DamagedError, match="--repair"):
+        made.table("fake:1~2", verify=True)
+    made.rows("fake:1")
+
+
+def test_imported_vectors_are_repaired_by_the_import(make_corpus, cache, tmp_path):
+    from lefcache.vectors import import_vectors
+
+    np.save(tmp_path / "train.npy", np.ones((14, 3), np.float32))
+    import_vectors("mine", [tmp_path / "train.npy"], make_corpus(14), cache)
+    place = cache.store.chunks("tiny/mine/train/own/last")[0]
+    with Path(place.path).open("r+b") as file:
+        file.write(b"x")
+    found = report(cache)
+    assert "repair imports them again" in found.damaged[0].message
+    [command] = clear(cache, found)
+    assert command.startswith("lef import mine ")
+    import_vectors("mine", [tmp_path / "train.npy"], make_corpus(14), cache)
+    assert report(cache).whole
+
+
+def test_damage_is_not_converted(made):
+    if made.store.format_of(PATH) == "hdf5":
+        pytest.skip("this is about Zarr")
+    file = made.path / PATH / "zarr.json"
+    file.write_bytes(file.read_bytes().replace(b'"block_rows": 4', b'"block_rows": 8'))
+    with pytest.raises(DamagedError, match="lef verify"):
+        open_cache(made.path).convert(PATH, "hdf5")
+
+
+def test_verifying_writes_nothing(made, tree_bytes):
+    before = tree_bytes(made.path)
+    report(made)
+    assert tree_bytes(made.path) == before
+
+
+def test_a_copy_elsewhere_is_as_whole(made, tmp_path):
+    shutil.copytree(made.path, tmp_path / "copy")
+    assert verify(open_cache(tmp_path / "copy"), "tiny/fake").whole
+
+
+def test_one_key_is_looked_at_alone(made, make_corpus):
+    extract(FakeBackbone(name="other"), make_corpus(14), made, layers="1", block_rows=4)
+    flip(made, "mean/1", 0)
+    assert verify(made, "tiny/other").whole
+    assert not verify(made, "tiny/fake/train").whole
