@@ -44,7 +44,7 @@ def command(key: str, repair: bool, cache: str, as_json: bool) -> None:
     import lefcache
     from lefcache.verify import verify
 
-    opened = lefcache.open(cache)
+    opened = _open(cache, repair)
     report = verify(opened, key, lambda path, blocks: say(f"{path}: {count(blocks, 'block')}"))
     repaired: list[Damage] = []
     if repair and not report.whole:
@@ -60,6 +60,23 @@ def command(key: str, repair: bool, cache: str, as_json: bool) -> None:
         _show(report, repaired, repair)
     if not report.whole:
         sys.exit(FOUND)
+
+
+def _open(cache: str, repair: bool) -> "Cache":
+    """Open a cache whose own metadata may be damaged, which says itself what to do about it."""
+    import lefcache
+    from lefcache.files import path_of
+    from lefcache.stores.mixed import MixedStore
+
+    store = MixedStore(path_of(cache))
+    try:
+        damaged = bool(store.children("")) and store.sealed("") is False
+    except LefError:
+        damaged = True
+    if damaged and not (repair and store.mend("")):
+        say(f"damaged: the metadata of {cache} itself; a flipped bit of it is mended by --repair")
+        sys.exit(FOUND)
+    return lefcache.open(cache)
 
 
 def _repair(cache: "Cache", report: "Report") -> None:

@@ -12,7 +12,9 @@ from lefcache.cache.magnitudes import spoilt_magnitudes
 from lefcache.cache.register import CHANGING
 from lefcache.cache.sums import Stored, torn_blocks
 from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below, strays_below
+from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError
+from lefcache.feature import NAME
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
     """
     report = _Checked(cache)
     wanted = key.strip("/")
-    if wanted and not (cache.path / wanted).is_dir() and not cache.store.attrs(wanted):
+    if wanted and not _known(cache, wanted):
         raise FeatureError(f"nothing is called {wanted} in {cache.path}: see `lef ls`")
     report.metadata(wanted)
     corpora = [wanted.split("/")[0]] if wanted else list(cache)
@@ -71,6 +73,13 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
             on_split(path, report.blocks - before)
     strays = sorted(strays_below(cache, wanted))
     return Report(report.blocks, report.damaged, report.missing, strays, report.unsealed)
+
+
+def _known(cache: Cache, key: str) -> bool:
+    """Whether there is such a corpus, model or split, with its metadata or without."""
+    names, split = key.split("/")[:2], key.split("/")[2:]
+    named = all(NAME.fullmatch(name) for name in names) and split in ([], *([s] for s in SPLITS))
+    return named and ((cache.path / key).is_dir() or cache.store.format_of(key) == "hdf5")
 
 
 class _Checked:

@@ -19,6 +19,15 @@ from lefcache.verify import verify
 PATH = "tiny/fake/train"
 
 
+@pytest.fixture
+def run(cache):
+    def run(corpus, *, on_forward=None, **choices):
+        fake = FakeBackbone(on_forward=on_forward)
+        return extract(fake, corpus, cache, **({"block_rows": 4, "batch_tokens": 12} | choices))
+
+    return run
+
+
 @pytest.fixture(params=["zarr", "hdf5"])
 def made(request, run, make_corpus, cache):
     """14 rows in blocks of 4, layers in two sets; the last block is padded."""
@@ -109,7 +118,7 @@ def test_any_flipped_bit_of_metadata_is_found_and_turned_back(made, path):
         torn = bytearray(before)
         torn[place // 8] ^= 1 << place % 8
         file.write_bytes(torn)
-        assert any(each.kind == "metadata" for each in report(made).damaged), place
+        assert any(each.kind == "metadata" for each in verify(made).damaged), place
         assert made.store.mend(path)
         assert file.read_bytes() == before
 
@@ -182,9 +191,15 @@ def test_a_cache_from_before_seals_is_unsealed_and_not_damaged(made):
     assert len(report(made).damaged) == 1
 
 
-def test_an_interrupted_extraction_is_missing_and_no_damage(run, make_corpus, cache, counter):
+def test_an_interrupted_extraction_is_missing_and_no_damage(run, make_corpus, cache):
+    passes = iter([None] * 4)
+
+    def stop(batch):
+        if next(passes, stop) is stop:
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run(make_corpus(14), layers="1", on_forward=counter(fail_at=2))
+        run(make_corpus(14), layers="1", on_forward=stop)
     found = report(cache)
     assert found.damaged == []
     assert found.missing

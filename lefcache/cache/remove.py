@@ -92,7 +92,7 @@ def _splits(store: MixedStore, path: str) -> list[str]:
     """The paths of the splits at or below a corpus, model or split."""
     depth = path.count("/")
     if depth == 2:
-        return [path] if store.attrs(path) else []
+        return [path] if path.rpartition("/")[2] in SPLITS and store.attrs(path) else []
     names = [each for each in store.children(path) if depth or each not in RESERVED]
     if depth == 1:
         return [f"{path}/{split}" for split in SPLITS if split in names]

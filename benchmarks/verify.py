@@ -1,0 +1,199 @@
+"""Does `lef verify` find every injury, and how long does it take beside reading the files at all?
+
+    python benchmarks/verify.py --injuries 1000 --megabytes 512
+
+Speed: whole passes of `verify` and of plain reading (every file of the cache, 1 MB at a time) in
+turns, all in the page cache. Injuries: one at a time in a copy, undone afterwards, in both formats.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+import lefcache
+from lefcache.cache import Cache, Request
+from lefcache.corpus import Corpus, Split
+from lefcache.errors import LefError
+from lefcache.spec import Spec
+from lefcache.verify import verify
+
+PATH = "bench/model/train"
+
+
+def make(folder: Path, format: str, rows: int, width: int, layers: int, block_rows: int) -> Cache:
+    """A cache of random vectors, with a last block that is padded."""
+    dice = np.random.default_rng(0)
+    cache = lefcache.open(folder)
+    labels = np.arange(rows, dtype=np.int32) % 2
+    texts = [f"text {row}" for row in range(rows)]
+    cache.register(Corpus("bench", ("no", "yes"), {"train": Split(texts, labels)}, "demo"))
+    arrays = tuple(f"mean/{layer}" for layer in range(layers))
+    for chosen in (arrays[: layers // 2], arrays[layers // 2 :]):  # two sets, which share tokens
+        request = Request(
+            corpus="bench", model="model", split="train", rows=rows, arrays=chosen, spec=Spec(),
+            depth=layers, width=width, block_rows=block_rows, batch_tokens=1024, format=format,
+            fsync=False,
+        )  # fmt: skip
+        with cache.reserve(request) as writer:
+            for task in writer.missing():
+                count = task.stop - task.start
+                values = {
+                    name: dice.standard_normal((count, width), np.float32).astype(np.float16)
+                    for name in chosen
+                }
+                tokens = np.arange(task.start, task.stop, dtype=np.uint32) + 1
+                writer.commit(task, values | {"tokens": tokens})
+    return cache
+
+
+def plain(folder: Path) -> None:
+    """Read every file and do nothing with it."""
+    buffer = bytearray(1 << 20)
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb", buffering=0) as stream:
+                while stream.readinto(buffer):
+                    pass
+
+
+def seconds(what: Callable[[], object]) -> float:
+    """How long something takes."""
+    started = time.perf_counter()
+    what()
+    return time.perf_counter() - started
+
+
+def speed(format: str, megabytes: int, rounds: int) -> dict[str, float]:
+    """Verify's time divided by that of plain reading: median and extremes of the rounds."""
+    with tempfile.TemporaryDirectory() as folder:
+        width, layers = 1024, 8
+        rows = max(2048, (megabytes << 20) // (2 * width * layers))
+        cache = make(Path(folder), format, rows, width, layers, 8192)
+        ratios = []
+        for _ in range(rounds):
+            bare = seconds(lambda: plain(cache.path))
+            ratios.append(seconds(lambda: verify(lefcache.open(cache.path))) / bare)
+        low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+        return {"median": middle, "lowest": low, "highest": high}
+
+
+def places(cache: Cache) -> dict[str, list[tuple[Path, int, int]]]:
+    """Of each kind of thing, where it lies: file, offset, bytes."""
+    found: dict[str, list[tuple[Path, int, int]]] = {}
+    store = cache.store
+    pages = cache.pages("model", "train", "bench")
+    names = {"vectors": [each for each in pages.arrays if "/" in each], "tokens": ["tokens"]}
+    names |= {kind: [f"{kind}/0", f"{kind}/1"] for kind in ("ledger", "magnitudes")}
+    paths = {kind: [f"{PATH}/{name}" for name in each] for kind, each in names.items()}
+    paths |= {kind: [f"bench/{kind}/train"] for kind in ("labels", "rows")}
+    for kind, each in paths.items():
+        for path in each:
+            info = store.info(path)
+            assert info is not None
+            row = int(np.prod(info.shape[1:], dtype=int)) * info.dtype.itemsize
+            found.setdefault(kind, []).extend(
+                (Path(chunk.path), chunk.offset, chunk.rows * row)
+                for chunk in store.chunks(path)
+                if chunk is not None
+            )
+    files = [file for file in cache.path.rglob("zarr.json") if "results" not in file.parts]
+    found["metadata"] = [(file, 0, file.stat().st_size) for file in files]
+    return found
+
+
+def injured(
+    dice: random.Random, known: dict[str, list[tuple[Path, int, int]]]
+) -> Iterator[tuple[str, dict[Path, bytes]]]:
+    """Injuries without end: what each is, and the files as they were before it."""
+    while True:
+        kind = dice.choice(list(known))
+        (file, start, size), (other, place, length) = dice.choices(known[kind], k=2)
+        how = dice.choice(["flip", "byte", "zero", "truncate", "delete", "swap"])
+        before = {each: each.read_bytes() for each in (file, other)}
+        after: dict[Path, bytes | None] = {}
+        content = before[file]
+        if how == "swap" and length == size and file != other and kind != "metadata":
+            after = {
+                file: _with(content, start, before[other][place : place + size]),
+                other: _with(before[other], place, content[start : start + size]),
+            }
+        elif how == "delete" and size == len(content):
+            after = {file: None}
+        elif how not in ("swap", "delete"):
+            after = {file: _spoilt(dice, content, start, size, how)}
+        changed = {each: new for each, new in after.items() if new != before[each]}
+        for each, new in changed.items():
+            each.unlink() if new is None else each.write_bytes(new)
+        if changed:
+            yield f"{kind} {how}", before
+
+
+def _with(content: bytes, start: int, piece: bytes) -> bytes:
+    return content[:start] + piece + content[start + len(piece) :]
+
+
+def _spoilt(dice: random.Random, content: bytes, start: int, size: int, how: str) -> bytes:
+    place = start + dice.randrange(size)
+    if how == "truncate":
+        return content[:place]
+    if how == "zero":
+        return _with(content, start, bytes(size))
+    old = content[place]
+    new = old ^ 1 << dice.randrange(8) if how == "flip" else dice.randrange(256)
+    return _with(content, place, bytes([new]))
+
+
+def noticed(folder: Path) -> bool:
+    """Whether anything is found; a cache whose own metadata is damaged may not even open."""
+    try:
+        return not verify(lefcache.open(folder)).whole
+    except LefError:
+        return True
+
+
+def injuries(format: str, count: int, seed: int) -> dict[str, object]:
+    """How many of so many injuries were found, and what was found where there was none."""
+    dice, kinds, missed, invented = random.Random(seed), Counter[str](), [], 0  # noqa: S311
+    with tempfile.TemporaryDirectory() as folder:
+        cache = make(Path(folder), format, 150, 8, 4, 64)
+        known = places(cache)
+        for what, before in injured(dice, known):
+            if not noticed(cache.path):
+                missed.append(what)
+            for file, content in before.items():
+                file.write_bytes(content)
+            kinds[what] += 1
+            if kinds.total() % 20 == 0:
+                invented += noticed(cache.path)
+            if kinds.total() == count:
+                break
+    return {"injuries": count, "missed": missed, "invented": invented, "kinds": dict(kinds)}
+
+
+def main() -> None:
+    """Print one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--injuries", type=int, default=1000, help="in all, half in each format")
+    parser.add_argument("--megabytes", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    found = {}
+    for format in ("zarr", "hdf5"):
+        found[format] = {
+            "times_plain_reading": speed(format, chosen.megabytes, chosen.rounds),
+            **injuries(format, chosen.injuries // 2, chosen.seed),
+        }
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

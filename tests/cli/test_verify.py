@@ -1,0 +1,102 @@
+"""`lef verify` and `lef rm` as a user types them."""
+
+import pytest
+
+
+@pytest.fixture
+def made(lef, fakes, texts):
+    def make(*words):
+        ran = lef("extract", "--data", texts, "--model", "fake", "--block-rows", 8, *words)
+        assert ran.code == 0, ran.err
+        return ran
+
+    make()
+    return make
+
+
+def spoil(tmp_path, place="reviews/fake/train/mean/2/c/1/0"):
+    file = tmp_path / "lef-cache" / place
+    content = bytearray(file.read_bytes())
+    content[7] ^= 16
+    file.write_bytes(content)
+    return file
+
+
+def test_a_whole_cache(lef, made):
+    ran = lef("verify", "--json")
+    assert ran.code == 0
+    nothing = {name: [] for name in ("damaged", "missing", "repaired", "strays", "unsealed")}
+    assert ran.json == {"checked_blocks": 7, **nothing}
+    assert "7 blocks checked, all whole" in lef("verify").out
+
+
+def test_damage_is_found_and_repaired_by_the_command_the_cache_knows(lef, made, fakes, tmp_path):
+    passes = []
+    file = spoil(tmp_path)
+    ran = lef("verify", "reviews/fake")
+    assert ran.code == 3
+    assert "block 1 of mean/2: other bytes than were written; rows 8..15; repair" in ran.out
+    assert "lef verify --repair" in ran.out
+    damaged = file.read_bytes()
+    fakes(on_forward=lambda batch: passes.append(len(batch)))
+    ran = lef("verify", "--repair", "--json")
+    assert ran.code == 0, ran.err
+    assert [each["block"] for each in ran.json["repaired"]] == [1]
+    assert (ran.json["damaged"], ran.json["missing"]) == ([], [])
+    assert sum(passes) <= 8 + 64  # the block, and what the estimate is timed with
+    assert file.read_bytes() != damaged
+    assert lef("verify").code == 0
+
+
+def test_without_the_model_it_clears_and_says_what_to_run(lef, made, monkeypatch, tmp_path):
+    import lefcache.extract
+    from lefcache.errors import ModelError
+
+    def gone(*_, **__):
+        raise ModelError("no such model")
+
+    spoil(tmp_path)
+    monkeypatch.setattr(lefcache.extract, "load_backbone", gone)
+    ran = lef("verify", "--repair")
+    assert ran.code == 3
+    assert "To compute them, run: lef extract" in ran.err
+    assert "block 1 of mean/0 and 3 more: not there, or not yet" in ran.out
+
+
+def test_labels_come_back_from_the_data(lef, made, tmp_path):
+    for what in ("labels", "rows"):
+        file = tmp_path / f"lef-cache/reviews/{what}/train/c/0"
+        before = file.read_bytes()
+        spoil(tmp_path, f"reviews/{what}/train/c/0")
+        assert lef("verify").code == 3
+        assert lef("verify", "--repair").code == 0
+        assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["zarr.json", "reviews/zarr.json", "reviews/fake/zarr.json"])
+def test_a_flipped_bit_of_metadata_is_turned_back(lef, made, tmp_path, place):
+    file = tmp_path / "lef-cache" / place
+    before = file.read_bytes()
+    spoil(tmp_path, place)
+    assert lef("verify").code == 3
+    assert lef("verify", "--repair").code == 0
+    assert file.read_bytes() == before
+
+
+def test_what_is_not_there_is_refused(lef, made):
+    assert lef("verify", "nothing").code == 1
+    assert lef("rm", "nothing", "--yes").code == 1
+
+
+def test_rm_asks_and_says_how_much(lef, made):
+    assert lef("rm", "reviews/fake/test").code == 2  # no terminal to ask at
+    ran = lef("rm", "reviews/fake:1", "--dry-run", "--json")
+    assert [each["arrays"] for each in ran.json["removed"]] == [["mean/1"], ["mean/1"]]
+    assert ran.json["bytes"] > 0
+    assert lef("ls", "--json").json[0]["layers"] == [0, 1, 2, 3]
+    ran = lef("rm", "reviews/fake:1", "--yes")
+    assert ran.code == 0
+    assert " removed" in ran.out
+    assert [each["layers"] for each in lef("ls", "--json").json] == [[0, 2, 3]] * 2
+    assert lef("rm", "reviews", "--yes").code == 0
+    assert lef("ls", "--json").json == []
