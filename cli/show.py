@@ -24,7 +24,7 @@ def command(key: str, cache: str, form: str) -> None:
     """Show a corpus (sst2), a model's extraction (sst2/mistral) or a split (sst2/mistral/train).
 
     A split shows its settings, where it was made, tokens and truncations, and its arrays: their
-    type and the largest magnitude among their values.
+    type, size, the largest magnitude among their values, and the mean norm of the first vectors.
 
     \b
     Examples:
@@ -65,6 +65,8 @@ def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
 
 
 def _describe_split(pages: "Pages") -> dict[str, Any]:
+    from lefcache.cache.magnitudes import mean_norm
+
     magnitudes = pages.magnitudes()
     arrays = {}
     for name in pages.arrays:
@@ -75,6 +77,8 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
             "dtype": str(info.dtype),
             "chunk_rows": info.chunk_rows,
             "largest": _largest(magnitudes.get(name, ())),
+            "norm": mean_norm(pages, name) if len(info.shape) > 1 else None,
+            "bytes": pages.store.size(f"{pages.path}/{name}"),
         }
     return {
         "spec": _spec(pages.spec.to_json()),
@@ -110,7 +114,8 @@ def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
     rows = split["rows"]
     arrays = {
         name: f"{' x '.join(f'{length:,}' for length in each['shape'])} {each['dtype']}, "
-        f"chunks of {count(each['chunk_rows'], 'row')}" + _reach(name, each["largest"])
+        f"chunks of {count(each['chunk_rows'], 'row')}, {size(each['bytes'])}"
+        + _reach(name, each["largest"], each["norm"])
         for name, each in split["arrays"].items()
     }
     done = "; ".join(rows["progress"])
@@ -129,9 +134,10 @@ def _largest(magnitudes: Iterable[float]) -> float | None:
     return max((float(each) for each in magnitudes if not isnan(each)), default=None)
 
 
-def _reach(name: str, largest: float | None) -> str:
-    """How near an array's numbers come to the end of their type; of tokens, it says nothing."""
-    return "" if largest is None or name == "tokens" else f", up to {largest:,.6g}"
+def _reach(name: str, largest: float | None, norm: float | None) -> str:
+    """How near numbers come to the end of their type, and how long vectors are."""
+    reach = "" if largest is None or name == "tokens" else f", up to {largest:,.6g}"
+    return reach + ("" if norm is None else f", mean norm {norm:,.4g}")
 
 
 def _tokens_in_words(rows: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,10 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
     report.metadata(wanted)
     corpora = [wanted.split("/")[0]] if wanted else list(cache)
     for corpus in corpora:
-        report.guarded(corpus, lambda corpus=corpus: report.labels(corpus))
+        report.guarded(corpus, partial(report.labels, corpus))
     for path in splits_below(cache, wanted):
         before = report.blocks
-        report.guarded(path, lambda path=path: report.split(Pages(cache.store, *path.split("/"))))
+        report.guarded(path, partial(report.split, path))
         if on_split:
             on_split(path, report.blocks - before)
     strays = sorted(strays_below(cache, wanted))
@@ -142,8 +143,9 @@ class _Checked:
                     message = f"{path}: {rows:,} {_CALLED[what]} are not those written; {cost}"
                     self.damaged.append(Damage(path, "labels", message))
 
-    def split(self, pages: Pages) -> None:
+    def split(self, path: str) -> None:
         """Compare every block of every array of a split with its row in the ledger."""
+        pages = Pages(self.store, *path.split("/"))
         generations = list(self._generations(pages))
         pages.__dict__["generations"] = generations  # read here as far as they can be
         arrays: dict[str, list[tuple[Generation, tuple[int, int, int]]]] = {}

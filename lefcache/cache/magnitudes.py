@@ -19,6 +19,8 @@ from lefcache.stores import Store
 if TYPE_CHECKING:
     from lefcache.cache.pages import Pages
 
+NORM_ROWS = 1024  # enough for a mean, and read in no time
+
 
 def create_magnitudes(store: Store, path: str, generation: Generation, blocks: int) -> None:
     """Make room for the rows of a new set of arrays."""
@@ -61,7 +63,8 @@ def spoilt_magnitudes(store: Store, path: str, generation: Generation) -> list[i
     return [
         int(block)
         for block in np.flatnonzero(vouched(generation.ledger[: len(written)]))
-        if written[block, -1:].view(np.uint32)[0] != _sum(written[block, :-1], generation, block)
+        if written[block, -1:].view(np.uint32)[0]
+        != _sum(written[block, :-1], generation, int(block))
     ]
 
 
@@ -82,6 +85,15 @@ def read_magnitudes(pages: "Pages") -> dict[str, NDArray[np.float32]]:
         for column, name in enumerate(generation.arrays):
             found[name] = np.fmax(known[:, column], found.get(name, np.float32(np.nan)))
     return found
+
+
+def mean_norm(pages: "Pages", array: str) -> float | None:
+    """The mean Euclidean norm of an array's first vectors; None where they are still missing."""
+    rows = min([rows for start, rows, _ in pages.checksums(array) if not start], default=0)
+    if not rows:
+        return None
+    vectors = pages.store.read(f"{pages.path}/{array}", min(rows, NORM_ROWS)).astype(np.float32)
+    return float(np.linalg.norm(vectors, axis=1).mean())
 
 
 def _sum(row: NDArray[np.float32], generation: Generation, block: int) -> np.uint32:

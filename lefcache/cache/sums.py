@@ -46,7 +46,8 @@ class Stored:
 
     def checksums(self, start: int, counts: Collection[int]) -> dict[int, int]:
         """CRC-32C of so many rows from `start`, for each count up to a chunk that is not there."""
-        sums, crc, at = {}, 0, start
+        sums: dict[int, int] = {}
+        crc, at = 0, start
         for count in sorted({*counts}):
             while at < start + count:
                 skip = at % self.info.chunk_rows

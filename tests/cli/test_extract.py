@@ -88,7 +88,11 @@ def test_show_tells_the_largest_magnitude_of_each_array(lef, fakes, texts):
     shown = lef("show", "reviews/fake/train", "--json").json
     cache = lefcache.open("lef-cache")
     for layer, rows in cache["reviews"]["fake"]["train"]["mean"].items():
-        assert shown["arrays"][f"mean/{layer}"]["largest"] == float(np.abs(rows[:]).max())
+        array = shown["arrays"][f"mean/{layer}"]
+        assert array["largest"] == float(np.abs(rows[:]).max())
+        norms = np.linalg.norm(rows[:8].astype(np.float32), axis=1)  # of a block
+        assert array["norm"] == pytest.approx(norms.mean())
+        assert array["bytes"] > rows.nbytes
     assert shown["arrays"]["tokens"]["largest"] == shown["rows"]["longest"]
     shutil.rmtree("lef-cache/reviews/fake/train/magnitudes")  # made by an older lefcache
     shown = lef("show", "reviews/fake/train", "--json").json

@@ -35,7 +35,7 @@ def test_damage_is_found_and_repaired_by_the_command_the_cache_knows(lef, made, 
     file = spoil(tmp_path)
     ran = lef("verify", "reviews/fake")
     assert ran.code == 3
-    assert "block 1 of mean/2: other bytes than were written; rows 8..15; repair" in ran.out
+    assert "block 1 of mean/2: its bytes are not those written; rows 8..15; repair" in ran.out
     assert "lef verify --repair" in ran.out
     damaged = file.read_bytes()
     fakes(on_forward=lambda batch: passes.append(len(batch)))
@@ -60,7 +60,7 @@ def test_without_the_model_it_clears_and_says_what_to_run(lef, made, monkeypatch
     ran = lef("verify", "--repair")
     assert ran.code == 3
     assert "To compute them, run: lef extract" in ran.err
-    assert "block 1 of mean/0 and 3 more: not there, or not yet" in ran.out
+    assert "block 1 of mean/0 and 4 more: not there, or not yet" in ran.out
 
 
 def test_labels_come_back_from_the_data(lef, made, tmp_path):
@@ -93,10 +93,10 @@ def test_rm_asks_and_says_how_much(lef, made):
     ran = lef("rm", "reviews/fake:1", "--dry-run", "--json")
     assert [each["arrays"] for each in ran.json["removed"]] == [["mean/1"], ["mean/1"]]
     assert ran.json["bytes"] > 0
-    assert lef("ls", "--json").json[0]["layers"] == [0, 1, 2, 3]
+    assert lef("ls", "--json").json[0]["layers"] == [0, 1, 2, 3, "last"]
     ran = lef("rm", "reviews/fake:1", "--yes")
     assert ran.code == 0
     assert " removed" in ran.out
-    assert [each["layers"] for each in lef("ls", "--json").json] == [[0, 2, 3]] * 2
+    assert [each["layers"] for each in lef("ls", "--json").json] == [[0, 2, 3, "last"]] * 2
     assert lef("rm", "reviews", "--yes").code == 0
     assert lef("ls", "--json").json == []
