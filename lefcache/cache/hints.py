@@ -101,6 +101,15 @@ def corpus_rows(store: Store, corpus: str) -> dict[str, int]:
     return dict(store.attrs(corpus)["splits"])
 
 
+def more_splits(
+    store: Store, corpus: str, model: str, arrays: Iterable[str], splits: Sequence[str]
+) -> str:
+    """The command that runs a model on more splits, or imports it there, for these arrays."""
+    if Spec.from_json(store.attrs(f"{corpus}/{model}")["spec"]).imported:
+        return import_command(store, corpus, model, files_wanted(splits, arrays))
+    return command_again(store, corpus, model, arrays, ["--splits", ",".join(splits)])
+
+
 def import_command(
     store: Store,
     corpus: str,

@@ -8,13 +8,7 @@ from typing import Any
 
 from lefcache.cache.convert import convert_split
 from lefcache.cache.display import html_table
-from lefcache.cache.hints import (
-    DEFAULT_CACHE,
-    command_again,
-    files_wanted,
-    import_command,
-    way_to,
-)
+from lefcache.cache.hints import DEFAULT_CACHE, more_splits, way_to
 from lefcache.cache.identity import check_model
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
@@ -293,9 +287,6 @@ class Cache(Node[CorpusNode]):
 
     def _split_command(self, corpus: str, model: str, splits: list[str]) -> str:
         """The command that runs a model on more splits, for all that it has of the others."""
-        pages = [Pages(self.store, corpus, model, split) for split in self._splits(corpus, model)]
-        arrays = [name for each in pages for name in each.asked]
-        spec = self.spec(model, corpus)
-        if spec is not None and spec.imported:
-            return import_command(self.store, corpus, model, files_wanted(splits, arrays))
-        return command_again(self.store, corpus, model, arrays, ["--splits", ",".join(splits)])
+        here = [Pages(self.store, corpus, model, split) for split in self._splits(corpus, model)]
+        arrays = [name for each in here for name in each.asked]
+        return more_splits(self.store, corpus, model, arrays, splits)
