@@ -14,6 +14,7 @@ from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split, place_of
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.stores import Store
+from lefcache.wording import command_line
 
 CHANGING = "changing"  # the mark in a corpus's attributes: splits whose labels are being replaced
 CHUNK_ROWS = 4096
@@ -95,7 +96,7 @@ def _check_texts(store: Store, corpus: Corpus, split: str, known: NDArray[np.uin
         raise MismatchError(
             f"{corpus.name}/{split} is not the text that the cache was made from: {what}; keep "
             f"both with --data NAME={place_of(corpus.source) or 'FOLDER'}, or give up the vectors "
-            f"of the old texts: delete the folder {store.root / corpus.name} and run this again"
+            f"of the old texts with: {command_line(['lef', 'rm', corpus.name, '--cache', store.root])}"
         )
 
 

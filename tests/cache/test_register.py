@@ -1,15 +1,18 @@
 """Which texts and labels a cache is about."""
 
 import re
+import shlex
 import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli.main import main
 from lefcache.cache import open as open_cache
 from lefcache.corpus import Corpus, Split, hash_text, read_corpus
 from lefcache.errors import IncompleteError, MismatchError
@@ -74,19 +77,20 @@ def test_any_changed_text_is_refused_by_its_row(tmp_path_factory, row, text):
 def test_a_refused_corpus_changes_nothing(cache, tree_bytes):
     cache.register(corpus_of(["no", "yes"]))
     before = tree_bytes(cache.path / "tiny")
-    with pytest.raises(MismatchError, match=r"--data NAME=demo.* delete the folder .*tiny and"):
+    with pytest.raises(MismatchError, match=r"--data NAME=demo.* lef rm tiny --cache"):
         cache.register(corpus_of(["yes", "yes"], ["other", "text 1"]))
     assert tree_bytes(cache.path / "tiny") == before
 
 
-def test_after_deleting_the_folder_that_is_named_the_new_texts_are_taken(cache, write_tsv):
+def test_after_the_command_that_is_named_the_new_texts_are_taken(cache, write_tsv):
     cache.register(read_corpus(write_tsv("one", train=[("a", "no")]) / "train.tsv"))
     other = write_tsv("two", train=[("b", "no")]) / "train.tsv"
     with pytest.raises(MismatchError) as refused:
         cache.register(read_corpus(other))
     assert f"--data NAME={other.resolve()}," in str(refused.value)
-    (named,) = re.findall(r"delete the folder (.*) and run", str(refused.value))
-    shutil.rmtree(named)
+    (words,) = re.findall(r"with: lef (.*)$", str(refused.value))
+    ran = CliRunner().invoke(main, [*shlex.split(words), "--yes"])
+    assert ran.exit_code == 0
     cache.register(read_corpus(other))
     assert list(cache) == ["train"]
 
@@ -214,7 +218,6 @@ def relabelled(labels, classes):
 @pytest.fixture
 def killed_at(cache, tmp_path, monkeypatch):
     """A function that registers a corpus in a copy and ends the process at the k-th file."""
-    import shutil
 
     from zarr.storage import _local
 

@@ -197,7 +197,7 @@ def test_other_vectors_are_refused_with_the_first_row_that_differs(
     np.save(file, values)
     with pytest.raises(MismatchError, match=rf"row {row} \(counted from 0\) is the first") as error:
         bring(file)
-    assert "under another NAME, or delete" in str(error.value)
+    assert "under another NAME, or first run: lef rm tiny/own --cache" in str(error.value)
     assert tree_bytes(cache.path / "tiny") == before
 
 
