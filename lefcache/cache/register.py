@@ -93,10 +93,11 @@ def _check_texts(store: Store, corpus: Corpus, split: str, known: NDArray[np.uin
             what = f"row {changed[0]} (counted from 0) is another text; {len(changed):,} differ"
         else:
             what = f"the cache has {len(known):,} rows, the data {len(hashes):,}"
+        place = place_of(corpus.source) or "FOLDER"
+        remove = command_line(["lef", "rm", corpus.name, "--cache", store.root])
         raise MismatchError(
             f"{corpus.name}/{split} is not the text that the cache was made from: {what}; keep "
-            f"both with --data NAME={place_of(corpus.source) or 'FOLDER'}, or give up the vectors "
-            f"of the old texts with: {command_line(['lef', 'rm', corpus.name, '--cache', store.root])}"
+            f"both with --data NAME={place}, or give up the vectors of the old texts with: {remove}"
         )
 
 
