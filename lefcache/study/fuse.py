@@ -22,6 +22,8 @@ from lefcache.study.identity import (
     Shelf,
     check_tables,
     identity,
+    known_of,
+    notes_on_known,
     notes_on_rows,
 )
 from lefcache.train import Head, Trained, train
@@ -46,7 +48,8 @@ class Fused:
     """A finished fusion: figures over seeds, those of the test None without a test split.
 
     Sequences follow the seeds; `selected_by` says which rows the epochs were chosen by, and
-    `best_seed` has the head that is best on them.
+    `best_seed` has the head that is best on them. Of `n_val` and `n_test`, those with `known` have
+    a text that is also in train.
     """
 
     corpus: str
@@ -65,6 +68,8 @@ class Fused:
     test_macro_f1: Estimate | None
     seconds: float
     cached: bool = False
+    n_val_known: int = 0
+    n_test_known: int = 0
 
     @property
     def chosen(self) -> str:
@@ -73,7 +78,11 @@ class Fused:
 
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""
-        return notes_on_rows(self.n_val, self.n_test)
+        return [
+            *notes_on_rows(self.n_val, self.n_test),
+            *notes_on_known("validation", self.n_val_known, self.n_val),
+            *notes_on_known("test", self.n_test_known, self.n_test),
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -136,7 +145,7 @@ def fuse(
         _check_save(save, tables["train"], recipe, overwrite)
     shelf = Shelf(results if recipe.named else None, identity("fuse", tables, recipe, chain))
     if found := shelf.find():
-        fused = Fused.from_json(found)
+        fused = Fused.from_json(found | known_of(tables))  # one of before does not say it
         if save is not None:
             _run(tables, recipe, [fused.best_seed], where, None)[1].save(save)
         return fused
@@ -219,6 +228,7 @@ def _summary(tables: Mapping[str, Table], recipe: Recipe, runs: Runs, seconds: f
         test_accuracy=test_accuracy,
         test_macro_f1=test_macro_f1,
         seconds=seconds,
+        **known_of(tables),
     )
 
 

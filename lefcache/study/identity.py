@@ -14,7 +14,7 @@ from lefcache import results as store
 from lefcache.errors import CorpusError, RecipeError
 from lefcache.recipe import NUMERICS, Recipe
 from lefcache.rows import Table
-from lefcache.train.protocol import check_classes, check_split, labelled
+from lefcache.train.protocol import check_classes, check_split, known_rows, labelled
 from lefcache.version import __version__
 from lefcache.wording import count
 
@@ -47,6 +47,26 @@ def check_tables(tables: Mapping[str, Table], seeds: Sequence[int]) -> None:
     for name in SPLITS[1:]:
         if name in tables:
             check_split(learned, labelled(tables[name]))
+
+
+def known_of(tables: Mapping[str, Table]) -> dict[str, int]:
+    """The rows of validation and test whose text is also in train, by the names in a study."""
+    learned = labelled(tables["train"])
+    return {
+        field: known_rows(learned, labelled(tables[split])) if split in tables else 0
+        for split, field in (("validation", "n_val_known"), ("test", "n_test_known"))
+    }
+
+
+def notes_on_known(split: str, known: int, rows: int) -> list[str]:
+    """What to know of a figure on texts that a head may have learnt by heart."""
+    if not known:
+        return []
+    verb = "is" if known == 1 else "are"
+    return [
+        f"{known:,} of {count(rows, f'{split} text')} {verb} also in train: the accuracy on "
+        "new texts is likely lower; for a fair figure take them out of one of the two"
+    ]
 
 
 def notes_on_rows(chosen_on: int, tested_on: int) -> list[str]:

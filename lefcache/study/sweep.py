@@ -15,7 +15,16 @@ from lefcache.errors import RecipeError
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
-from lefcache.study.identity import CHOSEN, Shelf, alone, check_tables, identity, notes_on_rows
+from lefcache.study.identity import (
+    CHOSEN,
+    Shelf,
+    alone,
+    check_tables,
+    identity,
+    known_of,
+    notes_on_known,
+    notes_on_rows,
+)
 from lefcache.study.probes import PROBES, SEEDLESS, Probe, Probed, Setup
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
@@ -38,7 +47,8 @@ class Row:
 class Sweep:
     """A finished sweep: `best` is the chosen feature, `last` the deepest ones of each model.
 
-    `n_val` is 0 where rows were left out in turn (`selected_by` says so) instead of held out.
+    `n_val` is 0 where rows were left out in turn (`selected_by` says so) instead of held out. Of
+    `n_val` and `n_test`, those with `known` have a text that is also in train.
     """
 
     corpus: str
@@ -53,6 +63,8 @@ class Sweep:
     last: tuple[str, ...]
     seconds: float
     cached: bool = False
+    n_val_known: int = 0
+    n_test_known: int = 0
 
     @property
     def chosen(self) -> str:
@@ -61,7 +73,11 @@ class Sweep:
 
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""
-        return notes_on_rows(self.n_val or self.n_train, self.n_test)
+        return [
+            *notes_on_rows(self.n_val or self.n_train, self.n_test),
+            *notes_on_known("validation", self.n_val_known, self.n_val),
+            *notes_on_known("test", self.n_test_known, self.n_test),
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -119,7 +135,7 @@ def sweep(
     key = identity("sweep", tables, settings, chain, probe=name, show_test=shown)
     shelf = Shelf(results if isinstance(probe, str) and recipe.named else None, key)
     if found := shelf.find():
-        return Sweep.from_json(found)
+        return Sweep.from_json(found | known_of(tables))  # one of before does not say it
     setup = Setup(recipe, chain, where)
     judged, best, leader = _judge_all(fit, tables, setup, shown, on_row)
     if "test" in tables and not shown:
@@ -138,6 +154,7 @@ def sweep(
         best=rows[best].feature,
         last=_deepest(tables["train"].features),
         seconds=time.perf_counter() - start,
+        **known_of(tables),
     )
     shelf.put(sweep.to_json(), np.stack(predicted) if predicted else None, where)
     return sweep

@@ -17,7 +17,7 @@ from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.train.card import Card
 from lefcache.train.head import Head
-from lefcache.train.protocol import Part, check_split, labelled, training_parts
+from lefcache.train.protocol import Part, check_split, known_rows, labelled, training_parts
 from lefcache.train.stats import accuracy_interval, macro_f1
 from lefcache.train.trained import Epoch, Trained
 
@@ -91,6 +91,8 @@ def train(
         n_train=len(learned),
         n_val=len(chosen),
         n_test=len(tested) if tested else 0,
+        n_val_known=known_rows(learned, chosen),
+        n_test_known=known_rows(labelled(table), tested) if tested else 0,
         dropped=learned.dropped + chosen.dropped + (tested.dropped if tested else 0),
         seconds=time.perf_counter() - start,
         history=tuple(history),

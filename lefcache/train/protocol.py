@@ -110,6 +110,12 @@ def check_split(train: Part, other: Part) -> None:
         )
 
 
+def known_rows(train: Part, other: Part) -> int:
+    """How many rows of `other` have a text that `train` has too, by their hashes."""
+    theirs = other.table.texts[other.index]
+    return int(np.isin(theirs, train.table.texts[train.index]).sum())
+
+
 def carve(
     labels: Labels, texts: NDArray[np.uint64], fraction: float = FRACTION, seed: int = 0
 ) -> tuple[Index, Index]:

@@ -13,8 +13,10 @@ FIGURES = (
     "best_epoch",
     "n_train",
     "n_val",
+    "n_val_known",
     "val_accuracy",
     "n_test",
+    "n_test_known",
     "test_accuracy",
     "test_ci95",
     "test_macro_f1",
@@ -38,7 +40,8 @@ class Trained:
     `predictions` (N,) are the classes and `probabilities` (N, C) what they were taken from, for
     every row of the test table; those without a label count nowhere else. `val_correct` (n_val,)
     says which validation rows the best epoch had right; `dropped` counts the rows of all tables
-    that had no label. `seconds` cover loading, training and scoring.
+    that had no label. Of `n_val` and `n_test`, those with `known` have a text that is also in
+    train. `seconds` cover loading, training and scoring.
     """
 
     best_epoch: int
@@ -52,6 +55,8 @@ class Trained:
     n_train: int
     n_val: int
     n_test: int
+    n_val_known: int
+    n_test_known: int
     dropped: int
     seconds: float
     history: tuple[Epoch, ...]

@@ -8,7 +8,7 @@ from lefcache.errors import CorpusError, RecipeError
 from lefcache.extract import extract
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
-from lefcache.study import PROBES, Probed, Sweep, sweep
+from lefcache.study import PROBES, Probed, Sweep, fuse, sweep
 from lefcache.study.identity import identity
 from lefcache.study.sweep import depth_of
 from lefcache.testing import FakeBackbone
@@ -150,6 +150,35 @@ def test_twins_leave_together(tables):
     fooled = replace(twins, texts=np.arange(120).astype(np.uint64))
     assert sweep({"train": twins}).rows[0].val_accuracy < 0.75
     assert sweep({"train": fooled}).rows[0].val_accuracy > 0.85
+
+
+@pytest.mark.parametrize("study", [sweep, fuse])
+def test_texts_that_train_has_too_are_told_beside_the_score(tables, tmp_path, study):
+    assert study(tables).notes() == []
+    for name, known in (("validation", 1), ("test", 14)):
+        texts = tables[name].texts.copy()
+        texts[:known] = tables["train"].texts[5]
+        tables[name] = replace(tables[name], texts=texts)
+    first = study(tables, results=tmp_path)
+    assert (first.n_val_known, first.n_test_known) == (1, 14)
+    assert [line.partition(":")[0] for line in first.notes()] == [
+        "1 of 50 validation texts is also in train",
+        "14 of 40 test texts are also in train",
+    ]
+    (stored,) = tmp_path.rglob("*.json")
+    document = json.loads(stored.read_text())
+    for field in ("n_val_known", "n_test_known"):  # as a version wrote it that did not count them
+        del document["payload"]["result"][field]
+    stored.write_text(json.dumps(document))
+    assert study(tables, results=tmp_path).notes() == first.notes()
+
+
+def test_rows_without_a_label_are_known_to_nobody(tables):
+    train, labels = tables["train"], tables["train"].labels.copy()
+    labels[5] = -1
+    tables["train"] = replace(train, labels=labels)
+    tables["test"] = replace(tables["test"], texts=np.full(40, train.texts[5]))
+    assert sweep(tables).n_test_known == 0
 
 
 def test_ties_go_to_the_shallower_layer(tables):

@@ -51,6 +51,18 @@ def test_what_is_read_is_what_was_saved(head, tables, tmp_path):
     np.testing.assert_array_equal(logits(loaded, tables["test"]), logits(head, tables["test"]))
 
 
+def test_the_card_counts_the_rows_that_train_has_too(tables):
+    train_texts = tables["train"].texts
+    known = {
+        name: replace(
+            tables[name], texts=np.repeat(train_texts, len(tables[name]))[: len(tables[name])]
+        )
+        for name in ("validation", "test")
+    }
+    head, _ = train(tables["train"], TINY, **known)
+    assert (head.card.figures["n_val_known"], head.card.figures["n_test_known"]) == (30, 40)
+
+
 def test_the_card_says_what_the_head_is_and_what_it_is_worth(head, tables, tmp_path):
     card = load_head(head.save(tmp_path / "head")).card
     assert card.classes == tables["train"].classes
@@ -60,6 +72,7 @@ def test_the_card_says_what_the_head_is_and_what_it_is_worth(head, tables, tmp_p
     figures = card.figures
     assert (figures["corpus"], figures["seed"]) == ("tiny", 3)
     assert (figures["n_train"], figures["n_val"], figures["n_test"]) == (60, 30, 40)
+    assert (figures["n_val_known"], figures["n_test_known"]) == (0, 0)
     low, high = figures["test_ci95"]
     assert low <= figures["test_accuracy"] <= high
 
