@@ -35,9 +35,9 @@ COMPLETE = "_LEF_COMPLETE"  # the variable with which a shell asks what a word m
 
 EPILOG = """\b
 First steps, with nothing to download:
-  lef extract --model minilm          every layer of MiniLM over the bundled demo texts
-  lef sweep --models minilm           which layer is best?
-  lef fuse --models minilm:3,minilm:last --op hadamard-res
+  lef extract --data demo --model minilm   every layer of MiniLM over the bundled demo texts
+  lef sweep --data demo --models minilm    which layer is best?
+  lef fuse --data demo --models minilm:3,minilm:last --op hadamard-res
 """
 
 

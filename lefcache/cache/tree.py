@@ -177,7 +177,10 @@ class Cache(Node[CorpusNode]):
         if given:
             return corpus_name(given)
         if len(here) > 1:
-            raise FeatureError(f"this cache holds {', '.join(here)}: choose one with --data")
+            others = "" if "demo" in here else "; the bundled texts are --data demo"
+            raise FeatureError(
+                f"this cache holds {', '.join(here)}: choose one with --data{others}"
+            )
         return here[0] if here else "demo"
 
     def pages(self, model: str, split: str = "train", data: str | None = None) -> Pages:

@@ -310,7 +310,8 @@ def test_an_empty_cache_means_the_demo(cache):
 
 def test_one_of_several_corpora_must_be_chosen(filled, make_corpus, monkeypatch):
     extract(FakeBackbone(), make_corpus(3, name="other"), filled)
-    with pytest.raises(FeatureError, match="holds other, tiny: choose one with --data"):
+    choose = "holds other, tiny: choose one with --data; the bundled texts are --data demo"
+    with pytest.raises(FeatureError, match=choose):
         filled.rows("fake:1")
     assert filled.rows("fake:1", data="other").shape == (3, 2)
     monkeypatch.setenv("LEF_DATA", "/any/where/Tiny")
