@@ -7,14 +7,15 @@ from typing import Any, Literal
 from lefcache.errors import ModelError
 from lefcache.wording import command_line, count
 
-Verdict = Literal["ok", "note", "wrong"]
+Verdict = Literal["ok", "note", "wrong", "skipped"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One check of a model: what was found, in a sentence with its numbers, and what to do.
 
-    `figures` are the numbers behind the sentence, most often one of each layer.
+    One that is skipped could not be made, and `fix` is what it takes. `figures` are the numbers
+    behind the sentence, most often one of each layer.
     """
 
     name: str
@@ -50,7 +51,8 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """The sum in plain words."""
-        checks = count(len(self.findings), "check")
+        skipped = sum(each.verdict == "skipped" for each in self.findings)
+        checks = count(len(self.findings) - skipped, "check")
         if self.wrong:
             names = ", ".join(each.name for each in self.wrong)
             return (
@@ -59,6 +61,7 @@ class Diagnosis:
             )
         notes = sum(each.verdict == "note" for each in self.findings)
         said = f", {count(notes, 'note')}" if notes else ""
+        said += f", {skipped} skipped" if skipped else ""
         return f"{self.model} is sound: {checks}, nothing wrong{said}."
 
     def to_json(self) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 
 from lefcache.cache import Cache, Pages
+from lefcache.cache.hints import corpus_flags, extract_command, model_flags
 from lefcache.corpus import Corpus
 from lefcache.extract.backbone import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
 from lefcache.extract.checks.probe import agreement, distance, tolerance, worst
 from lefcache.extract.embed import embed_texts
 from lefcache.extract.finding import Finding
+from lefcache.extract.order import own_flags
 from lefcache.extract.pooling import POOLINGS
 
 ROUNDED = 4e-3  # what storing as bfloat16 takes from the largest value of a vector; float16 less
@@ -20,14 +22,16 @@ ROUNDED = 4e-3  # what storing as bfloat16 takes from the largest value of a vec
 def examine_stored(cache: Cache, backbone: Backbone, corpus: Corpus) -> tuple[Finding, ...]:
     """Compare rows of every split in the cache with the model, in their own batches and alone.
 
-    A model that the cache does not hold, or whose vectors were made elsewhere, is a note.
+    There is nothing to compare, and the check skipped, where the cache does not hold the model or
+    its vectors were made elsewhere.
     """
     known = cache.spec(backbone.name, corpus.name)
     where = f"{corpus.name}/{backbone.name}"
     if known is None:
-        return (Finding("cache", "note", f"{where} is not in the cache {cache.path}"),)
+        fix = f"put it there with: {_way_there(cache, backbone, corpus)}"
+        return (Finding("cache", "skipped", f"{where} is not in the cache {cache.path}", fix),)
     if known.imported:
-        return (Finding("cache", "note", f"{where} was imported: nothing was made from texts"),)
+        return (Finding("cache", "skipped", f"{where} was imported: nothing was made from texts"),)
     findings = []
     if differ := known.difference(backbone.spec):
         fix = "load the model with the settings of the cache, or extract again with --as NAME"
@@ -40,6 +44,15 @@ def examine_stored(cache: Cache, backbone: Backbone, corpus: Corpus) -> tuple[Fi
     return tuple(findings)
 
 
+def _way_there(cache: Cache, backbone: Backbone, corpus: Corpus) -> str:
+    """The command that extracts the corpus with this very model."""
+    name, source = backbone.name, backbone.source
+    more = corpus_flags({"options": corpus.options})
+    more += model_flags(backbone.spec, backbone.provenance, own_flags(backbone))
+    model = source if source == name else f"{name}={source}"
+    return extract_command(cache.path, corpus.source, model, more=more)
+
+
 def _examine_split(cache: Cache, backbone: Backbone, corpus: Corpus, split: str) -> list[Finding]:
     pages = cache.pages(backbone.name, split, corpus.name)
     name = f"cache {split}"
@@ -49,7 +62,7 @@ def _examine_split(cache: Cache, backbone: Backbone, corpus: Corpus, split: str)
         if pages.done[each] == pages.rows and _poolable(backbone, each)
     ]
     if not arrays:
-        return [Finding(name, "note", f"{pages.path} holds no array of all its rows yet")]
+        return [Finding(name, "skipped", f"{pages.path} holds no array of all its rows yet")]
     kept = cache.store.read(f"{corpus.name}/rows/{split}")[: pages.rows]
     hashes = corpus.splits[split].hashes[: pages.rows]
     if not np.array_equal(kept, hashes):

@@ -86,7 +86,9 @@ def test_a_cache_is_compared_with_the_settings_it_was_made_with(lef, words, text
     assert wrong[0] == "cache settings"
 
 
-def test_a_corpus_that_is_not_in_the_cache_is_a_note(lef, words, texts):
+def test_a_corpus_that_is_not_in_the_cache_is_skipped_and_told_how_to_get_there(lef, words, texts):
     ran = lef(*words, "--no-drift", "--data", texts)
     assert ran.code == 0
     assert "reviews/tiny is not in the cache" in ran.out
+    assert f"lef extract --data {texts} --model tiny=" in " ".join(ran.out.split())
+    assert "tiny is sound: 15 checks, nothing wrong, 1 skipped." in ran.out

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -573,7 +574,13 @@ def test_a_cache_of_other_texts_is_found(kept, make_corpus):
     assert verdicts(findings)["cache train"] == "wrong"
 
 
-def test_a_cache_without_the_model_is_a_note(cache, backbone, make_corpus):
-    [finding] = examine_stored(cache, backbone("llama"), make_corpus(3))
-    assert finding.verdict == "note"
+def test_a_cache_without_the_model_is_skipped(cache, backbone, make_corpus):
+    model = backbone("llama", prompt="very ")
+    [finding] = examine_stored(cache, model, make_corpus(3))
+    assert finding.verdict == "skipped"
     assert "is not in the cache" in finding.found
+    words = shlex.split(finding.fix.partition(": ")[2])
+    assert words[:4] == ["lef", "extract", "--cache", str(cache.path)]
+    assert words[words.index("--data") + 1] == "demo"
+    assert words[words.index("--model") + 1].endswith(model.source)
+    assert words[words.index("--prompt") + 1] == "very "
