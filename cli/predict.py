@@ -134,7 +134,9 @@ def _print_csv(
 
 def _check_usage(texts: tuple[str, ...], form: str, options: dict[str, Any]) -> None:
     """Refuse flags and texts of which one would be ignored."""
-    if (bool(texts) + bool(options["file"])) != 1:
+    if texts and options["file"]:
+        raise click.UsageError("texts and --file exclude each other: give one of them")
+    if not (texts or options["file"]):
         raise click.UsageError("give texts, or --file FILE, or - for standard input")
     if "-" in texts and len(texts) > 1:
         raise click.UsageError("- stands for standard input, alone; a text - may be in a --file")

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from lefcache.columns import Reading, column_of, texts_of
 from lefcache.errors import CorpusError
-from lefcache.readers import READERS, read_lines, sheet_of
+from lefcache.readers import READERS, SPREADSHEETS, read_lines, sheet_of
 
 LINES = (".txt", "")  # endings of files whose every line is a text
 CHUNK = 1 << 16  # bytes that are asked for at a time
@@ -30,7 +30,7 @@ def read_texts(
     ending = file.suffix.lower()
     if ending in LINES:
         return read_lines(file), {}
-    if ending not in READERS:
+    if ending not in (*READERS, *SPREADSHEETS):
         raise CorpusError(
             f"{file}: texts come from {', '.join(READERS)} or .txt, where each line is one: "
             "rename it after what is in it"

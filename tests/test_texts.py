@@ -99,7 +99,12 @@ def test_a_table_with_another_separator_is_no_column_of_texts(name, header, mend
             read(file)
 
 
-@pytest.mark.parametrize("name", ["t.json", "t.xlsx", "t.CSV.gz", "t.md"])
+def test_a_spreadsheet_is_told_how_to_become_csv(tmp_path):
+    with pytest.raises(CorpusError, match=r"is a spreadsheet: save its sheet as t\.csv"):
+        read_texts(tmp_path / "t.xlsx")
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.CSV.gz", "t.md"])
 def test_lines_are_texts_in_txt_files_only(name, tmp_path):
     (tmp_path / name).write_text('[{"text": "a"}]\n')
     with pytest.raises(CorpusError, match=r"\.jsonl.*\.txt"):

@@ -316,3 +316,10 @@ def test_a_model_that_the_head_does_not_read_is_refused(lef, head):
     ran = lef("predict", head, "no", "--model", "minilm=somewhere")
     assert (ran.code, ran.out) == (1, "")
     assert "the head reads no model minilm: its models are bert" in ran.err
+
+
+def test_texts_beside_a_file_are_not_taken_for_none(lef, tmp_path):
+    (tmp_path / "t.txt").write_text("a\n")
+    ran = lef("predict", "head", "--file", "t.txt", "and")
+    assert ran.code == 2
+    assert "texts and --file exclude each other" in ran.err
