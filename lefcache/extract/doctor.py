@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 
 from lefcache.cache import Cache
 from lefcache.corpus import Corpus
-from lefcache.extract.checks import CHECKS
+from lefcache.extract.checks import CHECKS, packing
 from lefcache.extract.checks.probe import Probe
 from lefcache.extract.drift import drift
 from lefcache.extract.finding import DefectError, Diagnosis, Finding
 from lefcache.extract.huggingface import HuggingFaceBackbone
+from lefcache.extract.packing import PACKED
 from lefcache.extract.quick import quick
 from lefcache.extract.stored import examine_stored
 
@@ -35,7 +36,12 @@ def examine(
     say("probe")
     probe = Probe.of(backbone, texts)
     findings = []
-    for name, check in (CHECKS | ({"drift": drift} if with_drift else {})).items():
+    more: dict[str, Callable[[Probe], Finding]] = {}
+    if backbone.spec.attention == PACKED:
+        more["packing"] = packing
+    if with_drift:
+        more["drift"] = drift
+    for name, check in (CHECKS | more).items():
         say(name)
         findings.append(check(probe))
     if stored:

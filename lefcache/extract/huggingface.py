@@ -1,6 +1,8 @@
 """Any Hugging Face encoder, decoder or T5 as a Backbone."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +16,10 @@ from lefcache.extract.backbone import Deliver, Encoded
 from lefcache.extract.blocks import Enough, agree, candidate_blocks, listening
 from lefcache.extract.chat import OWN, TEXT, check_frame, frame_of, in_frame
 from lefcache.extract.identity import provenance
-from lefcache.extract.limits import clamp, token_rows
+from lefcache.extract.limits import clamp, first_position, token_rows
 from lefcache.extract.memory import out_of_memory
 from lefcache.extract.models import ModelSource
+from lefcache.extract.packing import PACKED, Unpack, pack, packed_attention
 from lefcache.extract.placement import Placement, input_device
 from lefcache.extract.pooling import Pooling
 from lefcache.extract.transfer import to_device
@@ -53,7 +56,8 @@ class HuggingFaceBackbone:
         self.device = input_device(network)
         self.on_gpu = self.device.type != "cpu"
         self.provenance = provenance(self.device, torch.get_num_threads())
-        spec = replace(spec, attention=config._attn_implementation or "auto")
+        if spec.attention != PACKED:  # there, the model's own is what it is held against
+            spec = replace(spec, attention=config._attn_implementation or "auto")
         if spec.chat_template:
             spec = _in_chat(spec, tokenizer, model.name)
         check_windows(spec, tokenizer, model.name)
@@ -69,7 +73,7 @@ class HuggingFaceBackbone:
         self._types = dict(zip(around["input_ids"], types, strict=False))
         begins = {tokenizer.bos_token_id, tokenizer.cls_token_id}
         self._bos = opener[0] if opener and opener[0] in begins else None
-        self._rows = token_rows(network)
+        self._rows, self._first = token_rows(network), first_position(network)
         self.depth, self.loaded = depth, int(config.get_text_config().num_hidden_layers)
         if self.loaded < depth:
             notes.append(f"of its {depth} blocks only the first {self.loaded} are loaded")
@@ -95,6 +99,10 @@ class HuggingFaceBackbone:
             # No norm after the first blocks is no norm after all of them.
             self.aliases: dict[str, Layer] = {} if normed else {"last": self.depth}
             return
+        if self.spec.attention == PACKED:
+            raise ModelError(
+                f"{self.name} has no blocks to listen to: leave out --attention {PACKED}"
+            )
         # Gemma 3n has four for each token, Funnel one for several tokens.
         tokens = inputs["input_ids"].shape
         if len(states) != loaded + 1 or any(each.shape[:-1] != tokens for each in states):
@@ -186,6 +194,11 @@ class HuggingFaceBackbone:
 
     def _inputs(self, batch: Sequence[Encoded]) -> dict[str, Tensor]:
         """Right-padded ids and mask, (B, T) each."""
+        arrays = self._arrays(batch)
+        return {name: to_device(array, self.device) for name, array in arrays.items()}
+
+    def _arrays(self, batch: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
+        """What `_inputs` moves to the device."""
         longest = max(len(encoded) for encoded in batch)
         ids = np.full((len(batch), longest), self._pad, np.int64)
         mask = np.zeros((len(batch), longest), np.int64)
@@ -199,7 +212,7 @@ class HuggingFaceBackbone:
             arrays["token_type_ids"] = np.zeros_like(ids)
             for number, kind in self._types.items():
                 arrays["token_type_ids"][ids == number] = kind
-        return {name: to_device(array, self.device) for name, array in arrays.items()}
+        return arrays
 
     def _refuse_token(self, ids: NDArray[np.int64], rows: int) -> None:
         """Say which text holds a token that the model has no vector of."""
@@ -214,21 +227,37 @@ class HuggingFaceBackbone:
     def forward(
         self, batch: Sequence[Encoded], layers: Collection[Layer], deliver: Deliver
     ) -> None:
-        """One pass over right-padded texts; see `Backbone.forward`."""
-        inputs = self._inputs(batch)
+        """One pass over the texts, packed or right-padded; see `Backbone.forward`."""
         if self.blocks is None:
-            output = self.network(**inputs, output_hidden_states=True)
+            output = self.network(**self._inputs(batch), output_hidden_states=True)
             for layer in layers:
-                if isinstance(layer, int):
-                    deliver(layer, output.hidden_states[layer])
-        else:
+                last = layer == "last"
+                deliver(layer, output.last_hidden_state if last else output.hidden_states[layer])
+            return
+        with self._fed(batch) as (inputs, apart):
             try:
-                with listening(self.blocks, layers, deliver):
+                with listening(self.blocks, layers, lambda k, states: deliver(k, apart(states))):
                     output = self.network(**inputs)
             except Enough:
                 return
-        if "last" in layers:
-            deliver("last", output.last_hidden_state)
+            if "last" in layers:
+                deliver("last", apart(output.last_hidden_state))
+
+    @contextmanager
+    def _fed(self, batch: Sequence[Encoded]) -> Iterator[tuple[dict[str, Any], Unpack]]:
+        """What the network is fed of a batch, and how its states become (B, T, D) again."""
+        if self.spec.attention != PACKED:
+            yield self._inputs(batch), lambda states: states
+            return
+        inputs, apart = pack(self._arrays(batch), self._first, self.device)
+        with packed_attention(self.network.config):
+            yield inputs, apart
+
+    def padded(self) -> "HuggingFaceBackbone":
+        """The same model with its own attention, texts side by side: what packing is held to."""
+        other = copy(self)
+        other.spec = replace(self.spec, attention="auto")
+        return other
 
 
 def _in_chat(spec: Spec, tokenizer: Any, name: str) -> Spec:

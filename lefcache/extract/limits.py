@@ -36,13 +36,18 @@ def _positions(network: Any) -> int | None:
     A table that has a row for padding is, since RoBERTa, read from the row after that one on.
     """
     positions = getattr(network.config, "max_position_embeddings", None)
+    return positions - first_position(network) if positions else None
+
+
+def first_position(network: nn.Module) -> int:
+    """The position of a text's first token: 0, but after the row for padding if there is one."""
     unread = [
         module.padding_idx + 1
         for name, module in network.named_modules()
         if "position" in name.rpartition(".")[2]
         and isinstance(getattr(module, "padding_idx", None), int)
     ]
-    return positions - max(unread, default=0) if positions else None
+    return max(unread, default=0)
 
 
 def _unturned(network: Any) -> int | None:

@@ -19,6 +19,7 @@ from lefcache.extract.identity import processor_facts, tokenizer_hash, weights_h
 from lefcache.extract.memory import keep_few_kernels, out_of_memory
 from lefcache.extract.models import ModelSource, locate, resolve_model
 from lefcache.extract.nvembed import is_nvembed, load_nvembed
+from lefcache.extract.packing import PACKED, check_packable
 from lefcache.extract.placement import MaxMemory, Placement, described, place, quiet_accelerate
 from lefcache.extract.quick import check_loaded, quick
 from lefcache.extract.shallow import CUT_SHORT, blocks_for, shorten
@@ -199,10 +200,13 @@ def _open(
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     trust = {"trust_remote_code": trust_remote_code, "local_files_only": True}
-    attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
+    own = spec.attention in ("auto", PACKED)  # a packed model is held to its own attention
+    attention = {} if own else {"attn_implementation": spec.attention}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
         config = transformers.AutoConfig.from_pretrained(folder, **trust)
+        if spec.attention == PACKED:
+            check_packable(model.name, config, trust_remote_code)
         depth = int(config.get_text_config().num_hidden_layers)
         kept = min(blocks or depth, depth) if config.model_type in CUT_SHORT else depth
         if kept < depth:
@@ -217,6 +221,8 @@ def _open(
                 **attention,
                 **trust,
             )
+    except ModelError:
+        raise
     except UNREADABLE as error:
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise

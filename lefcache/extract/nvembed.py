@@ -20,6 +20,7 @@ from torch.nn import functional
 from lefcache.errors import ModelError
 from lefcache.extract.huggingface import HuggingFaceBackbone
 from lefcache.extract.models import ModelSource, weight_files
+from lefcache.extract.packing import PACKED
 from lefcache.extract.pooling import POOLINGS, Span
 from lefcache.spec import Spec
 
@@ -219,7 +220,7 @@ def _without_weights(
         use_cache=False,
     )
     stock.is_causal = False  # transformers hands it to every mask and kernel
-    if spec.attention != "auto":
+    if spec.attention not in ("auto", PACKED):
         stock._attn_implementation = spec.attention
     with torch.device("meta"):
         network = MistralModel(stock)

@@ -15,6 +15,7 @@ from lefcache.errors import FeatureError, ModelError
 from lefcache.extract import DefectError, extract, load_backbone, place_order
 from lefcache.extract.doctor import examine
 from lefcache.extract.embed import embed_batch
+from lefcache.extract.packing import PACKABLE, PACKED
 from lefcache.extract.pooling import POOLINGS
 from lefcache.extract.shallow import CUT_SHORT
 from tests.extract.families import FAMILIES, Family
@@ -63,7 +64,9 @@ def folder(tmp_path_factory, network, word_tokenizer):
 def load(folder):
     """A function that loads a family with one of the tokenizers."""
     return functools.cache(
-        lambda name, tokenizer="bos": load_backbone(f"{name}={folder(name, tokenizer)}", **FLOAT32)
+        lambda name, tokenizer="bos", **settings: load_backbone(
+            f"{name}={folder(name, tokenizer)}", **FLOAT32, **settings
+        )
     )
 
 
@@ -115,7 +118,26 @@ def close(ours, wanted):
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_pooled_layer_is_the_models_own_in_any_batch(load, told, name, tokenizer):
-    model, bos = load(name, tokenizer), tokenizer.startswith("bos")
+    check_every_pooled_layer(load(name, tokenizer), told, name, tokenizer)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("name", [n for n, each in FAMILIES.items() if each.type in PACKABLE])
+def test_every_pooled_layer_is_the_models_own_where_texts_are_packed(load, told, name, tokenizer):
+    model = load(name, tokenizer, attention=PACKED)
+    assert model.spec.attention == PACKED
+    check_every_pooled_layer(model, told, name, tokenizer)
+
+
+@pytest.mark.parametrize("name", [n for n, each in FAMILIES.items() if each.type not in PACKABLE])
+def test_a_model_that_cannot_be_packed_is_refused(folder, name):
+    with pytest.raises(ModelError, match=r"cannot be packed: .*leave out --attention packed"):
+        load_backbone(f"{name}={folder(name)}", attention=PACKED, **FLOAT32)
+
+
+def check_every_pooled_layer(model, told, name, tokenizer):
+    """Each layer and pooling of each text, in each batch, against what the network told."""
+    bos = tokenizer.startswith("bos")
     states = [told(name, ids_of(model, text)) for text in TEXTS]
     wanted = [{layer: pooled(each, bos) for layer, each in text.items()} for text in states]
     layers = [layer for layer in model.layers if layer in wanted[0]]
@@ -179,6 +201,10 @@ def test_a_model_cut_short_gives_the_bits_of_the_whole(load, folder, name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_doctor_finds_nothing_wrong(load, name):
     assert not examine(load(name), with_drift=False).wrong
+
+
+def test_every_model_type_that_may_be_packed_is_proved_here():
+    assert {each.type for each in FAMILIES.values()} >= PACKABLE
 
 
 def test_every_model_type_that_may_be_cut_short_is_proved_here():

@@ -315,7 +315,7 @@ def rounded(weights):
     return {name: each.astype(np.float32).astype(np.float64) for name, each in weights.items()}
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "packed"])
 @pytest.mark.parametrize("instruction", ["", INSTRUCTION])
 def test_every_layer_and_the_official_vector_are_their_formulas(
     loaded, rounded, instruction, attention
@@ -381,7 +381,7 @@ def test_an_instruction_that_leaves_no_room_is_refused(loaded):
         loaded(instruction=INSTRUCTION, max_length=4)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "packed"])
 @pytest.mark.parametrize("others", [[], ["the cat was very very good"]])
 def test_a_later_token_changes_an_earlier_state(loaded, attention, others):
     def first(text):

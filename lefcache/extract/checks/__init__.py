@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from lefcache.extract.checks.layers import depth, final_norm, hooks, magnitude
 from lefcache.extract.checks.probe import Probe
-from lefcache.extract.checks.rows import direction, neighbours, order, padding, repeatable
+from lefcache.extract.checks.rows import direction, neighbours, order, packing, padding, repeatable
 from lefcache.extract.checks.tokens import special, truncation, vocabulary
 from lefcache.extract.checks.weights import as_stored, in_evaluation, sound
 from lefcache.extract.finding import Finding
+
+__all__ = ["CHECKS", "packing"]
 
 # In the order in which one would look: without whole weights, nothing else means anything.
 CHECKS: dict[str, Callable[[Probe], Finding]] = {

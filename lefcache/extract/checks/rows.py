@@ -32,6 +32,23 @@ def neighbours(probe: Probe) -> Finding:
     )
 
 
+def packing(probe: Probe) -> Finding:
+    """Texts end to end in one row against the same texts padded, with the model's own attention."""
+    padded = states_of(probe.backbone.padded(), probe.encoded)
+    figures = distances(probe.together, padded)
+    if max(figures.values()) <= probe.tolerance:
+        found = f"packed texts have the states of padded ones, {agreement(figures)}"
+        return Finding("packing", "ok", found, figures=figures)
+    return Finding(
+        "packing",
+        "wrong",
+        f"packing texts into one row changes their states by {worst(figures)} {BESIDE} (rounding "
+        f"alone: below {probe.tolerance:g})",
+        "their bounds or positions are lost: leave out --attention packed",
+        figures,
+    )
+
+
 def order(probe: Probe) -> Finding:
     """The batch against the same batch in the opposite order."""
     turned = states_of(probe.backbone, probe.encoded[::-1])[::-1]
