@@ -10,6 +10,7 @@ take turns, figures are medians over the rounds, ratios are taken round by round
 
     floor       the forward pass alone, over the very batches of lefcache, tokenised beforehand
     one, two    lefcache: texts to every layer on disk, pooled one way (mean) or two (mean, last)
+    packed      lefcache pooled one way, with `--attention packed`: no padding in the model
     plain       `output_hidden_states`, data order, batches of 32, every layer mean-pooled and kept
     per layer   the model once for each layer, only as deep as that layer; a sample, scaled
 
@@ -17,7 +18,7 @@ The stages are timed one after the other, waiting for the device each time, on a
 writing is what the writing thread took. In an extraction they overlap, so that their sum is what
 it would take without. The matrix rate is that of one large product. Of the model's work only its
 matrices are counted, not attention itself. Padding is that of lefcache's batches, for each real
-token: packing texts without any could gain no more.
+token: packing texts, of which the batches are the same ones, can gain no more.
 
 The model, its texts and the rates are in gpu_bench.py, the contenders in gpu_contest.py.
 """
@@ -101,6 +102,7 @@ def report(found: dict[str, Any]) -> None:
             print(
                 f"| seconds: {stage} | {one['stages'][stage]:.2f} | {two['stages'][stage]:.2f} | |"
             )
+        print(f"| packed: times as fast | {each['packed_times_padded']:.3f} | | |")
         rates = [f"{kind['bytes_per_second'] / 1e9:.2f}" for kind in (one, two)]
         print(f"| GB/s to disk | {rates[0]} | {rates[1]} | |")
         for name, kind in each["lefcache"].items():

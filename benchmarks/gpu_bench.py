@@ -5,7 +5,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from lefcache.extract import Backbone, Encoded
 from lefcache.extract.batching import plan_batches
 from lefcache.extract.huggingface import HuggingFaceBackbone
 from lefcache.extract.models import resolve_model
+from lefcache.extract.packing import PACKED
+from lefcache.extract.quick import quick
 from lefcache.spec import Spec
 
 WORDS = 1000
@@ -86,6 +89,7 @@ class Bench:
     def __init__(self, size: Size, device: torch.device, dtype: torch.dtype, folder: Path) -> None:
         self.size, self.device, self.dtype, self.folder = size, device, dtype, folder
         self.backbone = make_backbone(size, device, dtype)
+        self.packed = packed(self.backbone)
         self.arrays = {
             name: [f"{pool}/{layer}" for layer in self.backbone.layers for pool in pools]
             for name, pools in POOLS.items()
@@ -137,6 +141,14 @@ def make_backbone(size: Size, device: torch.device, dtype: torch.dtype) -> Huggi
     # Any folder: nothing is read from it.
     source = resolve_model(f"bench={tempfile.gettempdir()}", None)
     return HuggingFaceBackbone(source, spec, words, network, config.num_hidden_layers, [])
+
+
+def packed(backbone: HuggingFaceBackbone) -> HuggingFaceBackbone:
+    """The same network, its texts packed into one row, held against itself first."""
+    other = copy(backbone)
+    other.spec = replace(backbone.spec, attention=PACKED)
+    quick(other)
+    return other
 
 
 def draw(kind: str, rows: int) -> list[str]:

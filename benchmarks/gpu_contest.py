@@ -15,7 +15,7 @@ from gpu_bench import MAX_LENGTH, POOLS, Bench, batches_of, draw, work
 import lefcache
 from lefcache.cache import Writer
 from lefcache.corpus import Corpus, Split
-from lefcache.extract import Encoded, extract, place_order
+from lefcache.extract import Backbone, Encoded, extract, place_order
 from lefcache.extract.embed import embed_batch, embed_in_memory
 
 
@@ -53,7 +53,9 @@ class Contest:
         """One pass of which nothing is kept."""
         self.bench.backbone.forward(batch, ["last"], lambda *_: None)
 
-    def lefcache(self, name: str, limit: int | None = None) -> None:
+    def lefcache(
+        self, name: str, limit: int | None = None, backbone: Backbone | None = None
+    ) -> None:
         """Every layer into a new cache on disk."""
         folder = Path(tempfile.mkdtemp(dir=self.bench.folder))
         commit = Writer.commit
@@ -68,7 +70,7 @@ class Contest:
         try:
             cache = lefcache.open(folder)
             choices = {"pools": POOLS[name], "limit": limit, **self.cut()}
-            extract(self.bench.backbone, self.corpus, cache, **choices)
+            extract(backbone or self.bench.backbone, self.corpus, cache, **choices)
         finally:
             Writer.commit = commit  # type: ignore[method-assign]
             shutil.rmtree(folder)
@@ -112,6 +114,7 @@ class Contest:
             "one": lambda: self.lefcache("one"),
             "floor of two": lambda: self.floor("two"),
             "two": lambda: self.lefcache("two"),
+            "packed": lambda: self.lefcache("one", backbone=self.bench.packed),
             "plain": self.plain,
         }
         found = {}
@@ -146,7 +149,8 @@ def measure(bench: Bench, kind: str, rate: float, deadline: float) -> dict[str, 
     contest, rounds = Contest(bench, kind), []
     for batch in contest.batches["one"][:8]:  # kernels are chosen, memory is reserved
         contest.forward(batch)
-    contest.lefcache("two", limit=len(contest.texts) // 8)
+    for backbone in (bench.backbone, bench.packed):
+        contest.lefcache("two", limit=len(contest.texts) // 8, backbone=backbone)
     longest = 0.0
     for _ in range(bench.size.rounds):
         if rounds and time.monotonic() + longest > deadline:
@@ -167,6 +171,7 @@ def measure(bench: Bench, kind: str, rate: float, deadline: float) -> dict[str, 
         "tokens_per_second": {n: contest.tokens / took for n, took in seconds.items()},
         "peak_bytes": peaks,
         "per_layer_sample": 1 / bench.size.sample,
+        "packed_times_padded": ratio(rounds, "one", "packed"),
         "lefcache": {},
     }
     for name, floor in (("one", "floor"), ("two", "floor of two")):

@@ -29,7 +29,10 @@ def test_every_contender_is_measured_on_both_kinds_of_texts(document):
     assert [each["data"] for each in document["data"]] == ["SST-2-like", "R8-like"]
     for each in document["data"]:
         rates = each["tokens_per_second"]
-        assert set(rates) == {"floor", "one", "floor of two", "two", "plain", "per layer"}
+        assert set(rates) == {
+            *("floor", "one", "packed", "floor of two", "two", "plain", "per layer")
+        }
+        assert each["packed_times_padded"] > 0
         assert all(rate > 0 for rate in rates.values())
 
 
