@@ -207,7 +207,7 @@ def _run(
 
 
 def _summary(tables: Mapping[str, Table], recipe: Recipe, runs: Runs, seconds: float) -> Fused:
-    trained = [run for _, run in runs]
+    trained, known = [run for _, run in runs], known_of(tables)
     values, test = recipe.to_json(), tables.get("test")
     test_accuracy, test_macro_f1 = (
         _test_figures(trained, test) if test is not None else (None, None)
@@ -228,7 +228,8 @@ def _summary(tables: Mapping[str, Table], recipe: Recipe, runs: Runs, seconds: f
         test_accuracy=test_accuracy,
         test_macro_f1=test_macro_f1,
         seconds=seconds,
-        **known_of(tables),
+        n_val_known=known["n_val_known"],
+        n_test_known=known["n_test_known"],
     )
 
 

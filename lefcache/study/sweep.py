@@ -134,8 +134,9 @@ def sweep(
     settings = None if name in SEEDLESS else recipe
     key = identity("sweep", tables, settings, chain, probe=name, show_test=shown)
     shelf = Shelf(results if isinstance(probe, str) and recipe.named else None, key)
+    known = known_of(tables)
     if found := shelf.find():
-        return Sweep.from_json(found | known_of(tables))  # one of before does not say it
+        return Sweep.from_json(found | known)  # one of before does not say it
     setup = Setup(recipe, chain, where)
     judged, best, leader = _judge_all(fit, tables, setup, shown, on_row)
     if "test" in tables and not shown:
@@ -154,7 +155,8 @@ def sweep(
         best=rows[best].feature,
         last=_deepest(tables["train"].features),
         seconds=time.perf_counter() - start,
-        **known_of(tables),
+        n_val_known=known["n_val_known"],
+        n_test_known=known["n_test_known"],
     )
     shelf.put(sweep.to_json(), np.stack(predicted) if predicted else None, where)
     return sweep
