@@ -8,7 +8,8 @@ import click
 
 from cli.candidates import models as known_models
 from cli.candidates import pools, splits
-from cli.output import cache_words, duration, interrupted, print_json, progress, say, size
+from cli.following import next_sweep
+from cli.output import duration, interrupted, print_json, progress, say, size
 from cli.params import (
     cache_option,
     data_option,
@@ -19,7 +20,7 @@ from cli.params import (
 )
 from cli.reading import open_corpus
 from lefcache.columns import Reading
-from lefcache.errors import LefError, StorageError
+from lefcache.errors import StorageError
 from lefcache.files import path_of
 from lefcache.spec import FORMATS, STORED, Spec
 from lefcache.wording import command_line, count
@@ -267,19 +268,4 @@ def _report(receipt: "Receipt", known: int, cache: "Cache", options: dict[str, A
         + (f", {rate:,.0f} rows/s" if not receipt.skipped_blocks and rate else "")
     )
     write(f"  {size(receipt.bytes)} in {receipt.path}")
-    write(_next(receipt, cache, options["cache"]))
-
-
-def _next(receipt: "Receipt", cache: "Cache", folder: str) -> str:
-    """The sweep that comes next, or what it would refuse, with what to do instead."""
-    from lefcache.study import check_tables
-
-    pages, *_ = cache[receipt.corpus][receipt.model].values()
-    # A model's name alone stands for its layers pooled by their mean.
-    models = receipt.model if "mean" in pages.pools else f"{receipt.model}:all@{pages.pools[0]}"
-    try:
-        check_tables(cache.tables(models, receipt.corpus), seeds=[0])
-    except LefError as error:
-        lacking = cache.unextracted(models, receipt.corpus)
-        return f"Before lef sweep can run: {'; '.join(lacking) or error}"
-    return f"Next: lef sweep{cache_words(folder)} --data {receipt.corpus} --models {models}"
+    write(next_sweep(cache, options["cache"], receipt.corpus, receipt.model))

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import pools, splits
-from cli.output import cache_words, duration, interrupted, print_json, progress, say, size
+from cli.following import next_sweep
+from cli.output import duration, interrupted, print_json, progress, say, size
 from cli.params import cache_option, data_option, json_option, settings_options
 from cli.reading import open_corpus
 from lefcache.columns import Reading
@@ -105,10 +106,9 @@ def _report(receipt: "Imported", cache: "Cache", corpus: "Corpus", options: dict
         else there
     )
     write(f"  {size(receipt.bytes)} in {receipt.path}")
-    where = f"{cache_words(options['cache'])} --data {receipt.corpus}"
     lacking = [each for each in corpus.splits if each not in cache[receipt.corpus][receipt.model]]
     if lacking:
         write(f"  not there yet: the vectors of {' and '.join(lacking)}")
-    write(f"Next: lef sweep{where} --models {receipt.model}")
+    write(next_sweep(cache, options["cache"], receipt.corpus, receipt.model, with_torch=False))
     if options["as_json"]:
         print_json(receipt.to_json())

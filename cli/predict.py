@@ -107,6 +107,8 @@ def _noted(answers: Iterable["Prediction"]) -> Iterator["Prediction"]:
         number, cut = number + 1, cut + answer.cut
         empty += not answer.text.strip()
         yield answer
+    if not number:
+        say("  note: no text was given")
     odd = [f"{cut:,} cut, as longer than the head's --max-length"] if cut else []
     odd += [f"{empty:,} empty"] if empty else []
     if odd:

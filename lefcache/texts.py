@@ -36,7 +36,8 @@ def read_texts(
             "rename it after what is in it"
         )
     sheet = sheet_of(file)
-    if usual.text_column not in sheet.header:  # another file may call it otherwise
+    plain = column_of(sheet.header) or len(sheet.header) == 1
+    if plain and usual.text_column not in sheet.header:  # another file may call it otherwise
         usual = replace(usual, text_column="")
     reading = reading.over(usual)
     named = reading.text_column or reading.template or column_of(sheet.header)

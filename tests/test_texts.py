@@ -78,6 +78,9 @@ def test_a_file_is_read_as_the_texts_that_a_head_was_trained_on(tmp_path):
     assert read_texts(file, Reading(text_column="content"), made)[0] == ["sat"]
     assert read_texts(file, Reading(template="{text}!"), made)[0] == ["on the mat!"]
     assert read_texts(file, usual=Reading(text_column="review"))[0] == ["on the mat"]
+    file.write_text("title,body\na cat,sat\n")
+    with pytest.raises(CorpusError, match="no column 'review': it has title, body"):
+        read_texts(file, usual=Reading(text_column="review"))
     file.write_text("title\na cat\n")
     with pytest.raises(CorpusError, match="no column 'content', which the template"):
         read_texts(file, usual=made)

@@ -45,14 +45,22 @@ def test_json_is_one_document_with_the_promised_keys(lef, texts, vectors):
     assert set(ran.json) == KEYS
     assert (ran.json["features"], ran.json["written_blocks"]) == (["api:last"], 1)
     assert "not there yet: the vectors of test" in ran.err
+    assert "Next: lef sweep --data reviews --models api" in ran.err
     again = lef(*words)
     assert (again.json["written_blocks"], again.json["skipped_blocks"]) == (0, 1)
     assert "all of it was in the cache already" in again.err
 
 
+def test_what_a_sweep_lacks_is_said_instead_of_a_sweep_that_fails(lef, texts, vectors):
+    ran = lef("import", "api", vectors / "test.npy", "--data", texts)
+    assert "Before lef sweep can run: reviews/api was not imported on train" in ran.out
+    assert "Next:" not in ran.out
+
+
 def test_layers_in_folders_are_swept_like_any_model(lef, texts, vectors):
     ran = lef("import", "mine", vectors / "layers", "--data", texts, "--pool", "last")
     assert ran.code == 0, ran.err
+    assert "Next: lef sweep --data reviews --models mine:all@last" in ran.out
     swept = lef("sweep", "--models", "mine:all@last,mine:-1@last", "--json").json
     assert [row["feature"] for row in swept["rows"]] == [
         "mine:0@last",

@@ -49,6 +49,13 @@ def test_nothing_is_cut_in_a_pipe(lef, head):
     assert float(share) == pytest.approx(100 * answer["probabilities"][label], abs=0.05)
 
 
+def test_no_texts_are_remarked(lef, head, tmp_path):
+    (tmp_path / "none.txt").write_text("")
+    ran = lef("predict", head, "--file", "none.txt", "--json")
+    assert (ran.code, ran.json) == (0, [])
+    assert "note: no text was given" in ran.err
+
+
 def test_a_file_gives_what_its_texts_give(lef, head, tmp_path):
     expected = lef("predict", head, *TEXTS[:4], "--json").json
     (tmp_path / "texts.txt").write_text("".join(f"{text}\n" for text in TEXTS[:4]))
