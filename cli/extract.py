@@ -101,7 +101,8 @@ if TYPE_CHECKING:
 def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
     """Run each model once over the texts and write every layer's pooled states to the cache.
 
-    Interrupt it at any time: the same command goes on where it was, to the same bytes.
+    Interrupt it at any time (Ctrl-C or SIGTERM; twice, and it ends at once): the same command goes
+    on where it was, to the same bytes.
 
     \b
     Examples:
@@ -127,8 +128,8 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
     try:
         corpus, cache = open_corpus(options)
         documents = [_extract(model, name, corpus, cache, options) for model in models]
-    except KeyboardInterrupt:
-        interrupted(". Every finished block is safe in the cache. Go on with:\n  ")
+    except KeyboardInterrupt as error:
+        interrupted(error, ". Every finished block is safe in the cache. Go on with:\n  ")
     if options["as_json"]:
         print_json(documents[0] if len(documents) == 1 else documents)
 

@@ -88,8 +88,8 @@ def command(name: str, paths: tuple[str, ...], **options: Any) -> None:
                 store_dtype=options["store_dtype"],
                 on_progress=lambda block: advance(block.split, block.rows, 0),
             )
-    except KeyboardInterrupt:
-        interrupted(". Every finished block is safe in the cache. Go on with:\n  ")
+    except KeyboardInterrupt as error:
+        interrupted(error, ". Every finished block is safe in the cache. Go on with:\n  ")
     _report(receipt, cache, corpus, options)
 
 

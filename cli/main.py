@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli.signals import stoppable
 from lefcache.errors import LefError
 from lefcache.version import __version__
 from lefcache.wording import did_you_mean
@@ -80,14 +81,15 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run a subcommand; a mistake or Ctrl-C is a line on stderr, never a traceback."""
         try:
-            return super().invoke(ctx)
+            with stoppable():
+                return super().invoke(ctx)
         except LefError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(1)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             from cli.output import interrupted
 
-            interrupted("; nothing is left half-written. Start again with: ")
+            interrupted(error, "; nothing is left half-written. Start again with: ")
 
 
 @click.command(

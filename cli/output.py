@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import click
 
 from cli.params import DEFAULT_CACHE
+from cli.signals import exit_code
 from lefcache.wording import command_line
 
 if TYPE_CHECKING:  # --help and completion should not wait for rich
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # --help and completion should not wait for rich
 
 BAR = 24  # characters of a full bar
 LOG_SECONDS = 30.0  # between two lines of progress where there is no terminal
-INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 JOINERS = "\u200c\u200d"  # zero-width (non-)joiner
 NO_TERMINAL_WIDTH = 160  # files and pipes have no width; a table should not be squeezed for them
 
@@ -269,7 +269,7 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def interrupted(what: str) -> NoReturn:
-    """End a command that Ctrl-C stopped, with what became of it and the command that repeats it."""
+def interrupted(error: KeyboardInterrupt, what: str) -> NoReturn:
+    """End a command that Ctrl-C or SIGTERM stopped: what became of it, and how to repeat it."""
     say(f"\nInterrupted{what}{command_line(['lef', *sys.argv[1:]])}")
-    sys.exit(INTERRUPTED)
+    sys.exit(exit_code(error))

@@ -14,8 +14,18 @@ from lefcache.dtypes import BFLOAT16, widened
 from lefcache.feature import Feature
 from lefcache.spec import Origin, Spec
 
-# Each map holds a file descriptor, and a process commonly may open 1,024 files.
-MAPS_OPEN = 256
+
+def _maps_allowed() -> int:
+    """How many files may be mapped at once: each holds one of those that a process may open."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return 256
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 256 if allowed == resource.RLIM_INFINITY else max(1, min(256, allowed // 4))
+
+
+MAPS_OPEN = _maps_allowed()
 
 
 @dataclass(frozen=True)
@@ -31,10 +41,12 @@ _owners = count()
 
 
 @lru_cache(maxsize=MAPS_OPEN)
-def _map(owner: int, extent: Extent, dtype: str, width: int) -> NDArray[Any]:
-    """The rows of one file; each `Rows` has its own maps, so that a new one sees new files."""
-    shape = (extent.rows, width)
-    return np.memmap(extent.path, dtype, mode="r", offset=extent.offset, shape=shape)
+def _map(owner: int, path: str) -> NDArray[np.uint8]:
+    """The bytes of one file, whole: all chunks of an HDF5 file are in one map.
+
+    Each `Rows` has its own maps, so that a new one sees new files.
+    """
+    return np.memmap(path, np.uint8, mode="r")
 
 
 class Matrix:
@@ -161,8 +173,10 @@ class Rows(Matrix):
 
     def _mapped(self, number: int) -> NDArray[Any]:
         written = "<u2" if self._narrow else self.stored.str
-        mapped = _map(self._owner, self.extents[number], written, self.shape[1])
-        return mapped.view(self.stored)
+        extent, width = self.extents[number], self.shape[1]
+        stop = extent.offset + extent.rows * width * self.stored.itemsize
+        content = _map(self._owner, extent.path)[extent.offset : stop]
+        return content.view(written).reshape(extent.rows, width).view(self.stored)
 
 
 class MeanRows(Matrix):

@@ -29,6 +29,9 @@ def register(store: Store, corpus: Corpus) -> list[str]:
     """
     _create_root(store)
     with exclusive(store.root, corpus.name, wait=60.0):
+        for group in ("labels", "rows"):
+            store.sweep(f"{corpus.name}/{group}")
+        store.sweep(corpus.name, deep=False)
         attrs = store.attrs(corpus.name)
         for split, rows in attrs.get("splits", {}).items():
             if split in corpus.splits:
@@ -81,6 +84,7 @@ def _create_root(store: Store) -> None:
     if not store.attrs(""):
         with exclusive(store.root, "+", wait=60.0):
             if not store.attrs(""):
+                store.sweep("", deep=False)
                 store.set_attrs("", {"format": "lefcache", "version": FORMAT, "sealed": True})
 
 

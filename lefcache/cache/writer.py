@@ -218,6 +218,7 @@ def reserve(store: MixedStore, request: Request) -> Iterator[Writer]:
         store.sweep(path)
         # Two splits may start at once: the second must see what the first wrote down.
         with exclusive(store.root, f"{request.corpus}+{request.model}", wait=60.0):
+            store.sweep(f"{request.corpus}/{request.model}", deep=False)
             check_model(store, request)
             describe_model(store, request)
         _begin_split(store, path, request)

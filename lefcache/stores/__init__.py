@@ -71,8 +71,12 @@ class Store(Protocol):
     def write(self, path: str, start: int, values: NDArray[Any]) -> None:
         """Write rows from `start`, which must begin a chunk."""
 
-    def sweep(self, path: str) -> None:
-        """Delete what a killed writer left half-written below a group."""
+    def sweep(self, path: str, deep: bool = True) -> None:
+        """Delete what a killed writer left half-written of a group and, if `deep`, below it.
+
+        Who sweeps must be the only one to write there: of a group in which others may be writing,
+        the metadata alone.
+        """
 
     def sync(self) -> None:
         """Put all that was written since the last call on the disk: a power cut leaves it there."""

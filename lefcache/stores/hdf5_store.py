@@ -120,11 +120,10 @@ class Hdf5Store:
                 file.seek(extents[(start + low) // info.chunk_rows].offset)
                 _write_all(file, memoryview(piece.tobytes()))
 
-    def sweep(self, path: str) -> None:
+    def sweep(self, path: str, deep: bool = True) -> None:
         """Finish a change that a killed writer had decided on, and delete one it had not."""
         with on_disk(self.root):
-            for stray in self.root.parent.glob(f".{self.root.name}.*.tmp"):
-                stray.unlink()
+            self._delete_drafts()
             finish(self.root)
 
     def sync(self) -> None:
@@ -148,6 +147,7 @@ class Hdf5Store:
         """
         if not path:
             with on_disk(self.root):
+                self._delete_drafts()
                 discard(self.root)
         elif self.root.is_file():
             with self._change() as file:
@@ -183,6 +183,10 @@ class Hdf5Store:
     def chunks(self, path: str) -> list[Extent | None]:
         """Where each whole chunk lies, padding and all; None where there is no such place."""
         return self._look(path, lambda node: chunks_of(node, self.root), [])
+
+    def _delete_drafts(self) -> None:
+        for stray in self.root.parent.glob(f".{self.root.name}.*.tmp"):
+            stray.unlink()
 
     def _look(self, path: str, see: Callable[[Any], Found], absent: Found) -> Found:
         """What is seen of a node, once more where a writer was changing the file meanwhile."""

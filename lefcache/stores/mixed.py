@@ -124,13 +124,15 @@ class MixedStore:
         store, rest = self._home(path)
         store.write(rest, start, values)
 
-    def sweep(self, path: str) -> None:
-        """Delete, or finish, what a killed writer left half-written below a group."""
-        self._sweep_drafts(path)
+    def sweep(self, path: str, deep: bool = True) -> None:
+        """Delete, or finish, what a killed writer left half-written of a group and below it."""
         store, rest = self._home(path)
-        if store is not self._zarr:
-            self._zarr.delete(path)
-        store.sweep(rest)
+        if deep:
+            self._sweep_drafts(path)
+            if store is not self._zarr:
+                self._zarr.delete(path)
+                self._zarr.sweep(path)
+        store.sweep(rest, deep)
 
     def sync(self) -> None:
         """Put all that was written since the last call on the disk."""
@@ -186,12 +188,12 @@ class MixedStore:
 
     def _sweep_drafts(self, path: str) -> None:
         """Delete the copy that a conversion of this group had not finished."""
-        with on_disk(self.root):
-            for draft in (_draft(self.root / path), _draft(self._file(path))):
-                if draft.is_dir():
-                    shutil.rmtree(draft)
-                else:
-                    draft.unlink(missing_ok=True)
+        folder = _draft(self.root / path)
+        with on_disk(folder):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+        # With its journal, which would else be carried out on the next copy.
+        Hdf5Store(_draft(self._file(path))).delete("")
 
 
 def _draft(place: Path) -> Path:

@@ -182,11 +182,20 @@ class ZarrStore:
             numbers = range(first, beyond + 1)
             self._unsynced |= {self.root / path / f"c/{number}{below}" for number in numbers}
 
-    def sweep(self, path: str) -> None:
-        """Delete the `.partial` files of interrupted chunk writes."""
-        with on_disk(self.root / path):
-            for stray in (self.root / path).rglob("*.partial"):
-                stray.unlink()
+    def sweep(self, path: str, deep: bool = True) -> None:
+        """Delete what interrupted writes and deletions have left: its name ends in `.partial`."""
+        folder = self.root / path
+        with on_disk(folder):
+            if deep:
+                strays = [*folder.parent.glob(f".{folder.name}.*.partial")] if path else []
+                strays += folder.rglob("*.partial")
+            else:
+                strays = [*folder.glob("zarr.*.partial")]
+            for stray in strays:
+                if stray.is_dir():
+                    shutil.rmtree(stray)
+                else:
+                    stray.unlink(missing_ok=True)
 
     def sync(self) -> None:
         """Put every file that was written on the disk, and the folders that name it."""

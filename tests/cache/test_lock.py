@@ -73,8 +73,9 @@ def test_waiting_ends_when_the_holder_does(tmp_path):
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path, python):
     killed = python(
-        "import os, sys; from pathlib import Path; from lefcache.cache.lock import exclusive\n"
-        "with exclusive(Path(sys.argv[1]), 'a'): os._exit(9)",
+        "import os, signal, sys; from pathlib import Path\n"
+        "from lefcache.cache.lock import exclusive\n"
+        "with exclusive(Path(sys.argv[1]), 'a'): os.kill(os.getpid(), signal.SIGKILL)",
         tmp_path,
         check=False,
     )

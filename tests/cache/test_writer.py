@@ -1,5 +1,6 @@
 """Blocks, ledgers and generations, with values made by hand and no model anywhere."""
 
+import os
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from lefcache.corpus import Corpus, Split
 from lefcache.dtypes import dtype_of
 from lefcache.errors import DamagedError, FeatureError, IncompleteError, MismatchError
 from lefcache.spec import Spec
+from lefcache.stores.mixed import MixedStore
 
 WIDTH = 3
 PATH = "tiny/m/train"
@@ -412,11 +414,11 @@ class Dying:
         if name not in self.CHANGES:
             return method
 
-        def change(*args):
+        def change(*args, **named):
             self.lives -= 1
             if self.lives < 0:
                 raise Killed
-            method(*args)
+            method(*args, **named)
 
         return change
 
@@ -443,3 +445,46 @@ def test_a_kill_at_any_change_resumes_to_the_same_bytes(tmp_path, tree_bytes):
         run(folder, 10**9)
         assert tree_bytes(folder / PATH) == whole, f"killed at change {lives}"
         shutil.rmtree(folder)
+
+
+# A power cut
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+@pytest.mark.parametrize("format", ["zarr", "hdf5"])
+def test_a_block_is_on_the_disk_before_its_ledger_row(tmp_path, monkeypatch, format, fsync):
+    """Every file that a change touched must have been put on the disk when the row is written."""
+    dirty, early = {}, []  # by inode, and what was not on the disk in time
+    put, cache = os.fsync, open(tmp_path)
+    register(cache)
+
+    def state():
+        found = {}
+        for file in (tmp_path / "tiny/m").rglob("*"):
+            what = file.stat()
+            found[what.st_ino] = (str(file), what.st_mtime_ns, file.is_file() and file.read_bytes())
+        return found
+
+    def noting(method):
+        def change(store, path, *given, **named):
+            row = "/ledger/" in path and method.__name__ == "write"
+            if row:
+                early.append([name for name in dirty.values() if "/ledger" not in name])
+            before = state()
+            method(store, path, *given, **named)
+            after = state()
+            dirty.update({ino: each[0] for ino, each in after.items() if each != before.get(ino)})
+
+        return change
+
+    def synced(file):
+        put(file)
+        dirty.pop(os.fstat(file).st_ino, None)
+
+    for name in ("create", "set_attrs", "write", "resize"):
+        monkeypatch.setattr(MixedStore, name, noting(getattr(MixedStore, name)))
+    monkeypatch.setattr(os, "fsync", synced)
+    write(cache, request(format=format, fsync=fsync))
+    assert len(early) == 3
+    assert not any(early) if fsync else all(early)
+    assert not dirty if fsync else dirty  # the last ledger row, too

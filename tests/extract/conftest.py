@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,3 +78,17 @@ def killed():
         assert process.returncode == -signal.SIGKILL
 
     return kill
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 256 KiB, where the system lets us make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("making a small disk needs root")
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no mounts here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -1,15 +1,19 @@
 """HDF5 beside Zarr: the same numbers, resumed, grown, read and converted in either."""
 
+import errno
 import json
+import os
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 from lefcache.cache import Pages
 from lefcache.cache import open as open_cache
-from lefcache.errors import DamagedError, FeatureError, MismatchError
+from lefcache.errors import DamagedError, FeatureError, MismatchError, StorageError
 from lefcache.extract import extract
-from lefcache.stores import mixed
+from lefcache.stores import hdf5_store, journal, mixed
 from lefcache.testing import FakeBackbone
 
 
@@ -144,6 +148,24 @@ def test_a_conversion_that_was_stopped_costs_nothing(grown, monkeypatch, tree_by
     assert here == {"zarr.json", "train.h5" if format == "hdf5" else "train"}
 
 
+def test_a_conversion_that_was_killed_within_a_change_costs_nothing(grown, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    key, told = "tiny/fake/train", contents(grown)
+    with monkeypatch.context() as patch:
+        patch.setattr("lefcache.stores.journal._copy", die)  # the journal is written, and stays
+        with pytest.raises(Killed):
+            grown.convert(key, "hdf5")
+    assert list((grown.path / "tiny/fake").glob(".*.journal"))
+    grown.convert(key, "hdf5")
+    same(contents(grown), told)
+    assert {each.name for each in (grown.path / "tiny/fake").iterdir()} == {"zarr.json", "train.h5"}
+
+
 def test_damage_is_not_copied(grown):
     chunk = next((grown.path / "tiny/fake/train/mean/2/c").rglob("0"))
     if chunk.is_dir():
@@ -161,3 +183,110 @@ def test_what_is_not_there_is_not_converted(grown):
     for key in ("tiny/fake/test", "tiny/fake", "other/fake/train"):
         with pytest.raises(FeatureError, match=f"no split {key} in"):
             grown.convert(key, "hdf5")
+
+
+# A disk that is full or read-only
+
+
+@pytest.mark.parametrize("format", ["zarr", "hdf5"])
+def test_a_disk_may_fill_up_at_any_moment(run, twin, make_corpus, small_disk, format):
+    corpus, choices = make_corpus(12), {"layers": "1,last", "format": format}
+    run(corpus, into=twin, **choices)
+    filler, told = small_disk / "filler", []
+    for pages in range(1, 40, 3):
+        filler.write_bytes(bytes((64 - pages) * 4096))
+        cache = open_cache(small_disk / "cache")
+        try:
+            run(corpus, into=cache, **choices)
+        except StorageError as error:
+            told.append(str(error))
+        filler.unlink()
+        cache.ls()  # can always be asked
+        run(corpus, into=cache, **choices)
+        same(contents(cache), contents(twin))
+        assert not [each for each in cache.path.rglob("*") if each.suffix in (".tmp", ".partial")]
+        shutil.rmtree(cache.path)
+    assert 3 < len(told) < 13
+    assert all("free some space" in each for each in told)
+
+
+@pytest.mark.parametrize("calls", [0, 2, 7, 13])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(journal, "replace_file"), (journal, "_copy"), (hdf5_store, "_write_all")],
+    ids=["journal", "metadata", "rows"],
+)
+def test_a_file_on_a_full_disk_goes_on_when_there_is_room(
+    run, cache, twin, make_corpus, monkeypatch, module, name, calls
+):
+    corpus, seen = make_corpus(13), []
+
+    def full(*given):
+        seen.append(given)
+        if len(seen) > calls:
+            file, content = given
+            if name == "_write_all":  # half of it still fitted
+                file.write(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return kept(*given)
+
+    kept = getattr(module, name)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, full)
+        with pytest.raises(StorageError, match="the disk is full: free some space"):
+            run(corpus, format="hdf5")
+        cache.ls()
+    run(corpus, format="hdf5")
+    run(corpus, into=twin)
+    same(contents(cache), contents(twin))
+    assert {each.name for each in (cache.path / "tiny/fake").iterdir()} == {"zarr.json", "train.h5"}
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A function that shows a folder read-only somewhere else, where the system lets us."""
+    shown = tmp_path / "read-only"
+    shown.mkdir()
+
+    def show(folder):
+        if os.geteuid() != 0 or not shutil.which("mount"):
+            pytest.skip("mounting needs root")
+        for words in (["--bind", str(folder)], ["-o", "remount,bind,ro"]):
+            if subprocess.run(
+                ["mount", *words, shown], capture_output=True, check=False
+            ).returncode:
+                pytest.skip("no mounts here")
+        return shown
+
+    yield show
+    subprocess.run(["umount", "-l", str(shown)], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("format", ["zarr", "hdf5"])
+def test_a_read_only_cache_is_read_and_not_written(run, cache, make_corpus, read_only, format):
+    corpus = make_corpus(13)
+    run(corpus, format=format)
+    shown = open_cache(read_only(cache.path))
+    np.testing.assert_array_equal(np.asarray(shown.rows("fake:2")), cache.rows("fake:2")[:])
+    assert [each["rows"] for each in shown.ls()] == [13]
+    with pytest.raises(StorageError, match="--cache"):
+        run(corpus, into=shown, layers="0..3", pools=["max"])
+    with pytest.raises(StorageError, match="--cache"):
+        shown.convert("tiny/fake/train", "zarr" if format == "hdf5" else "hdf5")
+
+
+def test_a_change_that_was_decided_is_seen_where_nothing_can_be_written(
+    run, cache, make_corpus, read_only, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    corpus = make_corpus(13)
+    run(corpus, format="hdf5")
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_copy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, pools=["max"])
+    assert (cache.path / "tiny/fake/train.h5.journal").exists()
+    shown = open_cache(read_only(cache.path))
+    np.testing.assert_array_equal(np.asarray(shown.rows("fake:2")), cache.rows("fake:2")[:])

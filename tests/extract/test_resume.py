@@ -135,20 +135,6 @@ def test_growing_can_be_killed_at_any_file(run, make_corpus, tmp_path, monkeypat
 # A disk that is full
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a disk of 256 KiB, where the system lets us make one."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("making a small disk needs root")
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no mounts here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_disk_is_an_error_that_resumes_when_there_is_room(
     run, make_corpus, small_disk, tmp_path, tree_bytes
 ):

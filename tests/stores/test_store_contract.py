@@ -328,6 +328,25 @@ class TestZarr(StoreContract):
         assert not stray.exists()
         np.testing.assert_array_equal(filled.read("a/b"), self.values)
 
+    def test_a_deletion_that_was_cut_short_is_swept_away(self, filled, monkeypatch):
+        def die(_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.rmtree", die)
+            with pytest.raises(KeyboardInterrupt):
+                filled.delete("a/b")
+        assert len(list((filled.root / "a").iterdir())) == 2
+        filled.sweep("a/b")
+        assert [file.name for file in (filled.root / "a").iterdir()] == ["zarr.json"]
+
+    def test_where_others_may_write_only_metadata_is_swept(self, filled):
+        strays = [filled.root / "a" / name for name in ("zarr.0f.partial", "b/c/0.1.partial")]
+        for stray in strays:
+            stray.write_text("half")
+        filled.sweep("a", deep=False)
+        assert [stray.exists() for stray in strays] == [False, True]
+
     def test_sweeping_what_is_absent_does_nothing(self, store):
         store.sweep("nothing/here")
         assert not store.root.exists()

@@ -1,0 +1,33 @@
+"""Real extractions killed at random moments; benchmarks/crash.py does it some hundred times."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "crash.py"
+
+
+@pytest.fixture(scope="module")
+def document():
+    words = [sys.executable, SCRIPT, "--kills", "5", "--in-a-row", "1", "--seed", "1", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("format", ["zarr", "hdf5"])
+def test_kill_9_loses_nothing_and_leaves_nothing(document, format):
+    steps = document[format]["steps"]
+    assert sum(tally["kills"] for tally in steps.values()) == 5
+    for name, tally in steps.items():
+        wrong = {each: tally[each] for each in ("twice", "damaged", "differing", "strays")}
+        assert not any(wrong.values()), (name, wrong)
+        assert tally["lost"] <= 2  # one block is computed while the one before it is written
+
+
+def test_a_life_has_every_command(document):
+    steps = document["zarr"]["steps"]
+    assert list(steps)[-2:] == ["convert to hdf5", "back to zarr"]
+    assert steps["first rows"]["begun"] >= 8  # blocks of 4 rows in 18 of train and 9 of test
