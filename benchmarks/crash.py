@@ -32,8 +32,18 @@ ROWS = {"train": 42, "test": 9}
 KILLS = {"zarr": 200, "hdf5": 50}
 OTHER = {"zarr": "hdf5", "hdf5": "zarr"}
 KEY = "texts/tinylm"
-IN_FLIGHT = 2  # blocks: one is computed while the one before it is written
 FSYNC_ROWS = 2000
+PRELOADED = [  # what a run would else spend most of its time on
+    "zarr.storage",
+    "h5py",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "lefcache.extract.huggingface",
+    "lefcache.study",
+    "cli.extract",
+    "cli.convert",
+]
 
 Unit = tuple[str, str, int, int]  # split, array, block, and how many rows of it
 Contents = dict[str, Any]
@@ -58,7 +68,7 @@ class Tally:
     kills: int = 0
     resumed: int = 0  # of them, in a run that went on with an earlier one
     begun: int = 0  # blocks that were given to the model
-    lost: int = 0  # of them, the most that one kill cost
+    lost: int = 0  # the most that one kill cost: one is computed while the last is being written
     twice: int = 0  # that were whole already
     damaged: int = 0  # blocks that a ledger vouches for wrongly
     differing: int = 0  # arrays or files of a finished cache, unlike the uninterrupted one's
@@ -102,7 +112,9 @@ class Runner:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload(["transformers", "zarr", "h5py", "lefcache.extract"])
+        self.processes.set_forkserver_preload(PRELOADED)
+        # A thread of the first process would be none in its forks, and they would wait for it.
+        os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
     def run(self, words: Sequence[str], cache: Path, delay: float | None = None) -> float | None:
         """Seconds that a command took after it began to write; None if it was killed then.

@@ -28,6 +28,18 @@ def replace_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def sync_file(file: Path) -> None:
+    """Put a file's content on the disk; one that was replaced or deleted since has none."""
+    try:
+        opened = os.open(file, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def sync_folder(folder: Path) -> None:
     """Put a new name on the disk too; Windows opens no folders, and writes names down itself."""
     if hasattr(os, "O_DIRECTORY"):

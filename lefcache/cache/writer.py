@@ -245,8 +245,9 @@ def _begin_split(store: MixedStore, path: str, request: Request) -> None:
     wanted = request.format or kept
     if not attrs or not store.children(f"{path}/ledger"):
         if wanted != kept:
-            store.begin(path, wanted)
-        store.set_attrs(path, _first_attrs(store, request))
+            store.begin(path, wanted, _first_attrs(store, request))
+        else:
+            store.set_attrs(path, _first_attrs(store, request))
         return
     if wanted != kept:
         raise MismatchError(

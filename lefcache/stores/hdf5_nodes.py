@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,16 @@ def is_group(node: Any) -> bool:
 def attrs_of(node: Any) -> dict[str, Any]:
     """Attributes as plain values."""
     return {name: json.loads(value) for name, value in node.attrs.items() if name not in OWN}
+
+
+def put_attrs(file: "h5py.File", path: str, values: Mapping[str, Any]) -> None:
+    """Replace the attributes of a node, making groups down to it where needed, and seal it."""
+    node = file.require_group(path or "/") if path not in file else file[path]
+    for name in set(node.attrs) - {*values, *OWN}:
+        del node.attrs[name]
+    for name, value in values.items():
+        node.attrs[name] = json.dumps(value, ensure_ascii=False)
+    seal_node(node)
 
 
 def seal_node(node: Any) -> None:

@@ -23,7 +23,6 @@ from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import on_disk, readable
 from lefcache.stores.hdf5_nodes import (
-    OWN,
     attrs_of,
     chunks_of,
     extents_of,
@@ -31,9 +30,10 @@ from lefcache.stores.hdf5_nodes import (
     is_group,
     is_sealed,
     new_array,
+    put_attrs,
     seal_node,
 )
-from lefcache.stores.journal import Change, Draft, discard, drafted, finish, pending
+from lefcache.stores.journal import Change, Draft, delete_drafts, discard, drafted, finish, pending
 
 if TYPE_CHECKING:
     import h5py
@@ -60,13 +60,12 @@ class Hdf5Store:
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
-        with self._change() as file:
-            node = file.require_group(path or "/") if path not in file else file[path]
-            for name in set(node.attrs) - {*values, *OWN}:
-                del node.attrs[name]
-            for name, value in values.items():
-                node.attrs[name] = json.dumps(value, ensure_ascii=False)
-            seal_node(node)
+        if self.root.exists():
+            with self._change() as file:
+                put_attrs(file, path, values)
+        else:  # born with its attributes: a kill cannot leave a file that has none
+            with on_disk(self.root):
+                _new_file(self.root, path, values)
 
     def sealed(self, path: str) -> bool | None:
         """Whether the metadata is what was written; None for a node from before it had a seal."""
@@ -123,7 +122,7 @@ class Hdf5Store:
     def sweep(self, path: str, deep: bool = True) -> None:
         """Finish a change that a killed writer had decided on, and delete one it had not."""
         with on_disk(self.root):
-            self._delete_drafts()
+            delete_drafts(self.root)
             finish(self.root)
 
     def sync(self) -> None:
@@ -147,7 +146,6 @@ class Hdf5Store:
         """
         if not path:
             with on_disk(self.root):
-                self._delete_drafts()
                 discard(self.root)
         elif self.root.is_file():
             with self._change() as file:
@@ -184,10 +182,6 @@ class Hdf5Store:
         """Where each whole chunk lies, padding and all; None where there is no such place."""
         return self._look(path, lambda node: chunks_of(node, self.root), [])
 
-    def _delete_drafts(self) -> None:
-        for stray in self.root.parent.glob(f".{self.root.name}.*.tmp"):
-            stray.unlink()
-
     def _look(self, path: str, see: Callable[[Any], Found], absent: Found) -> Found:
         """What is seen of a node, once more where a writer was changing the file meanwhile."""
         for look in range(LOOKS):
@@ -211,7 +205,6 @@ class Hdf5Store:
 
         with on_disk(self.root):
             if not self.root.exists():
-                self.root.parent.mkdir(parents=True, exist_ok=True)
                 _new_file(self.root)
             with readable(self.root), drafted(self.root) as draft, h5py.File(draft, "r+") as file:
                 yield file
@@ -236,16 +229,17 @@ def _opened(path: Path) -> Iterator["h5py.File"]:
         raise ValueError(str(error)) from error
 
 
-def _new_file(path: Path) -> None:
-    """An empty file that appears whole; the format's newest version has checksums in metadata."""
+def _new_file(path: Path, group: str = "", attrs: Mapping[str, Any] | None = None) -> None:
+    """A file that appears whole; the format's newest version has checksums in metadata."""
     import h5py
 
     from lefcache.files import replace_file
 
     draft = Draft(None, Change(0))
-    with h5py.File(draft, "w", libver=("v112", "v112")):
-        pass
+    with h5py.File(draft, "w", libver=("v112", "v112")) as file:
+        put_attrs(file, group, attrs or {})
     draft.seek(0)
+    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, draft.readall())
 
 

@@ -147,8 +147,15 @@ def finish(path: Path) -> None:
         _journal(path).unlink()
 
 
+def delete_drafts(path: Path) -> None:
+    """Delete journals, and beginnings of the file itself, that a kill left unfinished."""
+    for stray in path.parent.glob(f".{path.name}.*.tmp"):
+        stray.unlink()
+
+
 def discard(path: Path) -> None:
     """Delete what was to become of a file, and then the file, if they are there."""
+    delete_drafts(path)
     _journal(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 

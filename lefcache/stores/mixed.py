@@ -36,13 +36,13 @@ class MixedStore:
         """The format that a node is kept in: `zarr`, also where there is none yet, or `hdf5`."""
         return "zarr" if self._home(path)[0] is self._zarr else "hdf5"
 
-    def begin(self, path: str, format: str) -> None:
-        """Make an empty group of a format, in place of whatever was there."""
+    def begin(self, path: str, format: str, values: Mapping[str, Any]) -> None:
+        """Make a group of a format with these attributes, in place of whatever was there."""
         self.delete(path)
         if format == "hdf5":
-            self._hdf5(path).set_attrs("", {})
+            self._hdf5(path).set_attrs("", values)
         else:
-            self._zarr.set_attrs(path, {})
+            self._zarr.set_attrs(path, values)
 
     @contextmanager
     def replacing(self, path: str, format: str) -> Iterator[Store]:

@@ -7,7 +7,6 @@ in the metadata, by which one changed byte of it is noticed.
 
 import json
 import math
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lefcache.dtypes import BFLOAT16, dtype_of, raw
 from lefcache.errors import DamagedError
-from lefcache.files import replace_file, sync_folder
+from lefcache.files import replace_file, sync_file, sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import checked, on_disk, readable
@@ -202,7 +201,7 @@ class ZarrStore:
         with on_disk(self.root):
             folders: set[Path] = set()
             for file in self._unsynced:
-                _sync_file(file)
+                sync_file(file)
                 folders |= {each for each in file.parents if each.is_relative_to(self.root)}
             for folder in folders:
                 sync_folder(folder)
@@ -285,17 +284,6 @@ def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
 
 def _is_node(folder: Path) -> bool:
     return (folder / "zarr.json").is_file()
-
-
-def _sync_file(file: Path) -> None:
-    try:
-        opened = os.open(file, os.O_RDONLY)
-    except FileNotFoundError:  # replaced or deleted since
-        return
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _metadata(folder: Path) -> dict[str, Any]:

@@ -416,6 +416,14 @@ class TestHdf5(StoreContract):
         filled.create("ledger", (40, 3), "<u4", 1, ("block", "entry"))
         assert not filled.read("ledger").any()
 
+    def test_a_file_appears_with_its_attributes(self, store, monkeypatch):
+        def die(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(journal, "replace_file", die)
+        store.set_attrs("a/b", {"rows": 3})
+        assert store.attrs("a/b") == {"rows": 3}
+
     @pytest.mark.parametrize("step", range(8))
     def test_a_change_that_a_kill_cuts_short_is_done_or_undone(self, filled, monkeypatch, step):
         class Killed(BaseException):
