@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import threading
 import time
 
@@ -79,7 +80,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path, python):
         tmp_path,
         check=False,
     )
-    assert killed.returncode == 9
+    assert killed.returncode == -signal.SIGKILL
     assert holder(tmp_path, "a") != os.getpid()  # it never came to leave
     with exclusive(tmp_path, "a"):
         assert holder(tmp_path, "a") == os.getpid()

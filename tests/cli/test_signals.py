@@ -15,31 +15,33 @@ from cli.signals import Stopped, stoppable
 
 ROOT = Path(__file__).parents[2]
 # Says what it does on stdout; the second block is in the model while the first is being written.
-STUB = """
-import signal, sys, time
+STUB = r"""
+import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in background
 import lefcache.extract
 from cli.main import main
 from lefcache.cache.writer import Writer
 from lefcache.testing import FakeBackbone
 
-passes, commit, seconds = [], Writer.commit, float(sys.argv.pop(1))
+passes, blocks = [], []  # since the first block was written, and the blocks that were
+commit, seconds = Writer.commit, float(sys.argv.pop(1))
 
 def on_forward(batch):
-    passes.append(batch)
-    if len(passes) == 3:
-        print("third", flush=True)
+    passes.extend(blocks)
+    if len(passes) == 2:
         try:
+            os.write(1, b"third\n")  # at once, beside what another thread says
             time.sleep(60)
         except KeyboardInterrupt:
-            print("heard", flush=True)
+            os.write(1, b"heard\n")
             raise
 
 def slowly(writer, task, values):
     if task.block == 1:
-        print("writing", flush=True)
+        os.write(1, b"writing\n")
         time.sleep(seconds)
     commit(writer, task, values)
+    blocks.append(task)
 
 Writer.commit = slowly
 lefcache.extract.load_backbone = lambda model, **_: FakeBackbone(on_forward=on_forward)
