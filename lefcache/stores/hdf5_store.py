@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
+# Chunks of vectors begin where every number of them is aligned, as in a file of their own.
+ALIGNED = {"alignment_threshold": 1024, "alignment_interval": 64}
 # A reader that comes while a change is copied into the file may find half of it: it looks again.
 LOOKS, PAUSE = 5, 0.05
 
@@ -206,7 +208,11 @@ class Hdf5Store:
         with on_disk(self.root):
             if not self.root.exists():
                 _new_file(self.root)
-            with readable(self.root), drafted(self.root) as draft, h5py.File(draft, "r+") as file:
+            with (
+                readable(self.root),
+                drafted(self.root) as draft,
+                h5py.File(draft, "r+", **ALIGNED) as file,
+            ):
                 yield file
 
 

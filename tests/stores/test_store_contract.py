@@ -411,6 +411,13 @@ class TestHdf5(StoreContract):
         assert filled.extents("a/b")[:2] == before[:2]
         np.testing.assert_array_equal(filled.read("a/b", 10), self.values)
 
+    def test_vectors_lie_where_their_numbers_are_aligned(self, store):
+        store.set_attrs("", {"odd": "x" * 33})
+        for name in ("a", "b"):
+            store.create(name, (100, 7), "<f4", 50, ("row", "feature"))
+            store.set_attrs(name, {"odd": "x" * 13})
+        assert {each.offset % 64 for name in ("a", "b") for each in store.extents(name)} == {0}
+
     def test_what_another_array_left_behind_is_not_taken_for_zeros(self, filled):
         filled.delete("a/b")
         filled.create("ledger", (40, 3), "<u4", 1, ("block", "entry"))
