@@ -4,7 +4,7 @@ import codecs
 import csv
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +65,19 @@ def _read_csv(file: Path) -> tuple[list[str], list[list[Any]]]:
     """Separated by commas, or by semicolons as Excel writes where the comma is in numbers."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts over 128 KiB
     lines = _read_text(file).removesuffix("\n").split("\n")
+    separator = _separator(lines)
+    reader = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
     try:
-        rows = list(
-            csv.reader((line + "\n" for line in lines), delimiter=_separator(lines), strict=True)
-        )
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise CorpusError(f"{file} is not well-formed csv: {error}") from error
-    alone = len(rows[0]) == 1  # with one column, an empty line is an empty text
-    return _header_and_rows(file, [row or [""] for row in rows if row or alone])
+        raise CorpusError(
+            f"{file}: line {reader.line_num} is not well-formed csv: {error}; within a text in "
+            'quotes, write each quotation mark twice: ""'
+        ) from error
+    alone = len(rows[0][1]) == 1  # with one column, an empty line is an empty text
+    kept = [(line, row or [""]) for line, row in rows if row or alone]
+    mend = f"; a text that holds '{separator}' stands in quotes"
+    return _header_and_rows(file, [row for _, row in kept], [line for line, _ in kept], mend)
 
 
 def _separator(lines: list[str]) -> str:
@@ -93,13 +98,18 @@ def _check_separator(file: Path, header: list[str]) -> None:
             )
 
 
-def _header_and_rows(file: Path, rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
+def _header_and_rows(
+    file: Path, rows: list[list[Any]], lines: Sequence[int] = (), mend: str = ""
+) -> tuple[list[str], list[list[Any]]]:
+    """The first row and the others, which have as many columns; `lines` are where they end."""
     header, body = (rows[0], rows[1:]) if rows else ([], [])
     _check_separator(file, header)
     for number, row in enumerate(body):
         if len(row) != len(header):
+            where = f" (line {lines[number + 1]})" if lines else ""
             raise CorpusError(
-                f"{file}: row {number} has {len(row)} columns where the header has {len(header)}"
+                f"{file}: row {number}{where} has {len(row)} columns where the header has "
+                f"{len(header)}{mend}"
             )
     return header, body
 

@@ -359,8 +359,15 @@ def test_texts_that_are_also_in_train_are_reported_and_kept(folder):
         ),
         ({"train_tsv": "text\tlabel\na\tx\nb\n"}, "row 1 has 1 columns where the header has 2"),
         ({"train_tsv": "text\tlabel\na\tb\tx\n"}, "row 0 has 3 columns"),
-        ({"train_csv": "text,label\na,b,x\n"}, "row 0 has 3 columns"),
-        ({"train_csv": 'text,label\n"a,x\n'}, "not well-formed csv"),
+        (
+            {"train_csv": 'text,label\n"a\nb",x\na,b,x\n'},
+            r"row 1 \(line 4\) has 3 columns where .* has 2; a text that holds ',' stands",
+        ),
+        (
+            {"train_csv": 'text,label\na,x\n"a "b" c",x\n'},
+            "line 3 is not well-formed csv.* write each quotation mark twice",
+        ),
+        ({"train_csv": 'text,label\n"a,x\n'}, "line 2 is not well-formed csv"),
         (
             {"train_tsv": b"text\nfine\nnot \xe9 fine\n"},
             r"line 3 is not UTF-8.*iconv -f latin1.* > .*utf8 && mv .*tsv",
