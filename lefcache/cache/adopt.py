@@ -1,0 +1,210 @@
+"""Vectors of another cache, taken over: rows that were checked there are written here like any.
+
+The ledger of a split here is written by its own writer, block by block, so a kill costs nothing and
+layers that are extracted later stand beside those that were taken over.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lefcache.cache.identity import check_model
+from lefcache.cache.pages import TOKENS, Pages
+from lefcache.cache.register import register
+from lefcache.cache.writer import Request, Task, reserve
+from lefcache.corpus import UNLABELLED, Corpus, Split
+from lefcache.errors import IncompleteError, MismatchError
+from lefcache.stores.mixed import MixedStore
+from lefcache.wording import count
+
+OnRows = Callable[[int], None]
+
+
+class _Hashed(Split):
+    """A split of which only hashes are known, as its vectors come without the texts."""
+
+    def __init__(self, hashes: NDArray[np.uint64], labels: NDArray[np.int32]) -> None:
+        super().__init__(range(len(hashes)), labels)  # type: ignore[arg-type]
+        self.__dict__["hashes"] = hashes
+
+
+def check_adoptable(store: MixedStore, source: Pages, corpus: str, model: str) -> None:
+    """Raise MismatchError where vectors of another cache cannot stand under this name.
+
+    They can if the texts, the settings and the number of rows are those that are here already.
+    """
+    _check_texts(store, source, corpus)
+    check_model(store, _request(source, (), corpus, model, "auto", {}))
+    here = Pages(store, corpus, model, source.split)
+    if here.attrs and here.generations and here.rows != source.rows:
+        raise MismatchError(
+            f"{here.path} has {count(here.rows, 'row')} here, and {source.rows:,} there: keep both "
+            "with --as NAME"
+        )
+
+
+def wanting(store: MixedStore, source: Pages, arrays: Sequence[str], path: str) -> list[str]:
+    """Those of some arrays that a split here has not, or not all rows of."""
+    here = Pages(store, *path.split("/"))
+    done = here.done if here.attrs else {}
+    return [name for name in arrays if done.get(name, 0) < source.rows]
+
+
+def adopt_corpus(store: MixedStore, source: Pages, corpus: str) -> list[str]:
+    """Write down the texts' hashes and the labels that come with vectors; notes for the user.
+
+    Labels that are here already stay, whatever comes with the vectors.
+    """
+    attrs, here = source.store.attrs(source.corpus), store.attrs(corpus)
+    classes = [*here.get("classes", ())]
+    classes += [name for name in attrs["classes"] if name not in classes]
+    code = np.array([*map(classes.index, attrs["classes"]), UNLABELLED], np.int32)
+    splits: dict[str, Split] = {}
+    notes: list[str] = []
+    for split, rows in attrs["splits"].items():
+        labels, texts = (
+            source.store.read(f"{source.corpus}/{beside}/{split}", rows)
+            for beside in ("labels", "rows")
+        )
+        labels, kept = code[labels], np.empty(0, np.int32)
+        if split in here.get("splits", {}):
+            kept = store.read(f"{corpus}/labels/{split}", here["splits"][split])
+        if (kept != UNLABELLED).any():
+            if different := int((kept[:rows] != labels[: len(kept)]).sum()):
+                notes.append(
+                    f"{corpus}/{split}: {count(different, 'label')} that came with the vectors "
+                    "would be other ones; those here are kept"
+                )
+            labels = np.concatenate([kept, labels[len(kept) :]])
+        elif len(kept) <= rows and (labels != UNLABELLED).any():
+            kept = kept[:0]  # there is nothing to keep
+        if rows > len(kept):
+            splits[split] = _Hashed(texts, labels[:rows])
+    if splits:
+        found = here or attrs
+        made = Corpus(corpus, tuple(classes), splits, found["source"], found.get("options", {}))
+        notes += register(store, made)
+    return notes
+
+
+def adopt(
+    store: MixedStore,
+    source: Pages,
+    arrays: Sequence[str],
+    path: str,
+    origin: str,
+    on_rows: OnRows | None = None,
+) -> None:
+    """Write arrays of a split of another cache into the split `path` of this one.
+
+    The rows of the source must have been checked. `origin` says where they come from, and is
+    recorded. Raises BusyError, MismatchError as `check_adoptable`, and IncompleteError where some
+    of the arrays were begun here together with others.
+    """
+    corpus, model, _ = path.split("/")
+    by_dtype: dict[str, list[str]] = {}
+    for name in arrays:
+        info = source.store.info(f"{source.path}/{name}")
+        assert info is not None
+        by_dtype.setdefault(info.dtype.name, []).append(name)
+    _check_tokens(store, source, path)
+    for dtype, names in by_dtype.items():
+        made = {**source.model_attrs.get("provenance", {}), "pulled_from": origin}
+        request = _request(source, tuple(names), corpus, model, dtype, made)
+        with reserve(store, request) as writer:
+            _record(store, path, dict.fromkeys(names, origin))
+            for task in writer.missing():
+                if others := [n for n in task.arrays if n not in (*names, TOKENS)]:
+                    here = Pages(store, *path.split("/"))
+                    raise IncompleteError(
+                        f"{path}/{others[0]} was begun together with what is pulled; finish it "
+                        f"first with: {here.resume_command()}"
+                    )
+                writer.commit(task, _Values(source, task))
+                if on_rows:
+                    on_rows((task.stop - task.start) * len(names))
+
+
+class _Values(Mapping[str, NDArray[Any]]):
+    """The rows of a block, each array read when it is asked for: all at once would be large."""
+
+    def __init__(self, source: Pages, task: Task) -> None:
+        self.source, self.task = source, task
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        store, path = self.source.store, f"{self.source.path}/{name}"
+        return store.read(path, self.task.stop, start=self.task.start)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.task.arrays)
+
+    def __len__(self) -> int:
+        return len(self.task.arrays)
+
+
+def _request(
+    source: Pages,
+    arrays: tuple[str, ...],
+    corpus: str,
+    model: str,
+    dtype: str,
+    provenance: Mapping[str, Any],
+) -> Request:
+    made = source.model_attrs
+    return Request(
+        corpus=corpus,
+        model=model,
+        split=source.split,
+        rows=source.rows,
+        arrays=arrays,
+        spec=source.spec,
+        depth=source.depth,
+        width=int(made["width"]),
+        block_rows=source.block_rows,
+        batch_tokens=int(source.attrs["batch_tokens"]),
+        store_dtype=dtype,
+        aliases=source.aliases,
+        source=made.get("source"),
+        provenance=provenance,
+        flags=tuple(made.get("flags", ())),
+        files={name: each for name, each in source.files.items() if name in arrays},
+    )
+
+
+def _record(store: MixedStore, path: str, pulled: Mapping[str, str]) -> None:
+    """Write down where arrays came from: a model's provenance tells only of its first ones."""
+    attrs = store.attrs(path)
+    store.set_attrs(path, attrs | {"pulled": {**attrs.get("pulled", {}), **pulled}})
+
+
+def _check_texts(store: MixedStore, source: Pages, corpus: str) -> None:
+    here = store.attrs(corpus).get("splits", {})
+    for split, rows in source.store.attrs(source.corpus)["splits"].items():
+        if split not in here:
+            continue
+        known = store.read(f"{corpus}/rows/{split}", here[split])
+        texts = source.store.read(f"{source.corpus}/rows/{split}", rows)
+        shared = min(len(known), len(texts))
+        changed = np.flatnonzero(known[:shared] != texts[:shared])
+        if len(changed):
+            raise MismatchError(
+                f"{corpus}/{split} is of other texts here: row {changed[0]} (counted from 0) is "
+                f"another one; {count(len(changed), 'row')} of {shared:,} differ; keep both with "
+                "--as CORPUS/NAME"
+            )
+
+
+def _check_tokens(store: MixedStore, source: Pages, path: str) -> None:
+    """Refuse a second opinion of how many tokens each text has: every set vouches for one array."""
+    here = Pages(store, *path.split("/"))
+    if not here.attrs or TOKENS not in here.arrays:
+        return
+    known = store.read(f"{path}/{TOKENS}", sparse=True)
+    differ = (known != 0) & (known != source.store.read(f"{source.path}/{TOKENS}", len(known)))
+    if differ.any():
+        raise MismatchError(
+            f"{path} counts other tokens here than there, in row {differ.argmax()} first: keep "
+            "both with --as NAME"
+        )
