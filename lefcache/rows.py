@@ -242,3 +242,18 @@ class Table:
     def widths(self) -> tuple[int, ...]:
         """D_k of each feature."""
         return tuple(rows.shape[1] for rows in self.rows)
+
+    def xy(self) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+        """X (M, D_1 + ... + D_K), the features side by side in memory, and y (M,) the class names.
+
+        Only the M rows that have a label. This is what scikit-learn wants; `widths` say which
+        columns are which feature.
+        """
+        labels = np.full(len(self), -1) if self.labels is None else self.labels
+        chosen = np.flatnonzero(labels >= 0)
+        whole = np.empty((len(chosen), sum(self.widths)), np.float32)
+        edge = 0
+        for rows, width in zip(self.rows, self.widths, strict=True):
+            whole[:, edge : edge + width] = rows[chosen]
+            edge += width
+        return whole, np.array(self.classes, np.str_)[labels[chosen]]

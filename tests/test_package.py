@@ -90,7 +90,10 @@ HEAVY = ("numpy", "zarr", "torch", "transformers", "h5py", "click", "rich", "dat
         ),
         ("import lefcache.cache", ("torch", "transformers", "accelerate", "click", "rich")),
         ("import lefcache.vectors", ("torch", "transformers", "click", "rich")),
-        ("import lefcache.train", ("transformers", "accelerate", "lefcache.extract")),
+        (
+            "import lefcache.train",
+            ("transformers", "accelerate", "lefcache.extract", "sklearn", "scipy"),
+        ),
         ("import lefcache.extract", HEAVY),
         ("import lefcache.extract.models", HEAVY),
         (

@@ -1,5 +1,7 @@
 """Stage 2: heads trained on stored features; no language model is ever loaded here."""
 
+from typing import TYPE_CHECKING, Any
+
 from lefcache.recipe import Recipe
 from lefcache.train.fit import logits, train
 from lefcache.train.fusion import FUSIONS
@@ -7,10 +9,14 @@ from lefcache.train.head import Head, load_head
 from lefcache.train.ridge import ALPHAS, Ridge, fit_ridge
 from lefcache.train.trained import Epoch, Trained
 
+if TYPE_CHECKING:
+    from lefcache.train.estimator import FusionClassifier
+
 __all__ = [
     "ALPHAS",
     "FUSIONS",
     "Epoch",
+    "FusionClassifier",
     "Head",
     "Recipe",
     "Ridge",
@@ -20,3 +26,12 @@ __all__ = [
     "logits",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "FusionClassifier":
+        raise AttributeError(f"module 'lefcache.train' has no attribute '{name}'")
+    # Loaded when first asked for: scikit-learn takes its time, and training needs none of it.
+    from lefcache.train.estimator import FusionClassifier
+
+    return FusionClassifier

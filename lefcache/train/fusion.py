@@ -9,7 +9,7 @@ To add one, write its function and name it below; the width of its output is fou
 """
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -35,11 +35,11 @@ def residual(operator: Operator) -> Operator:
 
     The inputs stand beside the operator's output; nothing is added up.
     """
+    return partial(_beside, operator)  # which pickle knows by name, unlike a function in here
 
-    def beside(features: Sequence[Tensor]) -> Tensor:
-        return torch.cat([*features, operator(features)], dim=-1)
 
-    return beside
+def _beside(operator: Operator, features: Sequence[Tensor]) -> Tensor:
+    return torch.cat([*features, operator(features)], dim=-1)
 
 
 FUSIONS: dict[str, Operator] = {
