@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.output import cache_words, deliver, duration, percent, print_table, say
-from cli.params import given, spelled, study_options
+from cli.params import given, protocol_option, spelled, study_options
+from cli.tables import SHORT, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.wording import command_line, count
 
@@ -15,18 +16,26 @@ if TYPE_CHECKING:
     from lefcache.study import Estimate, Fused
 
 
+PER_CLASS = ("class", "precision", "recall", "f1", "n")
 CSV = ("figure", "mean", "std", "ci95_low", "ci95_high", "n")
 FIGURES = {
     "val_accuracy": "accuracy, validation",
     "test_accuracy": "accuracy, test",
     "test_macro_f1": "macro F1, test",
+    "test_log_loss": "log-loss, test",
+    "test_calibration_error": "calibration error, test",
 }
+SHARES = ("val_accuracy", "test_accuracy", "test_macro_f1", "test_calibration_error")
 
 
 @click.command("fuse", short_help="Train one head on several features together.")
 @study_options(
     "Features, for example llama2:24,nvembed:last; a range such as e5:4..8 is several.",
     "Heads to train.",
+    protocol_option,
+    click.option(
+        "--per-class", is_flag=True, help="Precision, recall, F1 and n of each class on the test."
+    ),
     click.option(
         "--save", type=click.Path(path_type=Path), help="Keep the best head in this folder."
     ),
@@ -59,6 +68,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
         Recipe(**settings),
         seeds=options["seeds"],
         first_seed=options["seed"],
+        protocol=options["protocol"],
         device=options["device"],
         results=cache.results,
         save=options["save"],
@@ -71,9 +81,11 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     rows = list(_figures(found))
     for line in found.notes():
         say(f"  note: {line}")
-    deliver(
-        form, found.to_json(), CSV, rows, lambda: _report(found, rows, options["cache"], settings)
-    )
+    document = found.to_json()
+    if options["per_class"] and form == "csv":
+        deliver(form, document, PER_CLASS, found.per_class, lambda: None)
+    else:
+        deliver(form, document, CSV, rows, lambda: _report(found, rows, options, settings))
     if options["save"]:
         imported = [each.model for each in tables["train"].origins if each.source is None]
         _report_head(found, options["save"], imported, form)
@@ -96,20 +108,18 @@ def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
 
 
 def _report(
-    found: "Fused", figures: list[dict[str, Any]], cache: str, settings: dict[str, Any]
+    found: "Fused",
+    figures: list[dict[str, Any]],
+    options: dict[str, Any],
+    settings: dict[str, Any],
 ) -> None:
+    paper = found.protocol == "paper"
     title = f"{found.corpus}: {' + '.join(found.features)}, {found.op}"
-    rows = [
-        [
-            FIGURES[row["figure"]],
-            percent(row["mean"]),
-            "" if row["std"] is None else percent(row["std"]),
-            f"[{percent(row['ci95_low'])}, {percent(row['ci95_high'])}]",
-            f"{row['n']:,}",
-        ]
-        for row in figures
-    ]
-    print_table(title, ["", ">%", ">± seeds", "95 % interval", ">n"], rows)
+    title += " (protocol paper: best epoch on the test)" if paper else ""
+    rows = [_row(each) for each in figures if not (paper and each["figure"] == "val_accuracy")]
+    print_table(title, ["", ">", ">± seeds", "95 % interval", ">n"], rows)
+    if options["per_class"]:
+        print_per_class(found.per_class, found.n_test, found.seeds)
     epochs = "epoch " if found.seeds == 1 else "epochs "
     epochs += ", ".join(str(epoch) for epoch in found.best_epochs)
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
@@ -121,10 +131,30 @@ def _report(
         click.echo(
             "The last epoch was the best: the head was still learning; raise --epochs or --lr."
         )
+    if found.id:
+        click.echo(f"Result {found.id[:SHORT]}: to hold it against another, lef compare.")
     if found.seeds == 1:
         flags = ["--data", found.corpus, "--models", ",".join(found.features), *spelled(settings)]
+        flags += ["--protocol", "paper"] if paper else []
         click.echo("One seed: these intervals cover the texts only, not the luck of training.")
-        click.echo(f"Next: lef fuse{cache_words(cache)} {command_line([*flags, '--seeds', '5'])}")
+        words = command_line([*flags, "--seeds", "5"])
+        click.echo(f"Next: lef fuse{cache_words(options['cache'])} {words}")
+
+
+def _row(figure: dict[str, Any]) -> list[str]:
+    """A line of the table; shares as percentages, a log-loss as it is."""
+    share = figure["figure"] in SHARES
+
+    def shown(value: float) -> str:
+        return percent(value) if share else f"{value:.3f}"
+
+    return [
+        FIGURES[figure["figure"]],
+        f"{shown(figure['mean'])} %" if share else f"{shown(figure['mean'])}  ",
+        "" if figure["std"] is None else shown(figure["std"]),
+        f"[{shown(figure['ci95_low'])}, {shown(figure['ci95_high'])}]",
+        f"{figure['n']:,}",
+    ]
 
 
 def _report_head(found: "Fused", folder: Path, imported: list[str], form: str) -> None:

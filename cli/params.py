@@ -35,6 +35,15 @@ device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
 )
 
+protocol_option = click.option(
+    "--protocol",
+    type=click.Choice(["validation", "paper"]),
+    default="validation",
+    show_default=True,
+    help="What may choose: rows that are no test; or, as the method's source does, the test itself "
+    "(labelled so wherever its figures are shown).",
+)
+
 
 def form_options(command: Command) -> Command:
     """The flags `--json` and `--csv` of a command that prints a table; the value is `form`."""

@@ -6,6 +6,7 @@ LefError
 ├── VectorsError(ValueError)        vectors made elsewhere that cannot be read, or fit no texts
 ├── ModelError(ValueError)          a backbone that cannot be found, loaded or read
 ├── RecipeError(ValueError)         a training setting that cannot work
+├── ResultError(LookupError)        a finished study that is not there, or is not what was meant
 ├── IncompleteError                 extraction was interrupted: the message resumes it
 ├── MismatchError(ValueError)       other texts, weights or settings: the message is the difference
 ├── DamagedError                    a checksum does not hold: the message is the repair
@@ -43,6 +44,10 @@ class ModelError(LefError, ValueError):
 
 class RecipeError(LefError, ValueError):
     """A training setting that cannot work."""
+
+
+class ResultError(LefError, LookupError):
+    """A finished study that is not there, or that has not what was asked of it."""
 
 
 class IncompleteError(LefError):

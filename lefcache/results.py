@@ -1,12 +1,13 @@
 """What came out: one JSON file for each finished configuration, predictions beside it.
 
-`results/<corpus>/<id>.json` is written last, so that a result is done when it exists.
+`results/<corpus>/<id>.json` is written last, so that a result is done when it exists. The labels
+that it was scored by lie once for all results of the same ones, in `truth-<digest>.npy`.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.errors import CorpusError, DamagedError, StorageError
+from lefcache.errors import CorpusError, DamagedError, ResultError, StorageError
 from lefcache.feature import NAME, NAMES
-from lefcache.files import replace_file
+from lefcache.files import path_of, replace_file
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Result:
     path: Path
     payload: dict[str, Any]
     digest: str | None
+    truth_digest: str | None = None
 
     @property
     def id(self) -> str:
@@ -37,14 +39,20 @@ class Result:
 
     def predictions(self) -> NDArray[Any] | None:
         """The array that was saved with it, None for none; DamagedError where it has changed."""
-        if self.digest is None:
+        return self._array(self.path.with_suffix(".npy"), self.digest)
+
+    def truth(self) -> NDArray[np.int32] | None:
+        """The labels (N,) of the rows that were predicted, -1 for none; None for no predictions."""
+        return self._array(self.path.with_name(f"truth-{self.truth_digest}.npy"), self.truth_digest)
+
+    def _array(self, beside: Path, digest: str | None) -> NDArray[Any] | None:
+        if digest is None:
             return None
-        beside = self.path.with_suffix(".npy")
         try:
             raw = beside.read_bytes()
         except FileNotFoundError:
             raise DamagedError(f"{beside} is missing: {_mend(self.path)}") from None
-        if _digest(raw, 16) != self.digest:
+        if _digest(raw, 16) != digest:
             raise DamagedError(f"{beside} has changed since it was written: {_mend(self.path)}")
         array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
         return array
@@ -56,27 +64,47 @@ def result_id(payload: Mapping[str, Any]) -> str:
     return _digest(canonical.encode(), 8)
 
 
+def fingerprint(
+    texts: NDArray[np.uint64], labels: NDArray[np.int32], classes: Iterable[str]
+) -> dict[str, Any]:
+    """What tells a split from others: how many rows, and a hash of its texts and of its labels.
+
+    The numbers of labels mean nothing without their classes, so that these are in the second.
+    """
+    named = repr(tuple(classes)).encode() + np.ascontiguousarray(labels, "<i4").tobytes()
+    return {
+        "rows": len(texts),
+        "texts": _digest(np.ascontiguousarray(texts, "<u8").tobytes(), 8),
+        "labels": _digest(named, 8),
+    }
+
+
 def save(
     results: Path,
     corpus: str,
     id: str,
     payload: Mapping[str, Any],
     predictions: NDArray[Any] | None = None,
+    truth: NDArray[np.int32] | None = None,
 ) -> Path:
     """Write a result so that a reader sees all of it or nothing; returns its JSON file.
 
-    Raises StorageError where the folder cannot be written.
+    `truth` (N,) are the labels that the predictions were scored by. Raises StorageError where the
+    folder cannot be written.
     """
     path = _place(results, corpus, id)
-    digest = None
+    digest = truth_digest = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if predictions is not None:
-            buffer = io.BytesIO()
-            np.save(buffer, predictions, allow_pickle=False)
-            digest = _digest(buffer.getvalue(), 16)
-            replace_file(path.with_suffix(".npy"), buffer.getvalue())
-        document = {"id": id, "predictions": digest, "payload": payload}
+            raw, digest = _bytes_of(predictions)
+            replace_file(path.with_suffix(".npy"), raw)
+        if truth is not None:
+            raw, truth_digest = _bytes_of(truth)
+            beside = path.with_name(f"truth-{truth_digest}.npy")
+            if not (beside.exists() and beside.read_bytes() == raw):
+                replace_file(beside, raw)
+        document = {"id": id, "predictions": digest, "truth": truth_digest, "payload": payload}
         replace_file(path, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
@@ -96,9 +124,29 @@ def load(path: Path) -> Result:
         digest, payload = document["predictions"], document["payload"]
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path} is no result: {_mend(path)}") from error
-    if not isinstance(payload, dict) or not isinstance(digest, str | None):
+    truth = document.get("truth")  # of a result of before there is none
+    if not (isinstance(payload, dict) and {type(digest), type(truth)} <= {str, type(None)}):
         raise DamagedError(f"{path} is no result: {_mend(path)}")
-    return Result(path, payload, digest)
+    return Result(path, payload, digest, truth)
+
+
+def look_up(results: Path, name: str) -> Result:
+    """The result of an id, of the beginning of one that no other has, or of a path.
+
+    Raises ResultError, which says what there is, where that is none or several.
+    """
+    if name.endswith(".json") or "/" in name:
+        if not (path := path_of(name)).is_file():
+            raise ResultError(f"no result at {path}: `lef results` lists those of a cache")
+        return load(path)
+    found = sorted(results.glob("*/*.json")) if results.is_dir() else []
+    matches = [path for path in found if path.stem.startswith(name)] if name else []
+    if len(matches) == 1:
+        return load(matches[0])
+    if matches:
+        several = ", ".join(path.stem for path in matches[:4])
+        raise ResultError(f"'{name}' begins several results ({several}): write more of one")
+    raise ResultError(f"no result '{name}' among {len(found):,} in {results}: see `lef results`")
 
 
 def list(results: Path, corpus: str | None = None) -> Iterator[Result]:
@@ -111,6 +159,12 @@ def _place(results: Path, corpus: str, id: str) -> Path:
     if not NAME.fullmatch(corpus):
         raise CorpusError(f"'{corpus}' cannot name a folder ({NAMES})")
     return results / corpus / f"{id}.json"
+
+
+def _bytes_of(array: NDArray[Any]) -> tuple[bytes, str]:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue(), _digest(buffer.getvalue(), 16)
 
 
 def _digest(raw: bytes, size: int) -> str:

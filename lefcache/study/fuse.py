@@ -2,104 +2,24 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lefcache.errors import DamagedError, RecipeError, StorageError
 from lefcache.files import path_of
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.saved import CARD
-from lefcache.study.identity import (
-    BY_CARVED,
-    BY_SPLIT,
-    CHOSEN,
-    Shelf,
-    check_tables,
-    identity,
-    known_of,
-    notes_on_known,
-    notes_on_rows,
-)
+from lefcache.study.arrange import arranged, check_protocol
+from lefcache.study.fused import Fused, accuracies, figures_on_test
+from lefcache.study.identity import Shelf, check_tables, identity, known_of
 from lefcache.train import Head, Trained, train
 from lefcache.train.fit import device_of
 from lefcache.train.head import check_destination, check_savable, load_card
-from lefcache.train.protocol import labelled
-from lefcache.train.stats import Interval, accuracy_interval, f1_interval, spread
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure over seeds; `ci95` covers seeds and texts, of one seed texts only (`std` is 0)."""
-
-    mean: float
-    std: float
-    ci95: Interval
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Fused:
-    """A finished fusion: figures over seeds, those of the test None without a test split.
-
-    Sequences follow the seeds; `selected_by` says which rows the epochs were chosen by, and
-    `best_seed` has the head that is best on them. Of `n_val` and `n_test`, those with `known` have
-    a text that is also in train.
-    """
-
-    corpus: str
-    features: tuple[str, ...]
-    op: str
-    seeds: int
-    recipe: dict[str, Any]
-    selected_by: str
-    n_train: int
-    n_val: int
-    n_test: int
-    best_epochs: tuple[int, ...]
-    best_seed: int
-    val_accuracy: Estimate
-    test_accuracy: Estimate | None
-    test_macro_f1: Estimate | None
-    seconds: float
-    cached: bool = False
-    n_val_known: int = 0
-    n_test_known: int = 0
-
-    @property
-    def chosen(self) -> str:
-        """`selected_by` in words that follow "chosen"."""
-        return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
-
-    def notes(self) -> list[str]:
-        """What to know of these figures that they do not show."""
-        return [
-            *notes_on_rows(self.n_val, self.n_test),
-            *notes_on_known("validation", self.n_val_known, self.n_val),
-            *notes_on_known("test", self.n_test_known, self.n_test),
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Fused":
-        """Read what `to_json` wrote."""
-        read = dict(values)
-        for name in ("features", "best_epochs"):
-            read[name] = tuple(read[name])
-        for name in ("val_accuracy", "test_accuracy", "test_macro_f1"):
-            if one := read[name]:
-                pairs = {"ci95": tuple(one["ci95"]), "values": tuple(one["values"])}
-                read[name] = Estimate(**{**one, **pairs})
-        return cls(**read)
-
 
 Runs = list[tuple[int, Trained]]
 OnSeed = Callable[[int, Head, Trained], None]
@@ -111,6 +31,9 @@ def fuse(
     *,
     seeds: int = 1,
     first_seed: int = 0,
+    protocol: str = "validation",
+    n_train: int | None = None,
+    shown: bool = True,
     device: str | torch.device = "auto",
     results: Path | None = None,
     save: Path | None = None,
@@ -120,13 +43,16 @@ def fuse(
     """Train the recipe on all features of the tables together, once for each seed.
 
     Every seed learns from the same rows and is scored on the test once, at its best epoch on
-    validation.
+    validation (under the protocol "paper": on the test itself, and labelled so).
 
     Args:
         tables: `train`, and `validation` and `test` where the corpus has them, of equal features.
         recipe: operator and training; a function as `op` is never kept in `results`.
         seeds: how many.
         first_seed: the seeds are this one and those that follow it.
+        protocol: `validation`, or `paper`: the best epoch on the test, as the method's source does.
+        n_train: how many rows to learn from, the same for every study; None for all.
+        shown: whether the test is shown to anybody; a listing of results hides it otherwise.
         device: `auto`, `cpu`, `cuda` or a torch device.
         results: a folder that finished fusions are kept in and loaded from.
         save: a folder for the head of `best_seed`; of a loaded fusion it is trained again.
@@ -141,21 +67,51 @@ def fuse(
     where = device_of(device)
     chain = range(first_seed, first_seed + seeds)
     check_tables(tables, chain)
+    check_protocol(tables, protocol)
+    used, by = arranged(tables, protocol, n_train, carves=True)
     if save is not None:
         _check_save(save, tables["train"], recipe, overwrite)
-    shelf = Shelf(results if recipe.named else None, identity("fuse", tables, recipe, chain))
+    key = fuse_key(tables, recipe, chain, protocol, n_train)
+    shelf = Shelf(results if recipe.named else None, key, tables)
     if found := shelf.find():
-        fused = Fused.from_json(found | known_of(tables))  # one of before does not say it
+        if shown and not found.get("test_shown", True):
+            shelf.amend(test_shown=True)
+        fused = Fused.from_json(found | known_of(used))  # one of before does not say it
         if save is not None:
-            _run(tables, recipe, [fused.best_seed], where, None)[1].save(save)
+            _labelled(_run(used, recipe, [fused.best_seed], where, None)[1], protocol).save(save)
         return fused
-    runs, head = _run(tables, recipe, chain, where, on_seed)
-    fused = _summary(tables, recipe, runs, time.perf_counter() - start)
+    runs, head = _run(used, recipe, chain, where, on_seed)
+    fused = replace(
+        _summary(used, recipe, runs, by, protocol),
+        seconds=time.perf_counter() - start,
+        id=shelf.id if shelf.results else "",
+    )
     tested = [run.probabilities for _, run in runs if run.probabilities is not None]
-    shelf.put(fused.to_json(), np.stack(tested) if tested else None, where)
+    figures = fused.to_json() | ({} if shown else {"test_shown": False})
+    shelf.put(figures, np.stack(tested) if tested else None, where)
     if save is not None:
-        head.save(save)
+        _labelled(head, protocol).save(save)
     return fused
+
+
+def fuse_key(
+    tables: Mapping[str, Table],
+    recipe: Recipe,
+    seeds: Sequence[int],
+    protocol: str = "validation",
+    n_train: int | None = None,
+) -> dict[str, Any]:
+    """What makes a fusion the same one."""
+    paper = protocol if protocol != "validation" else None
+    return identity("fuse", tables, recipe, seeds, protocol=paper, n_train=n_train)
+
+
+def _labelled(head: Head, protocol: str) -> Head:
+    """The head, whose card says by which protocol its figures came about."""
+    if head.card is not None:
+        figures = {**head.card.figures, "protocol": protocol}
+        head.card = replace(head.card, figures=figures)
+    return head
 
 
 def _check_save(folder: Path, table: Table, recipe: Recipe, overwrite: bool) -> None:
@@ -206,46 +162,27 @@ def _run(
     return runs, best[1]
 
 
-def _summary(tables: Mapping[str, Table], recipe: Recipe, runs: Runs, seconds: float) -> Fused:
-    trained, known = [run for _, run in runs], known_of(tables)
-    values, test = recipe.to_json(), tables.get("test")
-    test_accuracy, test_macro_f1 = (
-        _test_figures(trained, test) if test is not None else (None, None)
-    )
+def _summary(
+    tables: Mapping[str, Table], recipe: Recipe, runs: Runs, by: str, protocol: str
+) -> Fused:
+    trained, values = [run for _, run in runs], recipe.to_json()
+    more: dict[str, Any] = dict.fromkeys(("test_accuracy", "test_macro_f1")) | known_of(tables)
+    if "test" in tables:
+        more |= figures_on_test(trained, tables["test"])
     return Fused(
         corpus=tables["train"].corpus,
         features=tuple(str(feature) for feature in tables["train"].features),
         op=values["op"],
         seeds=len(runs),
         recipe=values,
-        selected_by=BY_SPLIT if "validation" in tables else BY_CARVED,
+        selected_by=by,
         n_train=trained[0].n_train,
         n_val=trained[0].n_val,
         n_test=trained[0].n_test,
         best_epochs=tuple(run.best_epoch for run in trained),
         best_seed=max(runs, key=lambda run: run[1].val_accuracy)[0],
-        val_accuracy=_accuracies(np.stack([run.val_correct for run in trained])),
-        test_accuracy=test_accuracy,
-        test_macro_f1=test_macro_f1,
-        seconds=seconds,
-        n_val_known=known["n_val_known"],
-        n_test_known=known["n_test_known"],
+        val_accuracy=accuracies(np.stack([run.val_correct for run in trained])),
+        seconds=0.0,
+        protocol=protocol,
+        **more,
     )
-
-
-def _test_figures(runs: Sequence[Trained], test: Table) -> tuple[Estimate, Estimate]:
-    scored = labelled(test)
-    every = np.stack([run.predictions for run in runs if run.predictions is not None])  # (S, N)
-    classes = every[:, scored.index]
-    f1 = np.array([run.test_macro_f1 for run in runs], np.float64)
-    interval = f1_interval(scored.labels, classes)
-    return _accuracies(classes == scored.labels), _estimate(f1, interval)
-
-
-def _accuracies(correct: NDArray[np.bool_]) -> Estimate:
-    """Of (S, N) right or wrong."""
-    return _estimate(correct.mean(axis=1), accuracy_interval(correct))
-
-
-def _estimate(values: NDArray[np.float64], ci95: Interval) -> Estimate:
-    return Estimate(**spread(values), ci95=ci95, values=tuple(values.tolist()))

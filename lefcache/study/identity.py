@@ -24,12 +24,17 @@ SPLITS = ("train", "validation", "test")
 BY_SPLIT = "validation split"
 BY_CARVED = "carved from train"
 BY_LEFT_OUT = "leave-one-out"
+BY_TEST = "test split"
 
 CHOSEN = {
+    BY_TEST: "on the test itself",
     BY_SPLIT: "on validation",
     BY_CARVED: "on rows carved from train",
     BY_LEFT_OUT: "by leave-one-out",
 }
+
+# Raised whenever a result says more than before, so that older ones are computed again.
+FIGURES = 2
 
 FEW = 30  # rows: luck alone makes figures of fewer
 
@@ -107,7 +112,7 @@ def identity(
     seeds: Sequence[int],
     **more: Any,
 ) -> dict[str, Any]:
-    """Everything that decides a study's figures, as plain values."""
+    """Everything that decides a study's figures, as plain values; what is None decides nothing."""
     train = tables["train"]
     return {
         "kind": kind,
@@ -127,7 +132,8 @@ def identity(
         "recipe": recipe.to_json() if recipe else None,
         "seeds": list(seeds),
         "numerics": NUMERICS,
-        **more,
+        "figures": FIGURES,
+        **{name: value for name, value in more.items() if value is not None},
     }
 
 
@@ -141,10 +147,15 @@ def _contents(tables: Mapping[str, Table]) -> dict[str, Any]:
 
 
 class Shelf:
-    """Where one study's result lies, or would lie; without a folder it holds nothing."""
+    """Where one study's result lies, or would lie; without a folder it holds nothing.
 
-    def __init__(self, results: Path | None, key: dict[str, Any]) -> None:
-        self.results, self.key = results, key
+    `tables` are those of the study's identity: whole, as the cache has them.
+    """
+
+    def __init__(
+        self, results: Path | None, key: dict[str, Any], tables: Mapping[str, Table]
+    ) -> None:
+        self.results, self.key, self.tables = results, key, tables
         self.id = store.result_id(key)
 
     def find(self) -> dict[str, Any] | None:
@@ -153,7 +164,11 @@ class Shelf:
         return found.payload["result"] | {"cached": True} if found else None
 
     def put(
-        self, result: dict[str, Any], predictions: NDArray[Any] | None, device: torch.device
+        self,
+        result: dict[str, Any],
+        predictions: NDArray[Any] | None,
+        device: torch.device,
+        **more: Any,
     ) -> None:
         """Keep the figures, what they are the figures of, and where they were computed."""
         if self.results is None:
@@ -164,8 +179,28 @@ class Shelf:
             "numpy": np.__version__,
             "device": str(device),
         }
-        payload = {"key": self.key, "result": result, "provenance": provenance}
-        store.save(self.results, self.key["corpus"], self.id, payload, predictions)
+        splits = {
+            name: store.fingerprint(table.texts, table.labels, table.classes)
+            for name, table in self.tables.items()
+            if table.labels is not None
+        }
+        payload = {
+            "key": self.key,
+            "result": result,
+            "provenance": provenance,
+            "splits": splits,
+            **more,
+        }
+        truth = self.tables["test"].labels if predictions is not None else None
+        store.save(self.results, self.key["corpus"], self.id, payload, predictions, truth)
+
+    def amend(self, **result: Any) -> None:
+        """Change figures of the finished study; its predictions stay."""
+        found = store.find(self.results, self.key["corpus"], self.id) if self.results else None
+        if found is not None and self.results is not None:
+            payload = found.payload | {"result": found.payload["result"] | result}
+            arrays = found.predictions(), found.truth()
+            store.save(self.results, self.key["corpus"], self.id, payload, *arrays)
 
 
 def _digest(tables: Mapping[str, Table]) -> str:

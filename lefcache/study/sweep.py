@@ -133,7 +133,7 @@ def sweep(
     shown = show_test and "test" in tables
     settings = None if name in SEEDLESS else recipe
     key = identity("sweep", tables, settings, chain, probe=name, show_test=shown)
-    shelf = Shelf(results if isinstance(probe, str) and recipe.named else None, key)
+    shelf = Shelf(results if isinstance(probe, str) and recipe.named else None, key, tables)
     known = known_of(tables)
     if found := shelf.find():
         return Sweep.from_json(found | known)  # one of before does not say it

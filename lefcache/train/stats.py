@@ -1,6 +1,6 @@
 """How good, and how sure: accuracy, macro-F1 and intervals over seeds and rows at once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ LEVEL = 0.95
 Z = 1.959964  # standard deviations around a normal mean that hold LEVEL
 DRAWS = 10_000
 F1_DRAWS = 2_000
+DRAWN_ROWS = 100_000_000  # over all replicates of a figure that no counting of patterns makes quick
 RARE = 5  # right or wrong rows: fewer are too few to show by resampling how often they occur
 CHUNK_BYTES = 64 << 20
 
@@ -58,7 +59,7 @@ def accuracy_interval(correct: NDArray[np.bool_], draws: int = DRAWS, seed: int 
         score: Floats = np.einsum("rs,rs->r", rows @ values.T / correct.shape[1], seeds)
         return score
 
-    low, high = _interval(replicate, counts, len(correct), values.nbytes, draws, seed)
+    low, high = interval(resampled(replicate, counts, len(correct), values.nbytes, draws, seed))
     share, rows = float(correct.mean()), correct.shape[1]
     if rows * min(share, 1 - share) < RARE:
         floor, ceiling = _wilson(share, rows)
@@ -92,7 +93,34 @@ def f1_interval(truth: Ints, predicted: Ints, draws: int = F1_DRAWS, seed: int =
             score += weight * f1.sum(axis=1) / np.count_nonzero(sizes, axis=1)
         return score
 
-    return _interval(replicate, counts, len(predicted), 8 * ours.size, draws, seed)
+    return interval(resampled(replicate, counts, len(predicted), 8 * ours.size, draws, seed))
+
+
+def per_class(truth: Ints, predicted: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each class, means over seeds, with its n rows of truth.
+
+    A share of nothing is 0, as scikit-learn has it with `zero_division=0`.
+
+    Args:
+        truth: (N,).
+        predicted: (S, N), one row per seed.
+        classes: C names, of all numbers in both.
+    """
+    many = len(classes)
+    sizes = np.bincount(truth, minlength=many)  # (C,)
+    named = np.stack([np.bincount(one, minlength=many) for one in predicted])  # (S, C)
+    right = np.stack([np.bincount(one[one == truth], minlength=many) for one in predicted])
+    shares = {
+        "precision": right / np.maximum(named, 1),
+        "recall": right / np.maximum(sizes, 1),
+        "f1": 2 * right / np.maximum(named + sizes, 1),
+    }
+    means = {name: values.mean(axis=0) for name, values in shares.items()}
+    return [
+        {"class": name, "n": int(sizes[place])}
+        | {share: float(values[place]) for share, values in means.items()}
+        for place, name in enumerate(classes)
+    ]
 
 
 def spread(values: Floats) -> dict[str, float]:
@@ -109,24 +137,54 @@ def _wilson(share: float, rows: int) -> Interval:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _interval(
+def resampled(
     replicate: Callable[[Ints, Floats], Floats],
     counts: Ints,
     seeds: int,
     bytes_each: int,
     draws: int,
-    seed: int,
-) -> Interval:
+    seed: int = 0,
+) -> Floats:
+    """What `replicate` says of each of `draws` other samples of rows and of seeds.
+
+    Args:
+        replicate: takes how often each kind of row was drawn (R, P), and the share of each seed
+            (R, S); gives (R,) figures, or more of each (R, F).
+        counts: (P,) rows of each kind.
+        seeds: S.
+        bytes_each: what one replicate needs at its height.
+        draws: how many.
+        seed: of the draws.
+    """
     generator = np.random.default_rng(seed)
-    total = int(counts.sum())
     scores = []
     for some in _chunks(draws, max(bytes_each // max(seeds, 1), 8 * len(counts))):
-        rows = generator.multinomial(total, counts / total, size=some)  # (R, P)
+        rows = _drawn(generator, counts, some)  # (R, P)
         weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=some) / seeds  # (R, S)
         scores.append(replicate(rows, weights))
+    return np.concatenate(scores)
+
+
+def interval(scores: Floats) -> Interval:
+    """The middle 95 % of replicates (R,)."""
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(np.concatenate(scores), [tail, 100 - tail])
+    low, high = np.percentile(scores, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def draws_for(rows: int) -> int:
+    """How many replicates of a figure whose rows are all different: seconds, however many rows."""
+    return int(np.clip(DRAWN_ROWS // max(rows, 1), 400, F1_DRAWS))
+
+
+def _drawn(generator: np.random.Generator, counts: Ints, some: int) -> Ints:
+    """(R, P) how often each kind of row is drawn, of as many draws as there are rows."""
+    total, kinds = int(counts.sum()), len(counts)
+    if total != kinds:
+        return generator.multinomial(total, counts / total, size=some)
+    # The same, ten times as quick where every row is a kind of its own.
+    places = generator.integers(0, total, (some, total)) + total * np.arange(some)[:, None]
+    return np.bincount(places.ravel(), minlength=some * total).reshape(some, total)
 
 
 def _chunks(draws: int, bytes_each: int) -> Iterator[int]:

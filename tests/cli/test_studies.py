@@ -1,5 +1,6 @@
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,30 @@ def test_fuse_prints_n_and_intervals(extracted):
     assert "accuracy, test" in ran.out
     assert "95 % interval" in ran.out
     assert "One seed: these intervals cover the texts only" in ran.out
+
+
+def test_the_papers_protocol_is_labelled_wherever_it_is_shown(extracted):
+    words = ("fuse", "--models", "llama2:1,nvembed:2", *FAST, "--protocol", "paper")
+    ran = extracted(*words)
+    assert "(protocol paper: best epoch on the test)" in " ".join(ran.out.split())
+    assert "chosen on the test itself" in ran.out
+    assert "accuracy, validation" not in ran.out
+    assert "--protocol paper" in next(x for x in ran.out.splitlines() if x.startswith("Next"))
+    assert "these figures are too good" in ran.err
+    assert extracted(*words, "--json").json["protocol"] == "paper"
+    extracted(*words, "--save", "head")
+    assert '"protocol": "paper"' in Path("head/head.json").read_text()
+
+
+def test_each_class_is_reported(extracted):
+    words = ("fuse", "--models", "llama2:1,nvembed:2", *FAST)
+    ran = extracted(*words, "--per-class")
+    assert "each class on the test (n = 10)" in ran.out
+    assert "log-loss, test" in ran.out
+    table = extracted(*words, "--per-class", "--csv").out.splitlines()
+    assert table[0] == "class,precision,recall,f1,n"
+    assert len(table) == 3
+    assert [row["class"] for row in extracted(*words, "--json").json["per_class"]] == ["n", "y"]
 
 
 def test_sweep_shows_the_test_to_the_chosen_layer_only(extracted):

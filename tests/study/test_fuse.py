@@ -67,6 +67,55 @@ def test_its_json_has_what_others_rely_on(tables):
     assert Fused.from_json(document) == fused
 
 
+def test_probabilities_and_classes_are_judged_too(tables):
+    fused = fuse(tables, TINY, seeds=2)
+    for figure in (fused.test_log_loss, fused.test_calibration_error):
+        assert 0 <= figure.ci95[0] <= figure.mean <= figure.ci95[1]
+        assert len(figure.values) == 2
+    assert [row["class"] for row in fused.per_class] == ["a", "b"]
+    assert sum(row["n"] for row in fused.per_class) == 50
+    recall = np.mean([row["recall"] for row in fused.per_class])
+    assert recall == pytest.approx(fused.test_accuracy.mean)  # of classes of equal size
+
+
+def test_the_papers_protocol_is_another_study_and_says_so(tables, tmp_path):
+    honest = fuse(tables, TINY, seeds=2, results=tmp_path)
+    paper = fuse(tables, TINY, seeds=2, protocol="paper", results=tmp_path)
+    assert (honest.protocol, paper.protocol) == ("validation", "paper")
+    assert paper.id != honest.id
+    assert (paper.selected_by, paper.chosen) == ("test split", "on the test itself")
+    assert paper.val_accuracy == paper.test_accuracy
+    assert paper.test_accuracy.mean >= honest.test_accuracy.mean
+    assert "these figures are too good" in " ".join(paper.notes())
+    assert fuse(tables, TINY, seeds=2, protocol="paper", results=tmp_path).cached
+
+
+def test_fewer_rows_are_the_same_for_every_operator_and_feature(tables, tmp_path):
+    runs = []
+    for op in ("concat", "hadamard"):
+        recipe = replace(TINY, op=op)
+        fused = fuse(tables, recipe, n_train=30, results=tmp_path)
+        runs.append(fused.n_train)
+        assert fused.n_val == 40
+        assert not fuse(tables, recipe, results=tmp_path).cached
+    assert runs == [30, 30]
+
+
+def test_a_hidden_test_is_shown_once_it_is_asked_for(tables, tmp_path):
+    def stored():
+        (found,) = results.list(tmp_path)
+        return found
+
+    hidden = fuse(tables, TINY, results=tmp_path, shown=False)
+    assert stored().payload["result"]["test_shown"] is False
+    assert fuse(tables, TINY, results=tmp_path, shown=False) == replace(hidden, cached=True)
+    predictions = stored().predictions()
+    assert fuse(tables, TINY, results=tmp_path) == replace(hidden, cached=True)
+    assert stored().payload["result"]["test_shown"] is True
+    np.testing.assert_array_equal(stored().predictions(), predictions)
+    np.testing.assert_array_equal(stored().truth(), tables["test"].labels)
+
+
 def test_without_validation_a_part_of_train_is_carved(tables):
     assert fuse(tables, TINY).selected_by == "validation split"
     del tables["validation"]

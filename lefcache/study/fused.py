@@ -1,0 +1,139 @@
+"""What came of fusing several features: figures over seeds, each with its uncertainty."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lefcache.rows import Table
+from lefcache.study.arrange import ON_TEST
+from lefcache.study.identity import CHOSEN, notes_on_known, notes_on_rows
+from lefcache.train import Trained
+from lefcache.train.calibration import (
+    calibration_errors,
+    calibration_interval,
+    log_loss_interval,
+    log_losses,
+)
+from lefcache.train.protocol import labelled
+from lefcache.train.stats import Interval, accuracy_interval, f1_interval, per_class, spread
+
+ESTIMATES = (
+    "val_accuracy",
+    "test_accuracy",
+    "test_macro_f1",
+    "test_log_loss",
+    "test_calibration_error",
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over seeds; `ci95` covers seeds and texts, of one seed texts only (`std` is 0)."""
+
+    mean: float
+    std: float
+    ci95: Interval
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A finished fusion: figures over seeds, those of the test None without a test split.
+
+    Sequences follow the seeds; `selected_by` says which rows the epochs were chosen by, and
+    `best_seed` has the head that is best on them: under the `protocol` "paper" those are the test's
+    own, so that its figures are too good. Of `n_val` and `n_test`, those with `known` have a text
+    that is also in train. `test_calibration_error` is of the top label in 15 bins of equal mass;
+    `per_class` has precision, recall, F1 and n of each class on the test. `id` names the result
+    where it is kept.
+    """
+
+    corpus: str
+    features: tuple[str, ...]
+    op: str
+    seeds: int
+    recipe: dict[str, Any]
+    selected_by: str
+    n_train: int
+    n_val: int
+    n_test: int
+    best_epochs: tuple[int, ...]
+    best_seed: int
+    val_accuracy: Estimate
+    test_accuracy: Estimate | None
+    test_macro_f1: Estimate | None
+    seconds: float
+    cached: bool = False
+    n_val_known: int = 0
+    n_test_known: int = 0
+    protocol: str = "validation"
+    test_log_loss: Estimate | None = None
+    test_calibration_error: Estimate | None = None
+    per_class: tuple[dict[str, Any], ...] = ()
+    id: str = ""
+
+    @property
+    def chosen(self) -> str:
+        """`selected_by` in words that follow "chosen"."""
+        return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
+
+    def notes(self) -> list[str]:
+        """What to know of these figures that they do not show."""
+        judged = [] if self.protocol == "paper" else [("validation", self.n_val_known, self.n_val)]
+        lines = notes_on_rows(self.n_val, self.n_test)
+        if self.protocol == "paper":
+            lines.append(
+                f"--protocol paper: the epoch was {ON_TEST}: these figures are too good, and "
+                "comparable with figures of the same protocol only"
+            )
+        for known in (*judged, ("test", self.n_test_known, self.n_test)):
+            lines += notes_on_known(*known)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Fused":
+        """Read what `to_json` wrote."""
+        read = {name: value for name, value in values.items() if name != "test_shown"}
+        for name in ("features", "best_epochs", "per_class"):
+            read[name] = tuple(read[name])
+        for name in ESTIMATES:
+            if one := read[name]:
+                pairs = {"ci95": tuple(one["ci95"]), "values": tuple(one["values"])}
+                read[name] = Estimate(**{**one, **pairs})
+        return cls(**read)
+
+
+def figures_on_test(runs: Sequence[Trained], test: Table) -> dict[str, Any]:
+    """Every figure of the test, by its name in `Fused`."""
+    scored = labelled(test)
+    every = np.stack([run.predictions for run in runs if run.predictions is not None])  # (S, N)
+    given = np.stack([run.probabilities for run in runs if run.probabilities is not None])
+    classes, probabilities = every[:, scored.index], given[:, scored.index]
+    f1 = np.array([run.test_macro_f1 for run in runs], np.float64)
+    losses = log_losses(scored.labels, probabilities)
+    return {
+        "test_accuracy": accuracies(classes == scored.labels),
+        "test_macro_f1": _estimate(f1, f1_interval(scored.labels, classes)),
+        "test_log_loss": _estimate(losses.mean(axis=1), log_loss_interval(losses)),
+        "test_calibration_error": _estimate(
+            calibration_errors(scored.labels, probabilities),
+            calibration_interval(scored.labels, probabilities),
+        ),
+        "per_class": tuple(per_class(scored.labels, classes, test.classes)),
+    }
+
+
+def accuracies(correct: NDArray[np.bool_]) -> Estimate:
+    """Of (S, N) right or wrong."""
+    return _estimate(correct.mean(axis=1), accuracy_interval(correct))
+
+
+def _estimate(values: NDArray[np.float64], ci95: Interval) -> Estimate:
+    return Estimate(**spread(values), ci95=ci95, values=tuple(values.tolist()))
