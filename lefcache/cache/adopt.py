@@ -1,7 +1,8 @@
-"""Vectors of another cache, taken over: rows that were checked there are written here like any.
+"""Vectors of another cache, taken over: each block is held against its checksum, and written.
 
 The ledger of a split here is written by its own writer, block by block, so a kill costs nothing and
-layers that are extracted later stand beside those that were taken over.
+layers that are extracted later stand beside those that were taken over. The other cache may lie in
+any store that can be read: of it only `attrs`, `children`, `info`, `read` and `root` are used.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.cache.identity import check_model
+from lefcache.cache.ledger import checksum
 from lefcache.cache.pages import TOKENS, Pages
 from lefcache.cache.register import register
-from lefcache.cache.writer import Request, Task, reserve
+from lefcache.cache.sums import repair_command
+from lefcache.cache.writer import Kind, Request, Task, reserve
 from lefcache.corpus import UNLABELLED, Corpus, Split
-from lefcache.errors import IncompleteError, MismatchError
+from lefcache.dtypes import raw
+from lefcache.errors import DamagedError, IncompleteError, MismatchError
+from lefcache.stores import ArrayInfo, Store
 from lefcache.stores.mixed import MixedStore
-from lefcache.wording import count
+from lefcache.wording import command_line, count
 
 OnRows = Callable[[int], None]
 
@@ -65,8 +70,7 @@ def adopt_corpus(store: MixedStore, source: Pages, corpus: str) -> list[str]:
     notes: list[str] = []
     for split, rows in attrs["splits"].items():
         labels, texts = (
-            source.store.read(f"{source.corpus}/{beside}/{split}", rows)
-            for beside in ("labels", "rows")
+            rows_of_corpus(source.store, source.corpus, what, split) for what in ("labels", "rows")
         )
         labels, kept = code[labels], np.empty(0, np.int32)
         if split in here.get("splits", {}):
@@ -97,24 +101,22 @@ def adopt(
     origin: str,
     on_rows: OnRows | None = None,
 ) -> None:
-    """Write arrays of a split of another cache into the split `path` of this one.
+    """Write arrays of a split of another cache into the split `path` of this one, block by block.
 
-    The rows of the source must have been checked. `origin` says where they come from, and is
-    recorded. Raises BusyError, MismatchError as `check_adoptable`, and IncompleteError where some
-    of the arrays were begun here together with others.
+    Blocks that are here already are not read again, and those that the other cache has yet to
+    finish are left out. `origin` says where they come from, and is recorded; `on_rows` is told of
+    each block how many rows of vectors it was. Raises BusyError, MismatchError as
+    `check_adoptable`, DamagedError for rows that are not those written, and IncompleteError where
+    some of the arrays were begun here together with others.
     """
     corpus, model, _ = path.split("/")
-    by_dtype: dict[str, list[str]] = {}
-    for name in arrays:
-        info = source.store.info(f"{source.path}/{name}")
-        assert info is not None
-        by_dtype.setdefault(info.dtype.name, []).append(name)
     _check_tokens(store, source, path)
-    for dtype, names in by_dtype.items():
+    for kind, names in _alike(source, arrays).items():
         made = {**source.model_attrs.get("provenance", {}), "pulled_from": origin}
-        request = _request(source, tuple(names), corpus, model, dtype, made)
+        request = _request(source, names, corpus, model, kind[1], made)
         with reserve(store, request) as writer:
             _record(store, path, dict.fromkeys(names, origin))
+            writer.create(_kinds(source, (*names, TOKENS)))
             for task in writer.missing():
                 if others := [n for n in task.arrays if n not in (*names, TOKENS)]:
                     here = Pages(store, *path.split("/"))
@@ -122,20 +124,80 @@ def adopt(
                         f"{path}/{others[0]} was begun together with what is pulled; finish it "
                         f"first with: {here.resume_command()}"
                     )
-                writer.commit(task, _Values(source, task))
-                if on_rows:
-                    on_rows((task.stop - task.start) * len(names))
+                block = _Block(source, task)
+                if block.whole:
+                    writer.commit(task, block)
+                    if on_rows:
+                        on_rows((task.stop - task.start) * len(names))
 
 
-class _Values(Mapping[str, NDArray[Any]]):
-    """The rows of a block, each array read when it is asked for: all at once would be large."""
+def _alike(source: Pages, arrays: Sequence[str]) -> dict[tuple[int, str], tuple[str, ...]]:
+    """The arrays that have a ledger and a type in common: they are written together here too."""
+    alike: dict[tuple[int, str], tuple[str, ...]] = {}
+    found: set[str] = set()
+    for generation in source.generations:
+        for name in generation.arrays:
+            if name in arrays and name not in found:
+                found.add(name)
+                key = (generation.number, _info(source, name).dtype.name)
+                alike[key] = (*alike.get(key, ()), name)
+    return alike
+
+
+def _kinds(source: Pages, names: Sequence[str]) -> dict[str, Kind]:
+    """What arrays are made of, found without reading a row."""
+    infos = {name: _info(source, name) for name in names if name in source.arrays}
+    return {name: (info.dtype, info.shape[1:]) for name, info in infos.items()}
+
+
+def _info(source: Pages, name: str) -> ArrayInfo:
+    info = source.store.info(f"{source.path}/{name}")
+    if info is None:
+        raise DamagedError(f"{source.path}/{name} is not there, though its ledger speaks of it")
+    return info
+
+
+class _Block(Mapping[str, NDArray[Any]]):
+    """The rows of a block, each array read and checked when it is asked for: all would be large."""
 
     def __init__(self, source: Pages, task: Task) -> None:
         self.source, self.task = source, task
 
+    @property
+    def whole(self) -> bool:
+        """Whether the ledger there vouches for these rows of every array."""
+        return all(
+            sum(rows for _, rows, _ in self._there(name)) >= self.task.stop - self.task.start
+            for name in self.task.arrays
+        )
+
+    def _there(self, name: str) -> list[tuple[int, int, int]]:
+        """The blocks there, with their checksums, in which these rows lie."""
+        known: dict[int, tuple[int, int, int]] = {}
+        for start, rows, crc in self.source.checksums(name):
+            # Of tokens, which every set of arrays vouches for, one may be of fewer rows.
+            inside = start < self.task.stop and start + rows >= min(
+                self.task.stop, start + self.source.block_rows
+            )
+            if inside and start + rows > self.task.start:
+                known[start] = max((start, rows, crc), known.get(start, (start, 0, 0)))
+        return [known[start] for start in sorted(known)]
+
     def __getitem__(self, name: str) -> NDArray[Any]:
+        pieces = [self._checked(name, *block) for block in self._there(name)]
+        whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        first = self.task.start - self._there(name)[0][0]
+        return whole[first : first + self.task.stop - self.task.start]
+
+    def _checked(self, name: str, start: int, rows: int, crc: int) -> NDArray[Any]:
         store, path = self.source.store, f"{self.source.path}/{name}"
-        return store.read(path, self.task.stop, start=self.task.start)
+        found = store.read(path, start + rows, start=start)
+        if checksum(raw(found)) != crc:
+            raise DamagedError(
+                f"{store.root}: rows {start:,}..{start + rows - 1:,} of {path} are not those that "
+                f"were written: {repair_command(store, self.source.path)}"
+            )
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.task.arrays)
@@ -208,3 +270,15 @@ def _check_tokens(store: MixedStore, source: Pages, path: str) -> None:
             f"{path} counts other tokens here than there, in row {differ.argmax()} first: keep "
             "both with --as NAME"
         )
+
+
+def rows_of_corpus(store: Store, corpus: str, what: str, split: str) -> NDArray[Any]:
+    """The labels or text hashes of a split, as their checksum says; DamagedError if not."""
+    attrs = store.attrs(corpus)
+    name = f"{what}/{split}"
+    rows: NDArray[Any] = store.read(f"{corpus}/{name}", attrs["splits"][split])
+    known = attrs.get("checksums", {}).get(name)
+    if known is not None and checksum(rows) != known:
+        repair = command_line(["lef", "verify", corpus, "--repair", "--cache", store.root])
+        raise DamagedError(f"{store.root}: {corpus}/{name} is not what was written: {repair}")
+    return rows

@@ -25,6 +25,8 @@ FLOAT16_COMFORT = 16_384.0
 CHUNK_BYTES = 8 << 20
 CHUNK_ROWS_LEAST = 64
 
+Kind = tuple[DTypeLike, tuple[int, ...]]  # of an array: what its numbers are, and a row's shape
+
 
 @dataclass(frozen=True)
 class Request:
@@ -131,7 +133,8 @@ class Writer:
             if self._has(generation, task.block):
                 continue
             if generation.number not in self._finished:
-                self._create(generation, values)
+                names = generation.arrays
+                self._create(generation, {name: self._kind(name, values[name]) for name in names})
             sums, magnitudes = [], []
             for name in generation.arrays:
                 if name in self._lost:
@@ -155,6 +158,12 @@ class Writer:
             known = int(attrs.get("halved_batches", 0))
             self.store.set_attrs(self.path, attrs | {"halved_batches": known + batches})
 
+    def create(self, kinds: Mapping[str, Kind]) -> None:
+        """Create the arrays that are new, where their kinds are known before any of their rows."""
+        for generation in self.generations:
+            if generation.number not in self._finished:
+                self._create(generation, kinds)
+
     def _has(self, generation: Generation, block: int) -> bool:
         done = self._finished.get(generation.number)
         return done is not None and bool(done[block])
@@ -177,13 +186,12 @@ class Writer:
             old.append(Generation(number, tuple(fresh), nothing))
         return old
 
-    def _create(self, generation: Generation, values: Mapping[str, NDArray[Any]]) -> None:
+    def _create(self, generation: Generation, kinds: Mapping[str, Kind]) -> None:
         check_model(self.store, self.request)  # another split may have begun in the meantime
         for name in generation.arrays:
             if name == TOKENS and name in self.dtypes:
                 continue  # an earlier set of arrays made it
-            dtype = np.uint32 if name == TOKENS else self._settle(values[name])
-            self._create_array(name, dtype, values[name].shape[1:])
+            self._create_array(name, *kinds[name])
         ledger = f"{self.path}/ledger/{generation.number}"
         columns = 2 + len(generation.arrays)
         blocks = -(-self.rows // self.block_rows)
@@ -201,10 +209,12 @@ class Writer:
         self.store.create(path, (self.rows, *below), dtype, self.chunk_rows, axes)
         self.dtypes[name] = np.dtype(dtype)
 
-    def _settle(self, values: NDArray[Any]) -> DTypeLike:
+    def _kind(self, name: str, rows: NDArray[Any]) -> Kind:
+        if name == TOKENS:
+            return np.uint32, rows.shape[1:]
         if self.request.store_dtype != "auto":
-            return dtype_of(self.request.store_dtype)
-        return np.float32 if largest(values) > FLOAT16_COMFORT else np.float16
+            return dtype_of(self.request.store_dtype), rows.shape[1:]
+        return np.float32 if largest(rows) > FLOAT16_COMFORT else np.float16, rows.shape[1:]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from lefcache.cache import open as open_cache
 from lefcache.cache.adopt import adopt, adopt_corpus, check_adoptable, wanting
 from lefcache.corpus import Split
-from lefcache.errors import IncompleteError, MismatchError
+from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.extract import extract
 from lefcache.testing import FakeBackbone
 from lefcache.verify import verify
@@ -173,3 +173,119 @@ def test_a_corpus_that_has_grown_here_stays_as_it_is(source, other, make_corpus)
     assert other["tiny"].attrs["splits"] == {"train": 41}
     assert same(source, other, 2)
     assert verify(other).whole
+
+
+# What is read of the other cache
+
+
+@pytest.fixture
+def there(tmp_path, make_corpus):
+    """Another cache: ten rows in blocks of four, with layers in two sets and two types."""
+    cache = open_cache(tmp_path / "there")
+    for choices in ({"layers": "1,2"}, {"layers": "3,last", "store_dtype": "bfloat16"}):
+        extract(FakeBackbone(), make_corpus(10), cache, pools=["mean"], block_rows=4, **choices)
+    return cache
+
+
+class Counted:
+    """A store that remembers which rows of vectors were read."""
+
+    def __init__(self, store):
+        self.store, self.root, self.reads = store, store.root, []
+
+    def read(self, path, stop=None, sparse=False, start=0):
+        if path.count("/") == 4 and path.split("/")[3] == "mean":
+            self.reads.append((path.rpartition("/")[2], start, stop))
+        return self.store.read(path, stop, sparse, start)
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+
+def pull(here, there, *arrays):
+    source = there.pages("fake")
+    source.store = Counted(source.store)
+    adopt_corpus(here.store, source, "tiny")
+    adopt(here.store, source, arrays, PATH, "there")
+    return source.store.reads
+
+
+def test_chosen_layers_come_with_labels_ledger_and_settings(cache, there):
+    pull(cache, there, "mean/1", "mean/3", "mean/last")
+    report = verify(cache)
+    assert report.whole
+    assert not report.strays
+    assert cache.pages("fake").asked == ["mean/1", "tokens", "mean/3", "mean/last"]
+    ours, theirs = (each.table("fake:1,fake:3,fake:last") for each in (cache, there))
+    for mine, original in zip(ours.rows, theirs.rows, strict=True):
+        assert mine.stored == original.stored
+        np.testing.assert_array_equal(np.asarray(mine), np.asarray(original))
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert (ours.specs, ours.classes) == (theirs.specs, theirs.classes)
+    for mine, original in zip(
+        *(each.pages("fake").tokens() for each in (cache, there)), strict=True
+    ):
+        np.testing.assert_array_equal(mine, original)
+
+
+def test_every_block_is_read_once_and_what_is_here_not_again(cache, there):
+    assert sorted(pull(cache, there, "mean/2")) == [("2", 0, 4), ("2", 4, 8), ("2", 8, 10)]
+    assert wanting(cache.store, there.pages("fake"), ["mean/1", "mean/2"], PATH) == ["mean/1"]
+    assert pull(cache, there, "mean/2") == []
+
+
+def test_an_interrupted_copy_goes_on_where_it_was(cache, there):
+    source = there.pages("fake")
+    adopt_corpus(cache.store, source, "tiny")
+    done = []
+
+    def stop(rows):
+        done.append(rows)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adopt(cache.store, source, ["mean/1"], PATH, "there", stop)
+    assert done == [4]
+    assert pull(cache, there, "mean/1") == [("1", 4, 8), ("1", 8, 10)]
+    assert verify(cache).whole
+
+
+def test_rows_that_are_not_those_written_are_refused_and_not_vouched_for(cache, there):
+    file = there.path / PATH / "mean/1/c/1/0"
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"rows 4\.\.7 of tiny/fake/train/mean/1"):
+        pull(cache, there, "mean/1")
+    assert cache.pages("fake").done["mean/1"] == 4
+
+
+def test_what_is_not_finished_there_is_not_finished_here(cache, tmp_path, make_corpus):
+    there, passes = open_cache(tmp_path / "there"), []
+
+    def stop(_):
+        passes.append(1)
+        if len(passes) > 2:
+            raise KeyboardInterrupt
+
+    backbone = FakeBackbone(on_forward=stop)
+    with pytest.raises(KeyboardInterrupt):
+        extract(backbone, make_corpus(10), there, layers="1", block_rows=4)
+    have = there.pages("fake").done_rows
+    assert 0 < have < 10
+    pull(cache, there, "mean/1")
+    assert cache.pages("fake").done_rows == have
+    with pytest.raises(IncompleteError):
+        cache.rows("fake:1")
+    extract(FakeBackbone(), make_corpus(10), there, layers="1", block_rows=4)
+    assert pull(cache, there, "mean/1")[0] == ("1", have, 10)
+    assert verify(cache).whole
+
+
+def test_damaged_labels_are_not_taken_over(cache, there):
+    file = there.path / "tiny/labels/train/c/0"
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DamagedError, match="labels/train"):
+        pull(cache, there, "mean/1")
