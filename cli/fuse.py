@@ -1,12 +1,12 @@
 """`lef fuse`: several features in one head."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import cache_words, deliver, duration, percent, print_table, say
+from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
 from cli.params import given, protocol_option, spelled, study_options
 from cli.tables import SHORT, print_per_class
 from lefcache.recipe import Recipe
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lefcache.study import Estimate, Fused
 
 
+FEW = 6  # features that a title names
 PER_CLASS = ("class", "precision", "recall", "f1", "n")
 CSV = ("figure", "mean", "std", "ci95_low", "ci95_high", "n")
 FIGURES = {
@@ -52,6 +53,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
       lef fuse --models llama2:24,nvembed:last --op hadamard-res
       lef fuse --models minilm:4,minilm:last --data demo --op hadamard-res --seeds 3 --epochs 30
       lef fuse --models minilm:3,minilm:last --save head/
+      lef fuse --models minilm:all --op mix
     """
     import lefcache
     from lefcache.study import fuse
@@ -114,12 +116,14 @@ def _report(
     settings: dict[str, Any],
 ) -> None:
     paper = found.protocol == "paper"
-    title = f"{found.corpus}: {' + '.join(found.features)}, {found.op}"
+    title = f"{found.corpus}: {_joined(found.features)}, {found.op}"
     title += " (protocol paper: best epoch on the test)" if paper else ""
     rows = [_row(each) for each in figures if not (paper and each["figure"] == "val_accuracy")]
     print_table(title, ["", ">", ">± seeds", "95 % interval", ">n"], rows)
     if options["per_class"]:
         print_per_class(found.per_class, found.n_test, found.seeds)
+    if found.layer_weights:
+        _report_layers(found.layer_weights, found.seeds)
     epochs = "epoch " if found.seeds == 1 else "epochs "
     epochs += ", ".join(str(epoch) for epoch in found.best_epochs)
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
@@ -139,6 +143,28 @@ def _report(
         click.echo("One seed: these intervals cover the texts only, not the luck of training.")
         words = command_line([*flags, "--seeds", "5"])
         click.echo(f"Next: lef fuse{cache_words(options['cache'])} {words}")
+
+
+def _joined(features: Sequence[str]) -> str:
+    """The features of a title; of many, the first and the last."""
+    if len(features) <= FEW:
+        return " + ".join(features)
+    return f"{features[0]} + ... + {features[-1]} ({len(features)} features)"
+
+
+def _report_layers(weights: Mapping[str, Mapping[str, float]], seeds: int) -> None:
+    """What each layer of a mix counts for; all together, 100 %."""
+    largest = max(share["mean"] for share in weights.values())
+    rows = [
+        [
+            feature,
+            percent(share["mean"]),
+            percent(share["std"]) if seeds > 1 else "",
+            bar(share["mean"] / largest),
+        ]
+        for feature, share in weights.items()
+    ]
+    print_table("What each layer counts for", ["layer", ">%", ">± seeds", ""], rows)
 
 
 def _row(figure: dict[str, Any]) -> list[str]:

@@ -124,15 +124,15 @@ def spelled(values: Mapping[str, Any]) -> list[str]:
 
 
 def _flag(each: Field[Any]) -> Callable[[Command], Command]:
-    choices, default = each.metadata["choices"], each.default
-    kind: Any = type(default)
+    choices, bare = each.metadata["choices"], each.metadata["bare"]
+    usual = each.metadata["usual"] if each.default is None else each.default
+    kind: Any = type(usual)
     if choices:
         kind = click.Choice(choices)
-    elif isinstance(default, tuple):
-        kind = _numbers(type(default[0]))
-        default = ",".join(str(number) for number in default)
-    shown = str(default) if default != "" else "none"
-    bare = each.metadata["bare"]
+    elif isinstance(usual, tuple):
+        kind = _numbers(type(usual[0]))
+        usual = ",".join(str(number) for number in usual)
+    shown = str(usual) if usual != "" else "none"
     return click.option(
         f"--{each.name.replace('_', '-')}",
         each.name,

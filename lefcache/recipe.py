@@ -2,17 +2,30 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from lefcache.errors import RecipeError
+from lefcache.presets import (
+    MIX,
+    OPS,
+    PRESETS,
+    RESIDUAL,
+    VOTE,
+    check_width,
+    defaults_of,
+    dropout_of,
+)
 from lefcache.settings import setting
 
 # Raised whenever our own arithmetic (heads, fit loop, ridge, carving) changes the numbers.
 NUMERICS = 1
 
-# The names in `lefcache.train.FUSIONS`, which needs torch to be imported.
-OPS = ("concat", "concat-res", "hadamard", "hadamard-res")
+# The settings of the first version: the others are written down only where they are used, so
+# that a setting that came later changes no older result.
+FIRST = ("op", "width", "hidden", "dropout", "lr", "batch", "epochs")
+
+USUAL = PRESETS["paper"]
 
 
 @dataclass(frozen=True)
@@ -20,32 +33,67 @@ class Recipe:
     """The identity of a training run: equal Recipes, seeds and tables give equal heads.
 
     The defaults are the paper's (arXiv 2504.05764, section on fusion): every feature through a
-    linear layer and a ReLU to a common width, an operator, and a perceptron. `op` may also be a
-    function of your own that takes K tensors (B, width) and returns one (B, any).
-    Raises RecipeError, which names the fix, for a setting that cannot work.
+    linear layer and a ReLU to a common width, an operator, and a perceptron. The preset `released`
+    is what its authors' code does instead (`lefcache.presets`); what you give yourself is taken
+    over either. `op` may also be a function of your own that takes K tensors (..., B, width) and
+    returns one (..., B, any). Raises RecipeError, which names the fix, for a setting that cannot
+    work.
     """
 
     op: str | Callable[..., Any] = setting(  # noqa: RUF009  a constant tuple, not a mutable default
         "concat", "Operator that fuses the projected features.", choices=OPS
     )
-    width: int = setting(1024, "Width that every feature is projected to.")
-    hidden: tuple[int, ...] = setting((1024, 256), "Widths of the classifier's hidden layers.")
-    dropout: tuple[float, ...] = setting((0.5, 0.3), "Dropout after each hidden layer.")
+    preset: str = setting(
+        "paper",
+        "What the method's paper says, or what its authors' released code does: projections, "
+        "classifier, batch and epochs, as far as no other flag says.",
+        choices=tuple(PRESETS),
+    )
+    width: int = setting(
+        1024,
+        "Width that every feature is projected to (preset released: where the operator needs one).",
+    )
+    hidden: tuple[int, ...] = setting(
+        None, "Widths of the classifier's hidden layers.", usual=USUAL["hidden"]
+    )
+    dropout: tuple[float, ...] | None = setting(
+        None, "Dropout after each hidden layer.", usual=USUAL["dropout"]
+    )
     lr: float = setting(1e-4, "Learning rate of Adam.")
-    batch: int = setting(100, "Rows in a training step.")
-    epochs: int = setting(120, "Passes over the training rows; the best one is kept.")
+    batch: int = setting(None, "Rows in a training step.", usual=USUAL["batch"])
+    epochs: int = setting(
+        None, "Passes over the training rows; the best one is kept.", usual=USUAL["epochs"]
+    )
 
     def __post_init__(self) -> None:
-        # JSON and command lines give lists, equality and hashing want tuples.
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        object.__setattr__(self, "dropout", tuple(self.dropout))
         if isinstance(self.op, str) and self.op not in OPS:
             raise RecipeError(f"no operator '{self.op}': op is one of {', '.join(OPS)}")
+        if self.preset not in PRESETS:
+            raise RecipeError(f"no preset '{self.preset}': it is one of {', '.join(PRESETS)}")
+        self._fill()
         for name in ("width", "batch", "epochs"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}: give at least 1")
+        check_width(self.fusion, self.width)
+        self._check_classifier()
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise RecipeError(f"lr is {self.lr}: give a number above 0, such as 1e-4")
+
+    def _fill(self) -> None:
+        """What is not given is the preset's."""
+        for name, value in defaults_of(self.preset, self.fusion).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        # JSON and command lines give lists, equality and hashing want tuples.
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if self.dropout is not None:
+            object.__setattr__(self, "dropout", tuple(self.dropout))
+
+    def _check_classifier(self) -> None:
         if any(width < 1 for width in self.hidden):
             raise RecipeError(f"hidden is {self.hidden}: give widths of at least 1, or none at all")
+        if self.dropout is None:
+            return
         if len(self.dropout) != len(self.hidden):
             raise RecipeError(
                 f"{len(self.dropout)} dropouts for {len(self.hidden)} hidden layers: "
@@ -53,18 +101,41 @@ class Recipe:
             )
         if not all(0 <= rate < 1 for rate in self.dropout):
             raise RecipeError(f"dropout is {self.dropout}: give rates from 0 to below 1")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise RecipeError(f"lr is {self.lr}: give a number above 0, such as 1e-4")
 
     @property
     def named(self) -> bool:
         """Whether a name says it all: a function of your own is not written into results."""
         return isinstance(self.op, str)
 
+    @property
+    def fusion(self) -> str:
+        """The operator's name without its residual; empty for a function of your own."""
+        return self.op.removesuffix(RESIDUAL) if isinstance(self.op, str) else ""
+
+    @property
+    def residual(self) -> bool:
+        """Whether the operator's inputs stand beside its output; concat holds them already."""
+        return self.fusion not in (self.op, "", "concat")
+
+    def settled(self, features: int) -> "Recipe":
+        """The recipe with nothing open, for a head on this many features."""
+        if self.dropout is not None:
+            return self
+        models = 1 if self.fusion in (MIX, VOTE) else features  # layers of one, each alone
+        return replace(self, dropout=dropout_of(models))
+
+    def alone(self) -> "Recipe":
+        """The recipe by which each member of a vote is trained, on its one feature."""
+        return replace(self, op="concat")
+
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values; an operator of your own is only described."""
         op = self.op if isinstance(self.op, str) else f"function {_name_of(self.op)}"
-        return asdict(self) | {"op": op, "hidden": [*self.hidden], "dropout": [*self.dropout]}
+        values = {name: _plain(value) for name, value in asdict(self).items()} | {"op": op}
+        usual = {field.name: field.default for field in fields(self)}
+        return {
+            name: value for name, value in values.items() if name in FIRST or value != usual[name]
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Recipe":
@@ -75,6 +146,10 @@ class Recipe:
                 "upgrade lefcache"
             )
         return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    return [*value] if isinstance(value, tuple) else value
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -1,7 +1,7 @@
 """A matrix that stays in its files: (N, D) rows over raw byte extents, mapped when indexed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -257,3 +257,14 @@ class Table:
             whole[:, edge : edge + width] = rows[chosen]
             edge += width
         return whole, np.array(self.classes, np.str_)[labels[chosen]]
+
+    def alone(self, place: int) -> "Table":
+        """The same rows with only the feature at this place."""
+        one = slice(place, place + 1)
+        return replace(
+            self,
+            features=self.features[one],
+            rows=self.rows[one],
+            specs=self.specs[one],
+            origins=self.origins[one],
+        )

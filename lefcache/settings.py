@@ -4,9 +4,17 @@ from dataclasses import field
 from typing import Any
 
 
-def setting(default: Any, help: str, choices: tuple[str, ...] = (), bare: str | None = None) -> Any:
+def setting(
+    default: Any,
+    help: str,
+    choices: tuple[str, ...] = (),
+    bare: str | None = None,
+    usual: Any = None,
+) -> Any:
     """A dataclass field that is also a command-line flag, with this help and these choices.
 
-    `bare` is what the flag means when no value follows it.
+    `bare` is what the flag means when no value follows it; `usual` what a default of None most
+    often comes to.
     """
-    return field(default=default, metadata={"help": help, "choices": choices, "bare": bare})
+    metadata = {"help": help, "choices": choices, "bare": bare, "usual": usual}
+    return field(default=default, metadata=metadata)

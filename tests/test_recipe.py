@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -26,6 +26,45 @@ def test_survives_json():
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
+def test_the_authors_code_is_a_preset():
+    recipe = Recipe(preset="released")
+    assert (recipe.lr, recipe.batch, recipe.epochs, recipe.hidden) == (1e-4, 1024, 100, (1024, 256))
+    assert [recipe.settled(count).dropout for count in (1, 2, 3, 5)] == [
+        *[(0.5, 0.3)] * 2,
+        *[(0.5, 0.5)] * 2,
+    ]
+    for op in ("moe", "moe-res"):
+        experts = Recipe(op=op, preset="released").settled(5)
+        assert (experts.hidden, experts.dropout) == ((512, 256), (0.4, 0.3))
+    for op in ("mix", "vote"):  # five layers of one model; five heads on one model each
+        assert Recipe(op=op, preset="released").settled(5).dropout == (0.5, 0.3)
+
+
+def test_what_is_given_is_taken_over_the_preset():
+    given = {"hidden": (8,), "dropout": (0.2,), "batch": 7, "epochs": 3, "width": 64, "lr": 1e-3}
+    recipe = Recipe(preset="released", **given)
+    assert {name: getattr(recipe.settled(5), name) for name in given} == given
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_a_settled_recipe_survives_json(preset):
+    recipe = Recipe(op="moe-res", preset=preset)
+    for each in (recipe, recipe.settled(3), replace(recipe, op="sum")):
+        assert Recipe.from_json(json.loads(json.dumps(each.to_json()))) == each
+
+
+def test_settings_that_are_not_used_are_not_written_down():
+    first = {"op", "width", "hidden", "dropout", "lr", "batch", "epochs"}
+    assert set(Recipe().to_json()) == first
+    assert set(Recipe(preset="released").to_json()) == first | {"preset"}
+
+
+def test_the_names_of_older_results_stay():
+    from lefcache.results import result_id
+
+    assert result_id(Recipe(op="hadamard-res").to_json()) == "a5c50a69a08ed09c"
+
+
 def test_every_field_has_help_for_its_flag():
     assert all(field.metadata["help"].endswith(".") for field in fields(Recipe))
 
@@ -39,6 +78,8 @@ def test_a_field_of_a_newer_version_is_refused():
     ("values", "message"),
     [
         ({"op": "hadamar"}, "no operator 'hadamar': op is one of concat, "),
+        ({"preset": "mine"}, "no preset 'mine': it is one of paper, released"),
+        ({"op": "mix-res"}, "no operator 'mix-res'"),
         ({"width": 0}, "width is 0: give at least 1"),
         ({"batch": 0}, "batch is 0"),
         ({"epochs": -1}, "epochs is -1"),
@@ -70,7 +111,8 @@ def test_an_operator_may_be_a_function_but_is_then_only_described():
 def test_the_names_are_those_of_the_operators():
     from lefcache.train import FUSIONS
 
-    assert tuple(FUSIONS) == OPS
+    names = dict.fromkeys(op.removesuffix("-res") for op in OPS)
+    assert [*names] == [*FUSIONS, "vote"]
 
 
 @pytest.mark.parametrize("module", ["recipe", "results"])

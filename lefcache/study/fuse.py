@@ -15,11 +15,11 @@ from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.saved import CARD
 from lefcache.study.arrange import arranged, check_protocol
-from lefcache.study.fused import Fused, accuracies, figures_on_test
+from lefcache.study.fused import Fused, accuracies, figures_on_test, shares_of_layers
 from lefcache.study.identity import Shelf, check_tables, identity, known_of
 from lefcache.train import Head, Trained, train
 from lefcache.train.fit import device_of
-from lefcache.train.head import check_destination, check_savable, load_card
+from lefcache.train.saving import check_destination, check_savable, load_card
 
 Runs = list[tuple[int, Trained]]
 OnSeed = Callable[[int, Head, Trained], None]
@@ -65,6 +65,7 @@ def fuse(
     """
     start = time.perf_counter()
     where = device_of(device)
+    recipe = recipe.settled(len(tables["train"].features)) if "train" in tables else recipe
     chain = range(first_seed, first_seed + seeds)
     check_tables(tables, chain)
     check_protocol(tables, protocol)
@@ -184,5 +185,6 @@ def _summary(
         val_accuracy=accuracies(np.stack([run.val_correct for run in trained])),
         seconds=0.0,
         protocol=protocol,
+        layer_weights=shares_of_layers(trained, tables["train"]),
         **more,
     )

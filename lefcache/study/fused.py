@@ -47,7 +47,8 @@ class Fused:
     `best_seed` has the head that is best on them: under the `protocol` "paper" those are the test's
     own, so that its figures are too good. Of `n_val` and `n_test`, those with `known` have a text
     that is also in train. `test_calibration_error` is of the top label in 15 bins of equal mass;
-    `per_class` has precision, recall, F1 and n of each class on the test. `id` names the result
+    `per_class` has precision, recall, F1 and n of each class on the test. `layer_weights` says what
+    each layer of a `mix` counts for, mean and standard deviation over seeds. `id` names the result
     where it is kept.
     """
 
@@ -74,6 +75,7 @@ class Fused:
     test_calibration_error: Estimate | None = None
     per_class: tuple[dict[str, Any], ...] = ()
     id: str = ""
+    layer_weights: dict[str, dict[str, float]] | None = None
 
     @property
     def chosen(self) -> str:
@@ -127,6 +129,17 @@ def figures_on_test(runs: Sequence[Trained], test: Table) -> dict[str, Any]:
             calibration_interval(scored.labels, probabilities),
         ),
         "per_class": tuple(per_class(scored.labels, classes, test.classes)),
+    }
+
+
+def shares_of_layers(runs: Sequence[Trained], table: Table) -> dict[str, dict[str, float]] | None:
+    """What each layer of a mix counts for, by its feature; None for other operators."""
+    if runs[0].layer_weights is None:
+        return None
+    every = np.array([run.layer_weights for run in runs], np.float64)  # (S, K)
+    return {
+        str(feature): spread(shares)
+        for feature, shares in zip(table.features, every.T, strict=True)
     }
 
 

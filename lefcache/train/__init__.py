@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from lefcache.recipe import Recipe
-from lefcache.train.fit import logits, train
+from lefcache.train.fit import train
 from lefcache.train.fusion import FUSIONS
 from lefcache.train.head import Head, load_head
 from lefcache.train.ridge import ALPHAS, Ridge, fit_ridge
+from lefcache.train.scoring import logits
 from lefcache.train.trained import Epoch, Trained
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.spec import Spec
 from lefcache.train.card import Card
-from lefcache.train.fit import logits, train
+from lefcache.train.fit import train
 from lefcache.train.head import Head
 from lefcache.train.protocol import FRACTION, carve
+from lefcache.train.scoring import logits
 from lefcache.train.trained import Trained
 
 FLOATS = [np.float32, np.float16]  # kept; every other type becomes the first
@@ -129,7 +130,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator, _Settings):  # type: igno
             raise RecipeError("this table does not know what its features are made of: use a cache")
         figures = {"seed": self._seed()} | self.trained_.figures()
         head = copy.deepcopy(self.head_)
-        head.card = replace(Card.of(table, self._recipe(), figures), classes=names)
+        head.card = replace(Card.of(table, self.head_.recipe, figures), classes=names)
         return head
 
     def _recipe(self) -> Recipe:

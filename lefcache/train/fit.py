@@ -1,9 +1,10 @@
 """The fit loop: whole features in memory, one permutation an epoch, the best epoch kept."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lefcache.errors import NotFiniteError, RecipeError
+from lefcache.presets import VOTE
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.train.card import Card
-from lefcache.train.head import Head
+from lefcache.train.fusion import check_features
+from lefcache.train.head import Head, new_head
 from lefcache.train.protocol import Part, check_split, known_rows, labelled, training_parts
-from lefcache.train.stats import accuracy_interval, macro_f1
+from lefcache.train.scoring import EVAL_ROWS, logits, score
 from lefcache.train.trained import Epoch, Trained
-
-EVAL_ROWS = 4096
+from lefcache.train.vote import Fitted, OnEpoch, fit_members
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,13 @@ def train(
     test: Table | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> tuple[Head, Trained]:
     """Train one head and keep its best epoch, chosen by validation and never by test.
 
     The best epoch has the highest validation accuracy; ties go to the lower validation log-loss,
-    then to the earlier epoch. The same arguments give the same bits again on the same CPU and
+    then to the earlier epoch. The members of a vote are trained one after the other, each as if it
+    were alone. The same arguments give the same bits again on the same CPU and
     thread count, and the caller's random numbers are left alone.
 
     Args:
@@ -73,19 +76,19 @@ def train(
     """
     start = time.perf_counter()
     where = device_of(device)
+    check_features(recipe, table.features)
     learned, chosen = training_parts(table, validation)
     tested = None if test is None else labelled(test)
     if tested is not None:
         check_split(learned, tested)
-    with _own_randomness(seed, where):
-        head = Head(table.widths, len(table.classes), recipe).to(where)
-        history, correct = _fit(head, recipe, learned, chosen, seed, on_epoch)
-    best = min(history, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss))
-    values = None if test is None else logits(head, test)
-    scored = _score(values, tested)
+    recipe = recipe.settled(len(table.widths))
+    fit = partial(fit_members, _fit_one) if recipe.fusion == VOTE else _fit_one
+    head, best_epoch, history, correct = fit(recipe, learned, chosen, seed, where, on_epoch)
+    scored = score(None if test is None else logits(head, test), tested)
     trained = Trained(
-        best_epoch=best.number,
-        val_accuracy=best.val_accuracy,
+        best_epoch=best_epoch,
+        val_accuracy=float(correct.mean()),
+        layer_weights=head.layer_weights,
         **scored,
         val_correct=correct,
         n_train=len(learned),
@@ -102,20 +105,6 @@ def train(
     return head, trained
 
 
-def logits(head: Head, table: Table) -> NDArray[np.float32]:
-    """The head's logits (N, C) for every row of a table, labelled or not."""
-    where = next(head.parameters()).device
-    head.eval()
-    out = []
-    with torch.inference_mode():
-        for low in range(0, len(table), EVAL_ROWS):
-            # A copy, since a mapped file is read-only and torch wants to own what it holds.
-            chunk = [np.array(rows[low : low + EVAL_ROWS]) for rows in table.rows]
-            out.append(head(*(torch.from_numpy(each).to(where).float() for each in chunk)).cpu())
-    values: NDArray[np.float32] = torch.cat(out).numpy()
-    return values
-
-
 def device_of(device: str | torch.device) -> torch.device:
     """The torch device that a name stands for; `auto` is the GPU where there is one."""
     if device == "auto":
@@ -129,13 +118,28 @@ def device_of(device: str | torch.device) -> torch.device:
     return chosen
 
 
+def _fit_one(
+    recipe: Recipe,
+    learned: Part,
+    chosen: Part,
+    seed: int,
+    where: torch.device,
+    on_epoch: OnEpoch | None,
+) -> Fitted:
+    with _own_randomness(seed, where):
+        head = new_head(learned.table.widths, len(learned.table.classes), recipe).to(where)
+        history, correct = _fit(head, recipe, learned, chosen, seed, on_epoch)
+    best = min(history, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss))
+    return head, best.number, history, correct
+
+
 def _fit(
     head: Head,
     recipe: Recipe,
     learned: Part,
     chosen: Part,
     seed: int,
-    on_epoch: Callable[[Epoch], None] | None,
+    on_epoch: OnEpoch | None,
 ) -> tuple[list[Epoch], NDArray[np.bool_]]:
     """Train the head in place, leave its best epoch in it, and say what that had right."""
     where = next(head.parameters()).device
@@ -189,22 +193,6 @@ def _judge(head: Head, data: Loaded) -> tuple[float, Tensor]:
         # Summed on the CPU: not every device has float64.
         values, labels = values.cpu(), data.labels.cpu()
         return float(cross_entropy(values.double(), labels)), values.argmax(dim=1) == labels
-
-
-def _score(values: NDArray[np.float32] | None, tested: Part | None) -> dict[str, Any]:
-    names = ("test_accuracy", "test_ci95", "test_macro_f1", "predictions", "probabilities")
-    if values is None or tested is None:
-        return dict.fromkeys(names)
-    predictions = values.argmax(axis=1).astype(np.int32)
-    probabilities = torch.from_numpy(values).softmax(dim=1).numpy()
-    scored = predictions[tested.index]
-    correct = scored == tested.labels
-    figures = (
-        float(correct.mean()),
-        accuracy_interval(correct[None]),
-        macro_f1(tested.labels, scored),
-    )
-    return dict(zip(names, (*figures, predictions, probabilities), strict=True))
 
 
 def _load(part: Part, where: torch.device, shared: Loaded | None = None) -> Loaded:

@@ -35,6 +35,10 @@ class Part:
         """The part's rows at these positions."""
         return Part(self.table, self.index[chosen], self.labels[chosen], self.dropped)
 
+    def alone(self, place: int) -> "Part":
+        """The same rows with only the feature at this place."""
+        return replace(self, table=self.table.alone(place))
+
 
 def labelled(table: Table) -> Part:
     """The rows of a table that have a label; CorpusError where there is none."""

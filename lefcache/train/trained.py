@@ -20,6 +20,7 @@ FIGURES = (
     "test_accuracy",
     "test_ci95",
     "test_macro_f1",
+    "layer_weights",
 )
 
 
@@ -37,11 +38,15 @@ class Epoch:
 class Trained:
     """What `train` measured; the test's fields are None without a test table.
 
+    Of a vote, `best_epoch` is the latest of its members', and `history` has their epochs, one
+    member after the other.
+
     `predictions` (N,) are the classes and `probabilities` (N, C) what they were taken from, for
     every row of the test table; those without a label count nowhere else. `val_correct` (n_val,)
     says which validation rows the best epoch had right; `dropped` counts the rows of all tables
     that had no label. Of `n_val` and `n_test`, those with `known` have a text that is also in
-    train. `seconds` cover loading, training and scoring.
+    train. `seconds` cover loading, training and scoring. `layer_weights` (K,) are what each layer
+    counts for in a `mix`, together 1; None for other operators.
     """
 
     best_epoch: int
@@ -60,13 +65,14 @@ class Trained:
     dropped: int
     seconds: float
     history: tuple[Epoch, ...]
+    layer_weights: tuple[float, ...] | None = None
 
     def __repr__(self) -> str:
         tested = ""
         if self.test_accuracy is not None:
             tested = f", {self.test_accuracy:.1%} of {count(self.n_test, 'test row')}"
         judged = count(self.n_val, "validation row")
-        best = f"epoch {self.best_epoch} of {len(self.history)}"
+        best = f"epoch {self.best_epoch} of {max(epoch.number for epoch in self.history)}"
         return f"<Trained: {self.val_accuracy:.1%} of {judged}{tested}, at {best}>"
 
     def figures(self) -> dict[str, Any]:

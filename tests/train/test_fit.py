@@ -7,10 +7,11 @@ import torch
 
 from lefcache.dtypes import dtype_of
 from lefcache.errors import CorpusError, NotFiniteError, RecipeError
+from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Extent, Rows
 from lefcache.train import fit as loop
-from lefcache.train import fit_ridge, logits, train
+from lefcache.train import fit_ridge, logits, scoring, train
 
 TINY = Recipe(width=16, hidden=(16, 8), lr=3e-3, batch=10, epochs=6)
 
@@ -104,7 +105,7 @@ def test_training_is_what_a_plain_loop_does(split):
     states = []
     with torch.random.fork_rng():
         torch.manual_seed(4)
-        plain = loop.Head(table.widths, 2, TINY).train()
+        plain = loop.new_head(table.widths, 2, TINY).train()
         adam = torch.optim.Adam(plain.parameters(), lr=TINY.lr, fused=False)
         for epoch in (1, 2):
             order = np.random.default_rng((4, epoch)).permutation(30)
@@ -129,6 +130,75 @@ def test_predictions_cover_all_rows_and_scores_those_with_labels(split):
     np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(result.predictions, logits(head, test).argmax(axis=1))
     assert result.test_accuracy == np.mean(result.predictions[5:] == labels[5:])
+
+
+def test_a_vote_is_of_heads_that_were_trained_alone(split):
+    tables = {name: split(60, (6, 9), noise=2, split=name) for name in ("train", "validation")}
+    test, seen = split(40, (6, 9), noise=2, split="test"), []
+    vote, result = train(
+        tables["train"],
+        replace(TINY, op="vote"),
+        validation=tables["validation"],
+        test=test,
+        seed=3,
+        on_epoch=seen.append,
+    )
+    members = [
+        train(
+            tables["train"].alone(place), TINY, validation=tables["validation"].alone(place), seed=3
+        )
+        for place in (0, 1)
+    ]
+    for mine, (head, _) in zip(vote.members, members, strict=True):
+        assert torch.equal(weights(mine), weights(head))
+    assert result.best_epoch == max(single.best_epoch for _, single in members)
+    assert result.history == tuple(seen) == members[0][1].history + members[1][1].history
+    shares = [
+        torch.from_numpy(logits(head, test.alone(k))).log_softmax(1)
+        for k, (head, _) in enumerate(members)
+    ]
+    expected = torch.stack(shares).mean(0).softmax(1).numpy()
+    np.testing.assert_allclose(result.probabilities, expected, rtol=1e-5)
+    right = logits(vote, tables["validation"]).argmax(axis=1) == tables["validation"].labels
+    np.testing.assert_array_equal(result.val_correct, right)
+    assert result.val_accuracy == right.mean()
+    assert "of 6>" in repr(result)
+
+
+def test_a_vote_carves_the_rows_that_a_single_head_does(split):
+    table = split(60, (6, 9), noise=2)
+    vote, result = train(table, replace(TINY, op="vote"))
+    single, alone = train(table.alone(1), TINY)
+    assert torch.equal(weights(vote.members[1]), weights(single))
+    assert (result.n_train, result.n_val) == (alone.n_train, alone.n_val)
+
+
+def test_a_mix_learns_which_layer_counts(split):
+    table = split(80, (6,), noise=0.1)
+    noise = np.random.default_rng(1).standard_normal((80, 6)).astype(np.float16)
+    features = (Feature("m", 1), Feature("m", 2), Feature("m", 3))
+    layers = replace(
+        table, features=features, rows=(noise, *table.rows, noise[::-1]), specs=table.specs * 3
+    )
+    head, result = train(layers, replace(TINY, op="mix", epochs=30))
+    assert result.layer_weights == head.layer_weights
+    assert sum(result.layer_weights) == pytest.approx(1)
+    assert max(result.layer_weights) == result.layer_weights[1]
+    _, other = train(table, TINY)
+    assert other.layer_weights is None
+
+
+def test_layers_of_two_models_are_not_mixed(split):
+    table = replace(split(40, (6, 6)), features=(Feature("a", 1), Feature("b", 1)))
+    with pytest.raises(RecipeError, match="these are of a and b"):
+        train(table, replace(TINY, op="mix"))
+
+
+def test_the_released_code_is_settled_by_the_number_of_models(split):
+    recipe = Recipe(preset="released", hidden=(8, 4), epochs=1)
+    for count, rates in ((2, (0.5, 0.3)), (3, (0.5, 0.5))):
+        head, _ = train(split(40, (6,) * count), recipe)
+        assert head.recipe.dropout == rates
 
 
 def test_without_a_test_there_are_no_test_figures(split):
@@ -170,7 +240,8 @@ def test_bfloat16_stays_narrow_in_memory_and_is_widened_exactly(split, tmp_path)
 def test_large_splits_are_judged_in_pieces(split, monkeypatch):
     table, test = split(60), split(20, split="test")
     whole = train(table, TINY, test=test)[1]
-    monkeypatch.setattr(loop, "EVAL_ROWS", 7)
+    for module in (loop, scoring):
+        monkeypatch.setattr(module, "EVAL_ROWS", 7)
     pieces = train(table, TINY, test=test)[1]
     np.testing.assert_allclose(pieces.probabilities, whole.probabilities, atol=1e-6)
 

@@ -10,7 +10,7 @@ from lefcache.columns import Reading
 from lefcache.errors import DamagedError, LefError, RecipeError, StorageError
 from lefcache.feature import Feature
 from lefcache.predict import load
-from lefcache.recipe import Recipe
+from lefcache.recipe import OPS, Recipe
 from lefcache.spec import Origin
 from lefcache.train import Head, load_head, logits, train
 
@@ -29,6 +29,32 @@ def tables(split):
         name: replace(split(size, (5, 7), noise=2, split=name), features=FEATURES, origins=ORIGINS)
         for name, size in sizes.items()
     }
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+@pytest.mark.parametrize("op", OPS)
+def test_a_head_of_any_recipe_is_read_as_it_was(op, preset, split, tmp_path):
+    table = replace(split(60, (16, 16)), features=FEATURES, origins=ORIGINS)
+    recipe = replace(TINY, op=op, preset=preset, width=16, epochs=1)
+    head, _ = train(table, recipe)
+    loaded = load_head(head.save(tmp_path / "head"))
+    assert type(loaded) is type(head)
+    assert (loaded.card.recipe, loaded.layer_weights) == (recipe, head.layer_weights)
+    np.testing.assert_array_equal(logits(loaded, table), logits(head, table))
+
+
+def test_a_head_of_the_first_version_is_read(head, tables, tmp_path):
+    folder = head.save(tmp_path / "head")
+    first = {"op", "width", "hidden", "dropout", "lr", "batch", "epochs"}
+    assert set(json.loads((folder / "head.json").read_text())["recipe"]) == first
+    names = {"project.0.0", "project.1.0", "classify.0", "classify.3"}
+    assert set(head.state_dict()) == {
+        f"{name}.{end}" for name in names for end in ("weight", "bias")
+    }
+    edit(folder, lambda card: card["figures"].pop("layer_weights"))
+    np.testing.assert_array_equal(
+        logits(load_head(folder), tables["test"]), logits(head, tables["test"])
+    )
 
 
 def weights_of(folder):
@@ -146,7 +172,7 @@ def test_a_kill_while_a_head_is_replaced_leaves_the_older_one(
         path.write_bytes(content)
 
     with monkeypatch.context() as patched:
-        patched.setattr("lefcache.train.head.replace_file", killed)
+        patched.setattr("lefcache.train.saving.replace_file", killed)
         with pytest.raises(KeyboardInterrupt):
             other.save(folder)
     np.testing.assert_array_equal(logits(load_head(folder), tables["test"]), expected)
