@@ -65,9 +65,9 @@ def fuse(
     """
     start = time.perf_counter()
     where = device_of(device)
-    recipe = recipe.settled(len(tables["train"].features)) if "train" in tables else recipe
     chain = range(first_seed, first_seed + seeds)
     check_tables(tables, chain)
+    recipe = recipe.settled(len(tables["train"].features))
     check_protocol(tables, protocol)
     used, by = arranged(tables, protocol, n_train, carves=True)
     if save is not None:
@@ -104,6 +104,7 @@ def fuse_key(
 ) -> dict[str, Any]:
     """What makes a fusion the same one."""
     paper = protocol if protocol != "validation" else None
+    recipe = recipe.settled(len(tables["train"].features))
     return identity("fuse", tables, recipe, seeds, protocol=paper, n_train=n_train)
 
 

@@ -78,6 +78,32 @@ def test_each_class_is_reported(extracted):
     assert [row["class"] for row in extracted(*words, "--json").json["per_class"]] == ["n", "y"]
 
 
+def test_a_mix_of_all_layers_shows_their_weights(extracted):
+    words = ("fuse", "--models", "llama2:all", "--op", "mix", *FAST)
+    ran = extracted(*words)
+    assert "llama2:0 + ... + llama2:last (26 features), mix" in ran.out
+    assert re.search(r"What each layer counts for\n.*\nllama2:0 +[34]\.\d +█", ran.out)
+    weights = extracted(*words, "--json").json["layer_weights"]
+    assert len(weights) == 26
+    assert sum(share["mean"] for share in weights.values()) == pytest.approx(1)
+    ran = extracted("fuse", "--models", "llama2:all,nvembed:2", "--op", "mix", *FAST)
+    assert "Error: mix adds up layers of one model, and these are of llama2 and nvembed" in ran.err
+
+
+def test_a_width_that_does_not_divide_is_one_line_with_the_next_ones(extracted):
+    ran = extracted("fuse", "--models", "llama2:1,nvembed:2", "--op", "quaternion", "--width", 1022)
+    assert ran.code == 1
+    assert ran.err.endswith("width 1022 is no multiple of 4: give width 1020 or 1024\n")
+
+
+def test_the_authors_code_is_a_preset_and_flags_are_taken_over_it(extracted):
+    words = ("fuse", "--models", "llama2:1,nvembed:2", "--op", "vote", "--preset", "released")
+    found = extracted(*words, "--epochs", 2, "--hidden", "8,8", "--json").json
+    assert (found["op"], found["recipe"]["preset"]) == ("vote", "released")
+    assert [found["recipe"][name] for name in ("batch", "epochs")] == [1024, 2]
+    assert found["recipe"]["dropout"] == [0.5, 0.3]
+
+
 def test_sweep_shows_the_test_to_the_chosen_layer_only(extracted):
     found = extracted("sweep", "--models", "llama2", "--json").json
     assert len(found["rows"]) == 26

@@ -192,3 +192,31 @@ def test_a_head_that_cannot_be_saved_is_refused_before_it_is_trained(tables, tmp
 def test_no_seed_is_refused(tables):
     with pytest.raises(RecipeError, match="no seeds: give at least 1"):
         fuse(tables, TINY, seeds=0)
+
+
+def test_a_mix_says_what_each_layer_counts_for(split, tmp_path):
+    tables = {name: split(60, (5, 5), noise=2, split=name) for name in ("train", "test")}
+    seen = []
+    recipe = replace(TINY, op="mix")
+    for cached in (False, True):
+        fused = fuse(
+            tables,
+            recipe,
+            seeds=2,
+            results=tmp_path,
+            on_seed=lambda seed, head, run: seen.append(head.layer_weights),
+        )
+        assert fused.cached is cached
+        assert fused.layer_weights.keys() == {"m:1", "m:2"}
+        for place, share in enumerate(fused.layer_weights.values()):
+            values = [weights[place] for weights in seen]
+            assert share["mean"] == pytest.approx(np.mean(values))
+            assert share["std"] == pytest.approx(np.std(values, ddof=1))
+    assert fuse(tables, TINY).layer_weights is None
+
+
+def test_the_released_dropout_is_written_down_as_it_was(split):
+    tables = {"train": split(60, (5, 5, 5), noise=2)}
+    fused = fuse(tables, Recipe(preset="released", hidden=(4, 4), epochs=1))
+    assert fused.recipe["dropout"] == [0.5, 0.5]
+    assert fused.recipe["batch"] == 1024
