@@ -95,6 +95,13 @@ def keys(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]
 
 
 @completer
+def result_ids(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]:
+    """The finished studies."""
+    for path in sorted(_cache(ctx).results.glob("*/*.json")):
+        yield path.stem
+
+
+@completer
 def short_names(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]:
     """Models that have a short name."""
     yield from _models()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
-from cli.params import given, protocol_option, spelled, study_options
-from cli.tables import SHORT, print_per_class
+from cli.params import given, per_class_option, protocol_option, spelled, study_options
+from cli.tables import PER_CLASS, SHORT, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.wording import command_line, count
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 FEW = 6  # features that a title names
-PER_CLASS = ("class", "precision", "recall", "f1", "n")
 CSV = ("figure", "mean", "std", "ci95_low", "ci95_high", "n")
 FIGURES = {
     "val_accuracy": "accuracy, validation",
@@ -34,9 +33,7 @@ SHARES = ("val_accuracy", "test_accuracy", "test_macro_f1", "test_calibration_er
     "Features, for example llama2:24,nvembed:last; a range such as e5:4..8 is several.",
     "Heads to train.",
     protocol_option,
-    click.option(
-        "--per-class", is_flag=True, help="Precision, recall, F1 and n of each class on the test."
-    ),
+    per_class_option,
     click.option(
         "--save", type=click.Path(path_type=Path), help="Keep the best head in this folder."
     ),
@@ -136,7 +133,7 @@ def _report(
             "The last epoch was the best: the head was still learning; raise --epochs or --lr."
         )
     if found.id:
-        click.echo(f"Result {found.id[:SHORT]}: to hold it against another, lef compare.")
+        click.echo(f"Result {found.id[:SHORT]}.")
     if found.seeds == 1:
         flags = ["--data", found.corpus, "--models", ",".join(found.features), *spelled(settings)]
         flags += ["--protocol", "paper"] if paper else []

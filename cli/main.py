@@ -24,6 +24,8 @@ COMMANDS = (
     "rm",
     "sweep",
     "fuse",
+    "compare",
+    "results",
     "predict",
     "models",
     "doctor",

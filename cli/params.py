@@ -44,6 +44,10 @@ protocol_option = click.option(
     "(labelled so wherever its figures are shown).",
 )
 
+per_class_option = click.option(
+    "--per-class", is_flag=True, help="Precision, recall, F1 and n of each class on the test."
+)
+
 
 def form_options(command: Command) -> Command:
     """The flags `--json` and `--csv` of a command that prints a table; the value is `form`."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
-from cli.params import given, study_options
+from cli.params import given, per_class_option, protocol_option, study_options
+from cli.tables import PER_CLASS, SHORT, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.wording import count
 
@@ -40,6 +41,8 @@ CLOSE = 0.1  # a feature that is further behind the best one adds little to it
         help="ridge: closed form, seconds; mlp: the method's own head.",
     ),
     click.option("--show-test", is_flag=True, help="Fill the test column of every row."),
+    protocol_option,
+    per_class_option,
 )
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Train one small classifier per layer from the cache, and choose the best layer.
@@ -70,6 +73,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
         seeds=options["seeds"],
         first_seed=options["seed"],
         show_test=options["show_test"],
+        protocol=options["protocol"],
         device=options["device"],
         results=cache.results,
         on_row=_show_row if options["probe"] == "mlp" else None,
@@ -78,7 +82,10 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     rows = (_record(row, found) for row in found.rows)
     for line in found.notes():
         say(f"  note: {line}")
-    deliver(form, found.to_json(), CSV, rows, lambda: _report(found, options["cache"], finals))
+    if options["per_class"] and form == "csv":
+        deliver(form, found.to_json(), PER_CLASS, found.per_class, lambda: None)
+    else:
+        deliver(form, found.to_json(), CSV, rows, lambda: _report(found, options, finals))
 
 
 def _record(row: "Row", found: "Sweep") -> dict[str, Any]:
@@ -95,7 +102,7 @@ def _show_row(row: "Row") -> None:
     say(f"  {row.feature}: {percent(row.val_accuracy)} % in {duration(row.seconds)}")
 
 
-def _report(found: "Sweep", cache: str, finals: Collection[str]) -> None:
+def _report(found: "Sweep", options: dict[str, Any], finals: Collection[str]) -> None:
     lowest = min(row.val_accuracy for row in found.rows)
     span = max(row.val_accuracy for row in found.rows) - lowest
     floor = max(0.0, lowest - span / 2) if span else 0.0  # bars from zero would all look alike
@@ -122,9 +129,14 @@ def _report(found: "Sweep", cache: str, finals: Collection[str]) -> None:
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     judged = found.n_val or found.n_train  # leave-one-out judges every row of train
     title = f"{found.corpus}, {found.probe} probe: accuracy {found.chosen} (n = {judged:,})"
+    title += " (protocol paper)" if found.protocol == "paper" else ""
     print_table(title, columns, rows)
+    if options["per_class"]:
+        print_per_class(found.per_class, found.n_test, found.seeds)
     click.echo(_verdict(found, finals))
-    click.echo(_next(found, cache))
+    if found.id:
+        click.echo(f"Result {found.id[:SHORT]}.")
+    click.echo(_next(found, options["cache"]))
 
 
 def _marks(found: "Sweep", finals: Collection[str]) -> dict[str, str]:

@@ -37,6 +37,16 @@ class Result:
         """The configuration's `result_id`."""
         return self.path.stem
 
+    @property
+    def corpus(self) -> str:
+        """The corpus that it is about."""
+        return self.path.parent.name
+
+    @property
+    def kind(self) -> str:
+        """What was done: fuse, sweep or baseline; nothing of what others have put there."""
+        return str(self.payload.get("key", {}).get("kind", ""))
+
     def predictions(self) -> NDArray[Any] | None:
         """The array that was saved with it, None for none; DamagedError where it has changed."""
         return self._array(self.path.with_suffix(".npy"), self.digest)

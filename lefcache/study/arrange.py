@@ -16,7 +16,6 @@ from lefcache.wording import count
 # What may choose a layer, an operator or an epoch: rows that are no test; or, as the source of the
 # method does (arXiv 2504.05764, released code), the test itself.
 PROTOCOLS = ("validation", "paper")
-ON_TEST = "chosen on the test itself, as the method's source does"
 
 Tables = Mapping[str, Table]
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.rows import Table
-from lefcache.study.arrange import ON_TEST
-from lefcache.study.identity import CHOSEN, notes_on_known, notes_on_rows
+from lefcache.study.identity import CHOSEN, notes_on_known, notes_on_paper, notes_on_rows
 from lefcache.train import Trained
 from lefcache.train.calibration import (
     calibration_errors,
@@ -87,10 +86,7 @@ class Fused:
         judged = [] if self.protocol == "paper" else [("validation", self.n_val_known, self.n_val)]
         lines = notes_on_rows(self.n_val, self.n_test)
         if self.protocol == "paper":
-            lines.append(
-                f"--protocol paper: the epoch was {ON_TEST}: these figures are too good, and "
-                "comparable with figures of the same protocol only"
-            )
+            lines.append(notes_on_paper("the epoch"))
         for known in (*judged, ("test", self.n_test_known, self.n_test)):
             lines += notes_on_known(*known)
         return lines

@@ -73,6 +73,14 @@ def notes_on_known(split: str, known: int, rows: int) -> list[str]:
     ]
 
 
+def notes_on_paper(what: str) -> str:
+    """What to know of figures under the protocol of the method's source."""
+    return (
+        f"--protocol paper: {what} was chosen on the test itself, as the method's source does: "
+        "these figures are too good, and comparable with figures of the same protocol only"
+    )
+
+
 def notes_on_rows(chosen_on: int, tested_on: int) -> list[str]:
     """What to know of figures of few rows: of those that chose, and of those of the test."""
     lines = []

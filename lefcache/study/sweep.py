@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from lefcache.errors import RecipeError
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
+from lefcache.study.arrange import arranged, check_protocol
 from lefcache.study.identity import (
     CHOSEN,
     Shelf,
@@ -23,12 +24,15 @@ from lefcache.study.identity import (
     identity,
     known_of,
     notes_on_known,
+    notes_on_paper,
     notes_on_rows,
 )
-from lefcache.study.probes import PROBES, SEEDLESS, Probe, Probed, Setup
+from lefcache.study.probes import LEAVING_OUT, PROBES, SEEDLESS, Probe, Probed, Setup
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
-from lefcache.train.stats import accuracy_interval, macro_f1
+from lefcache.train.stats import accuracy_interval, macro_f1, per_class
+
+UNTESTED: dict[str, Any] = dict.fromkeys(("test_accuracy", "test_macro_f1", "test_ci95"))
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,9 @@ class Sweep:
     """A finished sweep: `best` is the chosen feature, `last` the deepest ones of each model.
 
     `n_val` is 0 where rows were left out in turn (`selected_by` says so) instead of held out. Of
-    `n_val` and `n_test`, those with `known` have a text that is also in train.
+    `n_val` and `n_test`, those with `known` have a text that is also in train. `fixed` are the rows
+    that were settled beforehand, as baselines, with their tests; `per_class` is the chosen one's
+    report on the test. Under the `protocol` "paper" all was chosen on the test itself.
     """
 
     corpus: str
@@ -65,6 +71,10 @@ class Sweep:
     cached: bool = False
     n_val_known: int = 0
     n_test_known: int = 0
+    protocol: str = "validation"
+    fixed: tuple[Row, ...] = ()
+    per_class: tuple[dict[str, Any], ...] = ()
+    id: str = ""
 
     @property
     def chosen(self) -> str:
@@ -73,9 +83,11 @@ class Sweep:
 
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""
+        paper = self.protocol == "paper"
         return [
             *notes_on_rows(self.n_val or self.n_train, self.n_test),
-            *notes_on_known("validation", self.n_val_known, self.n_val),
+            *([notes_on_paper("the layer")] if paper else []),
+            *([] if paper else notes_on_known("validation", self.n_val_known, self.n_val)),
             *notes_on_known("test", self.n_test_known, self.n_test),
         ]
 
@@ -86,11 +98,15 @@ class Sweep:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Sweep":
         """Read what `to_json` wrote."""
-        rows = []
-        for row in values["rows"]:
-            ci95 = row["test_ci95"]
-            rows.append(Row(**{**row, "test_ci95": tuple(ci95) if ci95 else None}))
-        return cls(**{**values, "rows": tuple(rows), "last": tuple(values["last"])})
+        read = dict(values)
+        for name in ("rows", "fixed"):
+            read[name] = tuple(_row_of(row) for row in values[name])
+        return cls(**{**read, **{name: tuple(read[name]) for name in ("last", "per_class")}})
+
+
+def _row_of(values: Mapping[str, Any]) -> Row:
+    ci95 = values["test_ci95"]
+    return Row(**{**values, "test_ci95": tuple(ci95) if ci95 else None})
 
 
 Judged = tuple[Row, NDArray[np.int32] | None]
@@ -104,6 +120,9 @@ def sweep(
     seeds: int = 1,
     first_seed: int = 0,
     show_test: bool = False,
+    protocol: str = "validation",
+    n_train: int | None = None,
+    fixed: Collection[str] = (),
     device: str | torch.device = "auto",
     results: Path | None = None,
     on_row: Callable[[Row], None] | None = None,
@@ -121,6 +140,11 @@ def sweep(
         seeds: heads per layer; a ridge is the same for every seed, so it is fitted once.
         first_seed: the seeds are this one and those that follow it.
         show_test: fill the test figures of every row, for a plot, not for a choice.
+        protocol: `validation`, or `paper`: everything chosen on the test, as the method's source
+            does.
+        n_train: how many rows to learn from, the same for every study; None for all.
+        fixed: features that were settled beforehand, such as the last layer: shown the test too, as
+            baselines beside the rows, since nobody chooses by it.
         device: of the probe `mlp`.
         results: a folder that finished sweeps are kept in and loaded from; own functions are not.
         on_row: called as each row is judged, before the chosen one is shown the test.
@@ -130,36 +154,82 @@ def sweep(
     where = device_of(device)
     chain = (0,) if name in SEEDLESS else tuple(range(first_seed, first_seed + seeds))
     check_tables(tables, chain)
-    shown = show_test and "test" in tables
-    settings = None if name in SEEDLESS else recipe
-    key = identity("sweep", tables, settings, chain, probe=name, show_test=shown)
+    check_protocol(tables, protocol)
+    used, by = arranged(tables, protocol, n_train, carves=name not in LEAVING_OUT)
+    every = "test" in tables and (show_test or protocol == "paper")
+    key = identity(
+        "sweep",
+        tables,
+        None if name in SEEDLESS else recipe,
+        chain,
+        probe=name,
+        show_test=every,
+        fixed=sorted(fixed) or None,
+        protocol=None if protocol == "validation" else protocol,
+        n_train=n_train,
+    )
     shelf = Shelf(results if isinstance(probe, str) and recipe.named else None, key, tables)
-    known = known_of(tables)
+    known: dict[str, Any] = dict(known_of(used))
     if found := shelf.find():
         return Sweep.from_json(found | known)  # one of before does not say it
-    setup = Setup(recipe, chain, where)
-    judged, best, leader = _judge_all(fit, tables, setup, shown, on_row)
-    if "test" in tables and not shown:
-        judged[best] = _show_test(judged[best][0], leader, alone(tables, best)["test"])
-    rows = tuple(row for row, _ in judged)
-    predicted = [classes for _, classes in judged if classes is not None]
-    sweep = Sweep(
-        corpus=tables["train"].corpus,
+    features = used["train"].features
+    shown = {at for at, each in enumerate(features) if every or str(each) in fixed}
+    shown = shown if "test" in used else set()
+    judged, best, leader = _judge_all(fit, used, Setup(recipe, chain, where), shown, on_row)
+    if "test" in used and best not in shown:
+        judged[best] = _show_test(judged[best][0], leader, alone(used, best)["test"])
+    carved = n_train is not None and name not in LEAVING_OUT
+    swept = replace(
+        _summary(used, judged, best, leader, every, fixed),
         probe=name,
         seeds=len(chain),
-        selected_by=leader.selected_by,
+        selected_by=by if protocol == "paper" or carved else leader.selected_by,
+        seconds=time.perf_counter() - start,
+        protocol=protocol,
+        id=shelf.id if shelf.results else "",
+        **known,
+    )
+    tested = {row.feature: classes for row, classes in judged if classes is not None}
+    predicted = np.stack([*tested.values()]) if tested else None
+    shelf.put(swept.to_json(), predicted, where, shown=[*tested])
+    return swept
+
+
+def _summary(
+    tables: Mapping[str, Table],
+    judged: Sequence[Judged],
+    best: int,
+    leader: Probed,
+    every: bool,
+    fixed: Collection[str],
+) -> Sweep:
+    """What the judged rows come to; those that are not for everybody's eyes without their test."""
+    train, test = tables["train"], tables.get("test")
+    return Sweep(
+        corpus=train.corpus,
+        probe="",
+        seeds=0,
+        selected_by="",
         n_train=leader.n_train,
         n_val=leader.n_val,
-        n_test=len(labelled(tables["test"])) if "test" in tables else 0,
-        rows=rows,
-        best=rows[best].feature,
-        last=_deepest(tables["train"].features),
-        seconds=time.perf_counter() - start,
-        n_val_known=known["n_val_known"],
-        n_test_known=known["n_test_known"],
+        n_test=0 if test is None else len(labelled(test)),
+        rows=tuple(
+            row if every or at == best else replace(row, **UNTESTED)
+            for at, (row, _) in enumerate(judged)
+        ),
+        best=judged[best][0].feature,
+        last=_deepest(train.features),
+        seconds=0.0,
+        fixed=tuple(row for row, _ in judged if row.feature in fixed),
+        per_class=_report(judged[best][1], test),
     )
-    shelf.put(sweep.to_json(), np.stack(predicted) if predicted else None, where)
-    return sweep
+
+
+def _report(predicted: NDArray[np.int32] | None, test: Table | None) -> tuple[dict[str, Any], ...]:
+    if predicted is None or test is None:
+        return ()
+    scored = labelled(test)
+    return tuple(per_class(scored.labels, predicted[:, scored.index], test.classes))
 
 
 def _probe_of(probe: str | Probe) -> tuple[Probe, str]:
@@ -174,10 +244,10 @@ def _judge_all(
     fit: Probe,
     tables: Mapping[str, Table],
     setup: Setup,
-    shown: bool,
+    shown: Collection[int],
     on_row: Callable[[Row], None] | None,
 ) -> tuple[list[Judged], int, Probed]:
-    """Every row with what it predicted of the test, if shown; the best one's place and probe."""
+    """Every row with what it predicted of the test, where shown; the best one's place and probe."""
     judged: list[Judged] = []
     best, leader, highest = 0, None, (math.inf, math.inf)
     for place, feature in enumerate(tables["train"].features):
@@ -188,7 +258,7 @@ def _judge_all(
         rank = (-row.val_accuracy, depth_of(feature))
         if leader is None or rank < highest:
             best, leader, highest = place, probed, rank  # only the leader's heads are kept
-        judged.append(_show_test(row, probed, mine["test"]) if shown else (row, None))
+        judged.append(_show_test(row, probed, mine["test"]) if place in shown else (row, None))
         if on_row is not None:
             on_row(judged[-1][0])
     assert leader is not None  # a table has at least one feature

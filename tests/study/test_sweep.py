@@ -78,6 +78,47 @@ def test_the_test_is_read_for_the_chosen_layer_only(tables, probe, validated):
     assert swept.rows[1].test_ci95[0] <= swept.rows[1].test_accuracy <= swept.rows[1].test_ci95[1]
 
 
+def test_what_was_fixed_beforehand_is_shown_the_test_beside_the_rows(tables, tmp_path):
+    plain = sweep(tables)
+    swept = sweep(tables, fixed=["m:last", "m:2"], results=tmp_path)
+    assert swept.rows[0].test_accuracy is swept.rows[2].test_accuracy is None
+    assert [row.feature for row in swept.fixed] == ["m:2", "m:last"]
+    assert swept.fixed[0].test_accuracy == plain.rows[1].test_accuracy
+    every = sweep(tables, show_test=True)
+    assert swept.fixed[1].test_accuracy == every.rows[2].test_accuracy
+    again = sweep(tables, fixed=["m:last", "m:2"], results=tmp_path)
+    assert again == replace(swept, cached=True)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_the_papers_protocol_chooses_the_layer_on_the_test(tables, probe):
+    swept = sweep(tables, probe, TINY, protocol="paper")
+    assert swept.protocol == "paper"
+    assert swept.chosen == "on the test itself"
+    assert swept.n_val == swept.n_test == 40
+    assert swept.best == max(swept.rows, key=lambda row: row.test_accuracy).feature
+    assert [row.val_accuracy for row in swept.rows] == [row.test_accuracy for row in swept.rows]
+    assert "the layer was chosen on the test itself" in " ".join(swept.notes())
+
+
+@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("validated", [True, False])
+def test_fewer_rows_may_be_learnt_from(tables, probe, validated):
+    tables = tables if validated else without(tables, "validation")
+    swept = sweep(tables, probe, TINY, n_train=20)
+    assert swept.n_train == 20
+    assert swept.id == ""
+    if not validated and probe == "mlp":
+        assert (swept.selected_by, swept.n_val) == ("carved from train", 12)
+
+
+def test_the_chosen_layer_is_reported_per_class(tables):
+    swept = sweep(tables)
+    assert [row["class"] for row in swept.per_class] == ["a", "b"]
+    recall = np.mean([row["recall"] for row in swept.per_class])
+    assert recall == pytest.approx(swept.rows[1].test_accuracy)
+
+
 @pytest.mark.parametrize("probe", PROBES)
 def test_all_layers_are_shown_the_test_on_demand(tables, probe):
     swept = sweep(tables, probe, TINY, show_test=True)

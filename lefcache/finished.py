@@ -1,0 +1,134 @@
+"""What has been found out so far: the finished studies of a cache, and which of them are stale."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lefcache import results
+from lefcache.cache import Cache
+from lefcache.cache.register import read_labels
+from lefcache.results import Result
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One finished study in a line: `what` was trained, and how it did.
+
+    `kind` is sweep, fuse or baseline. The figures of the test are None without a test, and where
+    the test was not shown yet (`hidden`): another operator was chosen. `stale` says what has
+    changed in the cache since, nothing where nothing has.
+    """
+
+    id: str
+    corpus: str
+    kind: str
+    what: str
+    seeds: int
+    protocol: str
+    n_train: int
+    val_accuracy: float | None
+    test_accuracy: float | None
+    test_ci95: tuple[float, float] | None
+    n_test: int
+    hidden: bool
+    stale: str
+    path: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+def finished(cache: Cache, corpus: str | None = None) -> list[Finished]:
+    """Every finished study of one corpus, or of all, the latest last."""
+    found = [each for each in results.list(cache.results, corpus) if each.kind]
+    found.sort(key=lambda each: (each.corpus, each.path.stat().st_mtime_ns))
+    watch = Staleness(cache)
+    return [_line(each, watch) for each in found]
+
+
+def describe(result: Result) -> str:
+    """What was trained, in a few words: features with operator, or the chosen layer with probe."""
+    values = result.payload["result"]
+    if result.kind == "fuse":
+        return f"{' + '.join(values['features'])}, {values['op']}"
+    if result.kind == "sweep":
+        many = len(values["rows"])
+        return f"{values['best']}, {values['probe']}" + (f" (of {many} layers)" if many > 1 else "")
+    return str(values.get("name", result.kind))
+
+
+class Staleness:
+    """Says whether the texts and labels of a result are still those of the cache."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        self._known: dict[tuple[str, str, int], dict[str, Any] | None] = {}
+
+    def of(self, result: Result) -> str:
+        """What has changed since, in words that follow "the"; nothing where nothing has."""
+        changes = list(self._changes(result))
+        return " and ".join(changes)
+
+    def _changes(self, result: Result) -> Iterator[str]:
+        if result.corpus not in self.cache:
+            return
+        for split, then in result.payload.get("splits", {}).items():
+            now = self._now(result.corpus, split, then["rows"])
+            if now is None or now["texts"] != then["texts"]:
+                yield f"texts of {split}"
+            elif now["labels"] != then["labels"]:
+                yield f"labels of {split}"
+
+    def _now(self, corpus: str, split: str, rows: int) -> dict[str, Any] | None:
+        """The fingerprint of the first rows of a split; None where it has fewer, or changes."""
+        key = corpus, split, rows
+        if key not in self._known:
+            here = self.cache.store.attrs(corpus).get("splits", {})
+            found = None
+            if here.get(split, 0) >= rows:
+                found = read_labels(self.cache.store, corpus, split, rows)
+            labels, texts, classes = found or (None, None, ())
+            self._known[key] = (
+                None
+                if labels is None or texts is None
+                else results.fingerprint(texts, labels, classes)
+            )
+        return self._known[key]
+
+
+def _line(result: Result, watch: Staleness) -> Finished:
+    values = result.payload["result"]
+    hidden = not values.get("test_shown", True)
+    row = _scores(result.kind, values)
+    return Finished(
+        id=result.id,
+        corpus=result.corpus,
+        kind=result.kind,
+        what=describe(result),
+        seeds=values.get("seeds", 1),
+        protocol=values.get("protocol", "validation"),
+        n_train=values["n_train"],
+        val_accuracy=row["val_accuracy"],
+        test_accuracy=None if hidden else row["test_accuracy"],
+        test_ci95=None if hidden or not row["test_ci95"] else tuple(row["test_ci95"]),
+        n_test=values["n_test"],
+        hidden=hidden,
+        stale=watch.of(result),
+        path=str(result.path),
+    )
+
+
+def _scores(kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    """`val_accuracy`, `test_accuracy` and `test_ci95` of any kind of study."""
+    if kind == "fuse":
+        tested = values["test_accuracy"]
+        return {
+            "val_accuracy": values["val_accuracy"]["mean"],
+            "test_accuracy": tested and tested["mean"],
+            "test_ci95": tested and tested["ci95"],
+        }
+    if kind == "sweep":
+        best: dict[str, Any] = next(r for r in values["rows"] if r["feature"] == values["best"])
+        return best
+    return values

@@ -1,0 +1,279 @@
+"""Is one result better than another: a paired test on the same texts, and its sentence."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lefcache.errors import MismatchError, ResultError
+from lefcache.finished import describe
+from lefcache.results import Result
+from lefcache.train.stats import LEVEL, Floats, Interval, Ints, interval, resampled
+from lefcache.wording import count
+
+DRAWS = 10_000
+MCNEMAR = "exact McNemar"
+BOOTSTRAP = "paired bootstrap"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two results: who it is, and which test texts (S, N) it had right."""
+
+    id: str
+    what: str
+    protocol: str
+    n_train: int
+    seeds: tuple[int, ...]
+    correct: NDArray[np.bool_]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of texts that are right, a mean over seeds."""
+        return float(self.correct.mean())
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain values, the texts only as their share."""
+        return {
+            "id": self.id,
+            "what": self.what,
+            "protocol": self.protocol,
+            "n_train": self.n_train,
+            "seeds": [*self.seeds],
+            "test_accuracy": self.accuracy,
+        }
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs on the same texts: how many only one of them had right, and exact McNemar's p."""
+
+    first_seed: int
+    second_seed: int
+    first_only: int
+    second_only: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better the first result is, as a share of the texts, with its 95 % interval.
+
+    Of one seed each, `p_value` is exact McNemar's, else the paired bootstrap's over seeds and texts
+    (`method`). `pairs` has McNemar for each pair of equal seeds; `paired` says whether seeds were
+    drawn as such pairs, or each side's on its own.
+    """
+
+    first: Side
+    second: Side
+    n_test: int
+    difference: float
+    ci95: Interval
+    p_value: float
+    method: str
+    paired: bool
+    pairs: tuple[Pair, ...]
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the difference is more than the luck of these texts (and seeds) at 95 %."""
+        return self.p_value < 1 - LEVEL
+
+    @property
+    def sentence(self) -> str:
+        """What a person needs to know."""
+        one, other, points = self.first.what, self.second.what, 100 * self.difference
+        low, high = (100 * each for each in self.ci95)
+        texts = count(self.n_test, "text")
+        if np.array_equal(self.first.correct, self.second.correct):
+            return f"{one} and {other} are right about the same of {texts}: no difference."
+        found = f"{points:+.1f} points (95 %: {low:+.1f} to {high:+.1f}), p = {self.p_value:.2g}"
+        if not self.distinguishable:
+            return f"{one} and {other} are not distinguishable on {texts}: {found}."
+        verb = "better" if points > 0 else "worse"
+        return f"{one} is {verb} than {other} on {texts}: {found}."
+
+    def notes(self) -> list[str]:
+        """What the figures do not show."""
+        ours, theirs = self.first, self.second
+        return [*_on_seeds(ours, theirs, self.paired), *_on_choices(ours, theirs)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as plain values, with the sentence and the notes."""
+        return {
+            "first": self.first.to_json(),
+            "second": self.second.to_json(),
+            "n_test": self.n_test,
+            "difference": self.difference,
+            "ci95": [*self.ci95],
+            "p_value": self.p_value,
+            "method": self.method,
+            "paired_seeds": self.paired,
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "distinguishable": self.distinguishable,
+            "sentence": self.sentence,
+            "notes": self.notes(),
+        }
+
+
+def compare(first: Result, second: Result, features: tuple[str, str] = ("", "")) -> Comparison:
+    """Hold two results against each other on the test texts that both were scored on.
+
+    Args:
+        first: its accuracy minus that of `second` is the difference.
+        second: the other one.
+        features: of each, if it is a sweep: a layer that was shown the test, if not the best one.
+
+    Raises:
+        ResultError: a result without predictions, or a layer that was not shown the test.
+        MismatchError: other texts, or other labels of them: the message says which.
+    """
+    _check_same(first, second)
+    ours, theirs = side_of(first, features[0]), side_of(second, features[1])
+    paired = ours.seeds == theirs.seeds
+    differences = _differences(ours.correct, theirs.correct, paired)
+    alone = len(ours.seeds) == len(theirs.seeds) == 1
+    pairs = tuple(_pairs(ours, theirs))
+    return Comparison(
+        first=ours,
+        second=theirs,
+        n_test=ours.correct.shape[1],
+        difference=ours.accuracy - theirs.accuracy,
+        ci95=interval(differences),
+        p_value=pairs[0].p_value if alone else _p_of(differences),
+        method=MCNEMAR if alone else BOOTSTRAP,
+        paired=paired,
+        pairs=pairs,
+    )
+
+
+def side_of(result: Result, feature: str = "") -> Side:
+    """What a stored result had right, of the test rows that have a label."""
+    predicted, truth = result.predictions(), result.truth()
+    if predicted is None or truth is None:
+        raise ResultError(
+            f"{result.id} ({describe(result)}) has no predictions of a test to compare: its corpus "
+            "has no test with labels, or an older lefcache wrote it (run it again)"
+        )
+    what, classes = _classes(result, predicted, feature)
+    known, values = truth >= 0, result.payload["result"]
+    return Side(
+        id=result.id,
+        what=what,
+        protocol=values.get("protocol", "validation"),
+        n_train=values["n_train"],
+        seeds=tuple(result.payload["key"].get("seeds") or (0,)),
+        correct=classes[:, known] == truth[known],
+    )
+
+
+def _classes(
+    result: Result, predicted: NDArray[Any], feature: str
+) -> tuple[str, NDArray[np.integer[Any]]]:
+    """What a result is called, and the classes (S, N) that it gave."""
+    if result.kind != "sweep":
+        if feature:
+            raise ResultError(f"{result.id} is no sweep: it has no layer {feature} to choose")
+        # A fusion keeps probabilities (S, N, C), a baseline classes (S, N).
+        return describe(result), predicted.argmax(axis=2) if predicted.ndim == 3 else predicted
+    values = result.payload["result"]
+    shown = result.payload.get("shown") or [
+        row["feature"] for row in values["rows"] if row["test_accuracy"] is not None
+    ]
+    wanted = feature or values["best"]
+    if wanted not in shown:
+        raise ResultError(
+            f"{result.id} has no test of {wanted}: it shows {', '.join(shown)}; a sweep with "
+            "--show-test has all"
+        )
+    return f"{wanted}, {values['probe']}", predicted[shown.index(wanted)]
+
+
+def _check_same(first: Result, second: Result) -> None:
+    """Refuse what is not about the same test."""
+    sides = [
+        (each, f"{each.id} ({describe(each)})", each.payload.get("splits", {}).get("test"))
+        for each in (first, second)
+    ]
+    for _, name, test in sides:
+        if test is None:
+            raise ResultError(f"{name} was not scored on a test with labels: nothing to compare")
+    (_, ours, mine), (_, theirs, its) = sides
+    if mine["texts"] != its["texts"]:
+        rows = [f"{count(test['rows'], 'text')} of {each.corpus}" for each, _, test in sides]
+        same = " (other ones)" if rows[0] == rows[1] else ""
+        raise MismatchError(
+            f"not the same texts: {ours} was scored on {rows[0]}, {theirs} on {rows[1]}{same}; "
+            "only results on the same test can be compared"
+        )
+    if mine["labels"] != its["labels"]:
+        raise MismatchError(
+            f"not the same labels: {ours} and {theirs} were scored on the same texts before and "
+            f"after labels of {first.corpus} were corrected; run the older one again "
+            "(`lef results` marks it)"
+        )
+
+
+def _differences(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], paired: bool) -> Floats:
+    """(R,) differences of accuracy on other texts and with other seeds, by a bootstrap.
+
+    Both sides always see the same texts. Equal seeds are drawn as pairs, since they share the order
+    of the rows and the dropout; others each for themselves.
+    """
+    patterns, counts = np.unique(np.concatenate([ours, theirs]), axis=1, return_counts=True)
+    values = patterns.astype(np.float64)
+    mine, its = values[: len(ours)], values[len(ours) :]
+    generator = np.random.default_rng(1)
+    many, rows = len(its), ours.shape[1]
+
+    def replicate(drawn: Ints, seeds: Floats) -> Floats:
+        others = seeds
+        if not paired:
+            others = generator.multinomial(many, [1 / many] * many, size=len(drawn)) / many
+        one = np.einsum("rs,rs->r", drawn @ mine.T, seeds)
+        other = np.einsum("rs,rs->r", drawn @ its.T, others)
+        difference: Floats = (one - other) / rows
+        return difference
+
+    return resampled(replicate, counts, len(ours), values.nbytes, DRAWS)
+
+
+def _p_of(differences: Floats) -> float:
+    """Two-sided: how often a difference drawn again is on the other side of nothing."""
+    below, above = (differences <= 0).sum(), (differences >= 0).sum()
+    return min(1.0, 2 * (1 + int(min(below, above))) / (1 + len(differences)))
+
+
+def _pairs(ours: Side, theirs: Side) -> Iterator[Pair]:
+    """Exact McNemar for each pair of seeds; of unequal seeds, as many as both have."""
+    from scipy.stats import binomtest
+
+    rows = zip(ours.seeds, theirs.seeds, ours.correct, theirs.correct, strict=False)
+    for mine, its, one, other in rows:
+        first, second = int((one & ~other).sum()), int((other & ~one).sum())
+        several = first + second
+        p_value = float(binomtest(first, several).pvalue) if several else 1.0
+        yield Pair(mine, its, first, second, p_value)
+
+
+def _on_seeds(ours: Side, theirs: Side, paired: bool) -> Iterator[str]:
+    numbers = len(ours.seeds), len(theirs.seeds)
+    if numbers == (1, 1):
+        yield "one seed each: this covers the texts, not the luck of training; --seeds 5 does"
+    elif paired:
+        yield f"{numbers[0]} seeds in pairs of equal seeds; seeds and texts are both drawn again"
+    else:
+        yield (
+            f"{numbers[0]} and {count(numbers[1], 'seed')}, not in pairs: each side's seeds are "
+            "drawn for themselves, the texts together"
+        )
+
+
+def _on_choices(ours: Side, theirs: Side) -> Iterator[str]:
+    for side in (ours, theirs):
+        if side.protocol == "paper":
+            yield f"{side.what} ({side.id}) was chosen on this very test: it looks too good"
+    if ours.n_train != theirs.n_train:
+        yield f"trained on {ours.n_train:,} and on {count(theirs.n_train, 'row')}"
