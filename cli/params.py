@@ -122,15 +122,27 @@ def spelled(values: Mapping[str, Any]) -> list[str]:
     """Settings as the flags that give them again."""
     words = []
     for name, value in values.items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += [f"--{name.replace('_', '-')}", text]
+        flag = flag_of(name)
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [flag, text]
     return words
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _flag(each: Field[Any]) -> Callable[[Command], Command]:
     choices, bare = each.metadata["choices"], each.metadata["bare"]
     usual = each.metadata["usual"] if each.default is None else each.default
     kind: Any = type(usual)
+    flag = flag_of(each.name)
+    if kind is bool:
+        flag, usual = f"{flag}/--no-{flag[2:]}", "yes" if usual else "no"
     if choices:
         kind = click.Choice(choices)
     elif isinstance(usual, tuple):
@@ -138,7 +150,7 @@ def _flag(each: Field[Any]) -> Callable[[Command], Command]:
         usual = ",".join(str(number) for number in usual)
     shown = str(usual) if usual != "" else "none"
     return click.option(
-        f"--{each.name.replace('_', '-')}",
+        flag,
         each.name,
         type=kind,
         default=None,

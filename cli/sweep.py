@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
-from cli.params import given, per_class_option, protocol_option, study_options
+from cli.params import flag_of, given, per_class_option, protocol_option, study_options
 from cli.tables import PER_CLASS, SHORT, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.wording import count
@@ -60,7 +60,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
 
     settings = given(Recipe, options)
     if settings and options["probe"] == "ridge":
-        flags = ", ".join(f"--{name}" for name in settings)
+        flags = ", ".join(flag_of(name) for name in settings)
         raise click.UsageError(f"{flags}: for --probe mlp; a ridge has no such settings")
     cache = lefcache.open(options["cache"])
     tables = cache.tables(models, data)

@@ -1,4 +1,4 @@
-"""What a recipe leaves open: the names of the operators, and the two published ways to train.
+"""What a recipe chooses from: the names that it knows, and the two published ways to train.
 
 Source: arXiv 2504.05764. `paper` is what its text says, `released` what its authors' code does.
 No torch here, since flags are made from these names.
@@ -14,6 +14,10 @@ FUSED = ("concat", "sum", "hadamard", "multiplication", "quaternion", "moe")
 RESIDUAL = "-res"
 MIX, VOTE = "mix", "vote"
 OPS = (*(f"{name}{end}" for name in FUSED for end in ("", RESIDUAL)), MIX, VOTE)
+
+ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+OPTIMISERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "linear", "cosine", "warmup-cosine")
 
 # What a preset fills in where nothing is given. The dropout of `released` depends on how many
 # models there are: see `dropout_of`.

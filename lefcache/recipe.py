@@ -7,10 +7,13 @@ from typing import Any
 
 from lefcache.errors import RecipeError
 from lefcache.presets import (
+    ACTIVATIONS,
     MIX,
     OPS,
+    OPTIMISERS,
     PRESETS,
     RESIDUAL,
+    SCHEDULES,
     VOTE,
     check_width,
     defaults_of,
@@ -46,7 +49,7 @@ class Recipe:
     preset: str = setting(
         "paper",
         "What the method's paper says, or what its authors' released code does: projections, "
-        "classifier, batch and epochs, as far as no other flag says.",
+        "classifier, batch (1024) and epochs (100), as far as no other flag says.",
         choices=tuple(PRESETS),
     )
     width: int = setting(
@@ -59,25 +62,61 @@ class Recipe:
     dropout: tuple[float, ...] | None = setting(
         None, "Dropout after each hidden layer.", usual=USUAL["dropout"]
     )
-    lr: float = setting(1e-4, "Learning rate of Adam.")
+    activation: str = setting(
+        "relu", "Function after the paper's projections and hidden layers.", choices=ACTIVATIONS
+    )
+    lr: float = setting(1e-4, "Learning rate.")
     batch: int = setting(None, "Rows in a training step.", usual=USUAL["batch"])
     epochs: int = setting(
         None, "Passes over the training rows; the best one is kept.", usual=USUAL["epochs"]
     )
+    patience: int = setting(
+        0, "Stop after so many passes without a better one on validation; 0: never."
+    )
+    optimiser: str = setting("adam", "How the weights move.", choices=OPTIMISERS)
+    schedule: str = setting(
+        "constant",
+        "Learning rate over all passes: the same, or down to nothing; warmed up for a tenth first.",
+        choices=SCHEDULES,
+    )
+    weight_decay: float = setting(
+        0.0, "Pull of all weights towards 0 (adam: in the gradient; adamw: apart from it)."
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of each label that is spread over all classes, in training."
+    )
+    class_weights: str = setting(
+        "none",
+        "What a row counts for in training: balanced makes rare classes count as much as others.",
+        choices=("none", "balanced"),
+    )
+    standardise: bool = setting(
+        False, "Bring each number of a feature to mean 0 and deviation 1, as measured on train."
+    )
+    precision: str = setting(
+        "float32",
+        "Products in training: bfloat16 is faster where the machine has it; judging is float32.",
+        choices=("float32", "bfloat16"),
+    )
 
     def __post_init__(self) -> None:
-        if isinstance(self.op, str) and self.op not in OPS:
-            raise RecipeError(f"no operator '{self.op}': op is one of {', '.join(OPS)}")
-        if self.preset not in PRESETS:
-            raise RecipeError(f"no preset '{self.preset}': it is one of {', '.join(PRESETS)}")
+        self._check_names()
         self._fill()
         for name in ("width", "batch", "epochs"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}: give at least 1")
         check_width(self.fusion, self.width)
         self._check_classifier()
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise RecipeError(f"lr is {self.lr}: give a number above 0, such as 1e-4")
+        self._check_training()
+
+    def _check_names(self) -> None:
+        if isinstance(self.op, str) and self.op not in OPS:
+            raise RecipeError(f"no operator '{self.op}': op is one of {', '.join(OPS)}")
+        for each in fields(self):
+            value, choices = getattr(self, each.name), each.metadata["choices"]
+            if choices and each.name != "op" and value not in choices:
+                name = each.name.replace("_", " ")
+                raise RecipeError(f"no {name} '{value}': it is one of {', '.join(choices)}")
 
     def _fill(self) -> None:
         """What is not given is the preset's."""
@@ -101,6 +140,20 @@ class Recipe:
             )
         if not all(0 <= rate < 1 for rate in self.dropout):
             raise RecipeError(f"dropout is {self.dropout}: give rates from 0 to below 1")
+
+    def _check_training(self) -> None:
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise RecipeError(f"lr is {self.lr}: give a number above 0, such as 1e-4")
+        if self.patience < 0:
+            raise RecipeError(f"patience is {self.patience}: give passes, or 0 to never stop early")
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise RecipeError(f"weight_decay is {self.weight_decay}: give 0, or more such as 0.01")
+        if not 0 <= self.label_smoothing < 1:
+            raise RecipeError(
+                f"label_smoothing is {self.label_smoothing}: give a share from 0 to below 1"
+            )
+        if not isinstance(self.standardise, bool):
+            raise RecipeError(f"standardise is {self.standardise!r}: give True or False")
 
     @property
     def named(self) -> bool:

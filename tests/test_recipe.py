@@ -59,6 +59,24 @@ def test_settings_that_are_not_used_are_not_written_down():
     assert set(Recipe(preset="released").to_json()) == first | {"preset"}
 
 
+def test_what_is_used_makes_another_identity():
+    used = {
+        "activation": "gelu",
+        "patience": 5,
+        "optimiser": "adamw",
+        "schedule": "cosine",
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "class_weights": "balanced",
+        "standardise": True,
+        "precision": "bfloat16",
+    }
+    for name, value in used.items():
+        recipe = Recipe(**{name: value})
+        assert recipe.to_json()[name] == value
+        assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
 def test_the_names_of_older_results_stay():
     from lefcache.results import result_id
 
@@ -79,6 +97,13 @@ def test_a_field_of_a_newer_version_is_refused():
     [
         ({"op": "hadamar"}, "no operator 'hadamar': op is one of concat, "),
         ({"preset": "mine"}, "no preset 'mine': it is one of paper, released"),
+        ({"class_weights": "mine"}, "no class weights 'mine': it is one of none, balanced"),
+        ({"optimiser": "lion"}, "no optimiser 'lion': it is one of adam, adamw, sgd"),
+        ({"patience": -1}, "patience is -1: give passes, or 0"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1: give 0"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0: give a share from 0 to below 1"),
+        ({"standardise": "yes"}, "standardise is 'yes': give True or False"),
         ({"op": "mix-res"}, "no operator 'mix-res'"),
         ({"width": 0}, "width is 0: give at least 1"),
         ({"batch": 0}, "batch is 0"),

@@ -20,6 +20,9 @@ from lefcache.rows import Table
 from lefcache.train.card import Card
 from lefcache.train.fusion import check_features
 from lefcache.train.head import Head, new_head
+from lefcache.train.inputs import measure
+from lefcache.train.objective import Objective, arithmetic
+from lefcache.train.optim import lr_at, optimiser_of, set_lr
 from lefcache.train.protocol import Part, check_split, known_rows, labelled, training_parts
 from lefcache.train.scoring import EVAL_ROWS, logits, score
 from lefcache.train.trained import Epoch, Trained
@@ -42,6 +45,15 @@ class Loaded:
         return features, self.labels[chosen]
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How the weights of a head learn from a batch."""
+
+    recipe: Recipe
+    optimiser: torch.optim.Optimizer
+    objective: Objective
+
+
 def train(
     table: Table,
     recipe: Recipe = Recipe(),  # noqa: B008  frozen
@@ -56,8 +68,8 @@ def train(
 
     The best epoch has the highest validation accuracy; ties go to the lower validation log-loss,
     then to the earlier epoch. The members of a vote are trained one after the other, each as if it
-    were alone. The same arguments give the same bits again on the same CPU and
-    thread count, and the caller's random numbers are left alone.
+    were alone. The same arguments give the same bits again on the same CPU and thread count, and
+    the caller's random numbers are left alone.
 
     Args:
         table: the rows to learn from.
@@ -129,7 +141,7 @@ def _fit_one(
     with _own_randomness(seed, where):
         head = new_head(learned.table.widths, len(learned.table.classes), recipe).to(where)
         history, correct = _fit(head, recipe, learned, chosen, seed, on_epoch)
-    best = min(history, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss))
+    best = min(history, key=_rank)
     return head, best.number, history, correct
 
 
@@ -145,41 +157,51 @@ def _fit(
     where = next(head.parameters()).device
     data = _load(learned, where)
     judged = _load(chosen, where, data if chosen.table is learned.table else None)
-    optimiser = _adam(head, recipe.lr)
+    measure(head.inputs, data.features, data.index)
+    objective = Objective(recipe, data.labels, len(learned.table.classes))
+    rules = Rules(recipe, optimiser_of(head.parameters(), recipe), objective)
     history: list[Epoch] = []
-    best: tuple[float, float] | None = None
+    best: tuple[float, float, int] | None = None
     kept = {name: value.clone() for name, value in head.state_dict().items()}
     correct = torch.zeros(0, dtype=torch.bool)
     for number in range(1, recipe.epochs + 1):
         # The order is a function of seed and epoch alone, whatever was drawn before.
         order = np.random.default_rng((seed, number)).permutation(len(learned))
-        train_loss = _epoch(head, optimiser, data, torch.from_numpy(order).to(where), recipe.batch)
+        train_loss = _epoch(head, rules, data, torch.from_numpy(order).to(where), number)
         val_loss, right = _judge(head, judged)
         epoch = Epoch(number, train_loss, val_loss, float(right.double().mean()))
         _check_finite(epoch, recipe)
         history.append(epoch)
-        if best is None or (-epoch.val_accuracy, epoch.val_loss) < best:
-            best, correct = (-epoch.val_accuracy, epoch.val_loss), right
+        if best is None or _rank(epoch) < best:
+            best, correct = _rank(epoch), right
             for name, value in head.state_dict().items():
                 kept[name].copy_(value)
         if on_epoch is not None:
             on_epoch(epoch)
+        if recipe.patience and number - best[-1] >= recipe.patience:
+            break
     head.load_state_dict(kept)
     return history, correct.numpy()
 
 
-def _epoch(
-    head: Head, optimiser: torch.optim.Optimizer, data: Loaded, order: Tensor, batch: int
-) -> float:
-    """One pass over the rows in this order; returns the mean loss."""
+def _rank(epoch: Epoch) -> tuple[float, float, int]:
+    """Less for a better epoch."""
+    return -epoch.val_accuracy, epoch.val_loss, epoch.number
+
+
+def _epoch(head: Head, rules: Rules, data: Loaded, order: Tensor, number: int) -> float:
+    """The pass of this number over the rows, in this order; returns the mean loss."""
     head.train()
+    recipe, batches = rules.recipe, torch.split(order, rules.recipe.batch)
     total = torch.zeros((), device=order.device)
-    for chosen in torch.split(order, batch):
+    for step, chosen in enumerate(batches, start=(number - 1) * len(batches)):
         features, labels = data.batch(chosen)
-        optimiser.zero_grad()
-        loss = cross_entropy(head(*features), labels)
+        set_lr(rules.optimiser, lr_at(recipe, step, recipe.epochs * len(batches)))
+        rules.optimiser.zero_grad()
+        with arithmetic(recipe, order.device):
+            loss = rules.objective(head(*features), labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        rules.optimiser.step()
         total += loss.detach() * len(chosen)  # read once an epoch: reading waits for a GPU
     return float(total) / len(order)
 
@@ -213,13 +235,6 @@ def _whole(rows: Any) -> Tensor:
         whole[low : low + EVAL_ROWS] = source[low : low + EVAL_ROWS]
     tensor = torch.from_numpy(whole)
     return tensor if bits is None else tensor.view(torch.bfloat16)
-
-
-def _adam(head: Head, lr: float) -> torch.optim.Adam:
-    try:
-        return torch.optim.Adam(head.parameters(), lr=lr, fused=True)
-    except RuntimeError:  # a device without the fused kernel
-        return torch.optim.Adam(head.parameters(), lr=lr)
 
 
 def _check_finite(epoch: Epoch, recipe: Recipe) -> None:

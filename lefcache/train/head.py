@@ -14,7 +14,8 @@ from lefcache.presets import VOTE
 from lefcache.recipe import Recipe
 from lefcache.train.card import Card
 from lefcache.train.fusion import Mix, Operator, fused_width, operator_of
-from lefcache.train.layers import Dropout, Linear
+from lefcache.train.inputs import Standardise
+from lefcache.train.layers import ACTIVATIONS, Dropout, Linear
 from lefcache.train.projection import projection, projections
 from lefcache.train.saving import UNREADABLE, read, unreadable, write
 
@@ -22,18 +23,19 @@ from lefcache.train.saving import UNREADABLE, read, unreadable, write
 class Head(nn.Module):
     """K features in, C logits out, as the method's paper describes it (arXiv 2504.05764).
 
-    `project[k]` is what the recipe's preset does to each feature, e' = ReLU(W e + b) in the paper,
-    `fuse` the recipe's operator, `classify` linear layers with ReLU and dropout between them. The
-    result is logits: no softmax before cross-entropy. A head that `train` made has a `card`, which
-    says what its features and classes are; without one it is a module like any other and cannot be
-    saved. `new_head` makes the head of any recipe.
+    `inputs[k]` standardises a feature, or leaves it as it is, `project[k]` is what the recipe's
+    preset does to it, e' = ReLU(W e + b) in the paper, `fuse` the recipe's operator, `classify`
+    linear layers with ReLU and dropout between them. The result is logits: no softmax before
+    cross-entropy. A head that `train` made has a `card`, which says what its features and classes
+    are; without one it is a module like any other and cannot be saved. `new_head` makes the head of
+    any recipe.
 
     Features may be (..., B, D_k): with parameters that have M in front, M heads are computed.
 
     Args:
         widths: D_k of each feature, K of them.
         classes: C.
-        recipe: op, preset, width, hidden and dropout.
+        recipe: op, preset, width, hidden, dropout, activation and standardise.
     """
 
     card: Card | None = None
@@ -45,6 +47,9 @@ class Head(nn.Module):
 
     def _build(self, widths: Sequence[int], classes: int) -> None:
         recipe = self.recipe
+        self.inputs = nn.ModuleList(
+            Standardise(width) if recipe.standardise else nn.Identity() for width in widths
+        )
         made, projected = projections(widths, recipe)
         self.project = nn.ModuleList(made)
         self.fuse = operator_of(recipe, projected)
@@ -58,11 +63,12 @@ class Head(nn.Module):
 
     def forward(self, *features: Tensor) -> Tensor:
         """(..., B, D_k) for each of the K features to logits (..., B, C)."""
-        projected = [layer(each) for layer, each in zip(self.project, features, strict=True)]
+        read = [layer(each) for layer, each in zip(self.inputs, features, strict=True)]
+        projected = [layer(each) for layer, each in zip(self.project, read, strict=True)]
         fused = self.fuse(projected)
         if self.recipe.residual:
             # Nothing is added up: the inputs stand beside the operator's output.
-            beside = features if self.recipe.preset == "released" else projected
+            beside = read if self.recipe.preset == "released" else projected
             fused = torch.cat([*beside, fused], dim=-1)
         logits: Tensor = self.classify(fused)
         return logits
@@ -128,7 +134,7 @@ def _classifier(width: int, classes: int, recipe: Recipe) -> nn.Sequential:
     layers: list[nn.Module] = []
     sizes = [width, *recipe.hidden]
     for (size, following), rate in zip(pairwise(sizes), recipe.dropout, strict=True):
-        layers += [Linear(size, following), nn.ReLU(), Dropout(rate)]
+        layers += [Linear(size, following), ACTIVATIONS[recipe.activation](), Dropout(rate)]
     return nn.Sequential(*layers, Linear(sizes[-1], classes))
 
 

@@ -13,6 +13,13 @@ from torch.nn.functional import normalize
 # What rows (..., B, D) are multiplied by when this share of them is dropped: 0 or 1 / (1 - share).
 Draw = Callable[[Tensor, float], Tensor]
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
 
 class Linear(nn.Linear):
     """rows W' + b, with W (out, in) or (M, out, in)."""

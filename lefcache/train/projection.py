@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from lefcache.recipe import Recipe
-from lefcache.train.layers import Linear, Normalise
+from lefcache.train.layers import ACTIVATIONS, Linear, Normalise
 
 Projections = tuple[list[nn.Module], list[int]]  # K modules, and the widths of what they give
 
@@ -26,7 +26,7 @@ def projections(widths: Sequence[int], recipe: Recipe) -> Projections:
 
 def projection(width: int, recipe: Recipe) -> nn.Sequential:
     """The paper's own, from this width to the recipe's."""
-    return nn.Sequential(Linear(width, recipe.width), nn.ReLU())
+    return nn.Sequential(Linear(width, recipe.width), ACTIVATIONS[recipe.activation]())
 
 
 def _released(widths: Sequence[int], recipe: Recipe) -> Projections:

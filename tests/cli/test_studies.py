@@ -96,6 +96,20 @@ def test_a_width_that_does_not_divide_is_one_line_with_the_next_ones(extracted):
     assert ran.err.endswith("width 1022 is no multiple of 4: give width 1020 or 1024\n")
 
 
+def test_every_setting_is_a_flag_and_the_next_command_repeats_it(extracted):
+    words = ("--models", "llama2:1,nvembed:2", *FAST, "--standardise", "--weight-decay", 0.01)
+    ran = extracted("fuse", *words, "--class-weights", "balanced", "--patience", 1)
+    assert ran.code == 0, ran.err
+    [following] = re.findall("Next: lef (fuse .*)", ran.out)
+    given = "--patience 1 --weight-decay 0.01 --class-weights balanced --standardise --seeds 5"
+    assert following.endswith(given)
+    again = extracted(*shlex.split(following), "--json")
+    assert again.json["recipe"]["standardise"] is True
+    assert again.json["recipe"]["class_weights"] == "balanced"
+    ran = extracted("sweep", "--models", "llama2:1", "--weight-decay", 1)
+    assert "--weight-decay: for --probe mlp" in ran.err
+
+
 def test_the_authors_code_is_a_preset_and_flags_are_taken_over_it(extracted):
     words = ("fuse", "--models", "llama2:1,nvembed:2", "--op", "vote", "--preset", "released")
     found = extracted(*words, "--epochs", 2, "--hidden", "8,8", "--json").json

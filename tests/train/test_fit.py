@@ -12,6 +12,7 @@ from lefcache.recipe import Recipe
 from lefcache.rows import Extent, Rows
 from lefcache.train import fit as loop
 from lefcache.train import fit_ridge, logits, scoring, train
+from lefcache.train.protocol import training_parts
 
 TINY = Recipe(width=16, hidden=(16, 8), lr=3e-3, batch=10, epochs=6)
 
@@ -279,16 +280,93 @@ def test_a_gpu_that_is_not_there_is_refused(split):
         train(split(40), TINY, device="cuda")
 
 
-def test_adam_without_a_fused_kernel_is_still_adam(split, monkeypatch):
-    adam = torch.optim.Adam
+def test_patience_ends_a_run_that_gets_no_better(split):
+    tables = {"table": split(40, noise=2), "validation": split(30, split="validation", noise=2)}
+    recipe = replace(TINY, epochs=30, lr=1e-1)
+    _, whole = train(**tables, recipe=recipe)
+    _, result = train(**tables, recipe=replace(recipe, patience=4))
+    seen = len(result.history)
+    assert result.history == whole.history[:seen]
+    assert seen == result.best_epoch + 4 < 30
+    best = min(result.history, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss))
+    assert result.best_epoch == best.number
+    assert f"of {seen}>" in repr(result)
 
-    def unfused(parameters, lr, fused=False):
-        if fused:
-            raise RuntimeError("no kernel")
-        return adam(parameters, lr=lr)
 
-    monkeypatch.setattr(torch.optim, "Adam", unfused)
-    assert train(split(40), TINY)[1].best_epoch
+def test_inputs_are_standardised_by_the_rows_that_are_learned_from(split, tmp_path):
+    table, validation = split(60, (6, 9)), split(30, (6, 9), split="validation")
+    validation.rows[0][:] = validation.rows[1][:] = 100  # not to be looked at
+    head, _ = train(table, replace(TINY, standardise=True, epochs=1), validation=validation)
+    for layer, rows in zip(head.inputs, table.rows, strict=True):
+        exact = rows.astype(np.float64)
+        np.testing.assert_allclose(layer.mean.numpy(), exact.mean(axis=0), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(layer.scale.numpy(), 1 / exact.std(axis=0), rtol=1e-6)
+    scaled = tuple((rows - rows.mean(axis=0)) / rows.std(axis=0) for rows in map(wide, table.rows))
+    by_hand = replace(table, rows=scaled)
+    ours, _ = train(table, replace(TINY, standardise=True), validation=table)
+    plain, _ = train(by_hand, TINY, validation=by_hand)
+    np.testing.assert_allclose(logits(ours, table), logits(plain, by_hand), atol=1e-4)
+
+
+def wide(rows):
+    return rows.astype(np.float32)
+
+
+def test_carved_rows_are_not_looked_at_either(split):
+    table = split(60)
+    head, result = train(table, replace(TINY, standardise=True, epochs=1))
+    learned, _ = training_parts(table)
+    assert result.n_train == len(learned) < 60
+    mean = table.rows[0][learned.index].astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(head.inputs[0].mean.numpy(), mean, rtol=1e-6, atol=1e-7)
+
+
+def test_narrow_products_give_float32_weights_that_are_nearly_the_same(split):
+    table = split(80, (6, 9))
+    exact, _ = train(table, TINY)
+    narrow, result = train(table, replace(TINY, precision="bfloat16"))
+    assert all(value.dtype == torch.float32 for value in narrow.state_dict().values())
+    assert not torch.equal(weights(exact), weights(narrow))
+    assert torch.nn.functional.cosine_similarity(weights(exact), weights(narrow), dim=0) > 0.99
+    assert result.val_accuracy == 1
+
+
+def test_balanced_classes_find_the_rare_one(split):
+    table, test = split(300, noise=3), split(300, noise=3, split="test")
+    labels = np.where(np.arange(300) < 30, table.labels, np.where(table.labels == 1, -1, 0))
+    rare = replace(table, labels=labels.astype(np.int32))  # 15 rows of the second class, 150 others
+    found = []
+    for counted in ("none", "balanced"):
+        recipe = replace(TINY, class_weights=counted)
+        _, result = train(rare, recipe, validation=table, test=test)
+        found.append(int((result.predictions == 1).sum()))
+    assert 2 * found[0] < found[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"activation": "gelu"},
+        {"optimiser": "adamw", "weight_decay": 0.1},
+        {"optimiser": "sgd"},
+        {"schedule": "cosine"},
+        {"schedule": "warmup-cosine"},
+        {"label_smoothing": 0.1},
+        {"class_weights": "balanced"},
+        {"standardise": True},
+        {"precision": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_every_setting_of_training_makes_another_head(split, change):
+    labels = np.array([0, 0, 1] * 20, np.int32)
+    table = replace(split(60), labels=labels)
+    recipe = replace(TINY, epochs=2)
+    plain, _ = train(table, recipe, validation=table)
+    first, second = (train(table, replace(recipe, **change), validation=table)[0] for _ in (0, 1))
+    names = plain.state_dict().keys()
+    assert any(not torch.equal(plain.state_dict()[n], first.state_dict()[n]) for n in names)
+    assert torch.equal(weights(first), weights(second))
 
 
 def test_training_never_imports_a_language_model():

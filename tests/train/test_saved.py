@@ -43,6 +43,15 @@ def test_a_head_of_any_recipe_is_read_as_it_was(op, preset, split, tmp_path):
     np.testing.assert_array_equal(logits(loaded, table), logits(head, table))
 
 
+def test_what_inputs_were_measured_is_saved_with_the_head(tables, tmp_path):
+    recipe = replace(TINY, standardise=True, activation="gelu", optimiser="sgd", patience=1)
+    head, _ = train(tables["train"], recipe)
+    loaded = load_head(head.save(tmp_path / "head"))
+    assert loaded.card.recipe == recipe
+    assert loaded.inputs[1].mean.any()
+    np.testing.assert_array_equal(logits(loaded, tables["test"]), logits(head, tables["test"]))
+
+
 def test_a_head_of_the_first_version_is_read(head, tables, tmp_path):
     folder = head.save(tmp_path / "head")
     first = {"op", "width", "hidden", "dropout", "lr", "batch", "epochs"}
@@ -229,6 +238,12 @@ HOSTILE = {
     "columns of another kind": lambda card: card.update(reading={"template": 5}),
     "columns that are none": lambda card: card.update(reading={"os": "system"}),
     "a template that is none": lambda card: card.update(reading={"template": "{a.b!r:x"}),
+    "a function that is none": lambda card: card["recipe"].update(activation="os.system"),
+    "a preset that is none": lambda card: card["recipe"].update(preset=["paper"]),
+    "inputs of another kind": lambda card: card["recipe"].update(standardise="yes"),
+    "inputs without their numbers": lambda card: card["recipe"].update(standardise=True),
+    "patience of another kind": lambda card: card["recipe"].update(patience="long"),
+    "a smoothing of another kind": lambda card: card["recipe"].update(label_smoothing=[]),
     "weights elsewhere": lambda card: card.update(weights="sha256:../../../etc/passwd"),
     "weights of another kind": lambda card: card.update(weights=None),
     "a later version": lambda card: card.update(version=99),
