@@ -22,6 +22,8 @@ COMMANDS = (
     "convert",
     "verify",
     "rm",
+    "push",
+    "pull",
     "sweep",
     "fuse",
     "compare",

@@ -249,11 +249,11 @@ def cache_words(cache: str) -> str:
     return "" if cache == DEFAULT_CACHE else f" {command_line(['--cache', cache])}"
 
 
-def facts(values: Mapping[str, Any], indent: str = "  ") -> None:
-    """Names and values, one a line, on stdout."""
+def facts(values: Mapping[str, Any], indent: str = "  ", err: bool = False) -> None:
+    """Names and values, one a line, on stdout or stderr."""
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
-        click.echo(f"{indent}{name:<{width}}  {visible(plain(value))}".rstrip())
+        click.echo(f"{indent}{name:<{width}}  {visible(plain(value))}".rstrip(), err=err)
 
 
 def plain(value: Any) -> str:

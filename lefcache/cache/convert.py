@@ -27,11 +27,12 @@ def convert_split(store: MixedStore, path: str, format: str) -> bool:
         if store.format_of(path) == format:
             return False
         with store.replacing(path, format) as copy:
-            _copy_split(Pages(store, *path.split("/")), copy)
+            copy_split(Pages(store, *path.split("/")), copy)
     return True
 
 
-def _copy_split(pages: Pages, copy: Store) -> None:
+def copy_split(pages: Pages, copy: Store) -> None:
+    """Copy a split to the root of another store; DamagedError for anything not as written."""
     _check_seal(pages, "")
     copy.set_attrs("", pages.attrs)
     for generation in pages.generations:
