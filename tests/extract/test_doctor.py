@@ -169,6 +169,14 @@ def test_a_tensor_that_no_file_names_is_a_note(fresh):
     assert "extra" in found(model, "weights", "note").found
 
 
+def test_every_check_counts_the_same_tensors(fresh):
+    model = fresh("bert")
+    model.network.register_module("pooler", torch.nn.Linear(16, 16))  # that no vector goes through
+    named = len([*model.network.parameters()]) - 2
+    assert found(model, "weights", "ok").found.startswith(f"{named} of {named} tensors")
+    assert found(model, "damage", "ok").found.startswith(f"{named} tensors")
+
+
 def test_a_zeroed_tensor(spoilt):
     folder = spoilt(tensors=lambda held: held["layers.2.self_attn.v_proj.weight"].zero_())
     finding = found(load_backbone(folder, **CPU), "damage")

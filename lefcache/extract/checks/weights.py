@@ -14,13 +14,14 @@ from lefcache.extract.checks.probe import Probe
 from lefcache.extract.finding import Finding
 from lefcache.extract.models import locate, resolve_model, weight_files
 
+UNREAD = "pooler"  # a layer that many models end in, fresh in some, and that nobody asks here
 ROWS = 16  # of each tensor that are compared with the file
 AGAIN = "is this the right folder, complete? Get the model again"
 
 
 def complete(missing: Collection[str]) -> Finding:
-    """No weight was left for transformers to make up. Nobody reads the pooler here."""
-    fresh = sorted(key for key in missing if "pooler" not in key)
+    """No weight was left for transformers to make up."""
+    fresh = sorted(key for key in missing if UNREAD not in key)
     if not fresh:
         return Finding("weights", "ok", "the files hold every weight of the model")
     return Finding(
@@ -65,7 +66,7 @@ def in_evaluation(network: nn.Module) -> Finding:
 def sound(probe: Probe) -> Finding:
     """No weight is NaN or infinite, and no matrix holds one number only."""
     network, blocks = probe.backbone.network, probe.backbone.blocks
-    named = {name: each for name, each in network.named_parameters() if not each.is_meta}
+    named = _read_here(network)
     broken = [name for name, each in named.items() if not each.isfinite().all()]
     flat = [name for name, each in named.items() if each.ndim > 1 and _constant(each)]
     inside = {id(each) for each in blocks.parameters()} if blocks is not None else set()
@@ -78,6 +79,12 @@ def sound(probe: Probe) -> Finding:
         found = f"{len(flat)} of {len(named)} tensors hold one number only, such as {flat[0]}"
         return Finding("damage", "note", found)
     return Finding("damage", "ok", f"{len(named)} tensors, all finite, none of one number only")
+
+
+def _read_here(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that vectors are made with, as far as they are in memory, by name."""
+    named = network.named_parameters()
+    return {name: each for name, each in named if not each.is_meta and UNREAD not in name}
 
 
 def _constant(weight: Tensor) -> bool:
@@ -96,11 +103,7 @@ def as_stored(probe: Probe) -> Finding:
     """Some rows of every tensor in memory against the file that it came from."""
     backbone = probe.backbone
     stored = _stored(_folder(backbone))
-    named = {
-        name: each
-        for name, each in backbone.network.named_parameters()
-        if not each.is_meta and "pooler" not in name
-    }
+    named = _read_here(backbone.network)
     ends = _by_ending(stored)
     other: list[str] = []
     unknown: list[str] = []
