@@ -13,7 +13,7 @@ from lefcache.cache.identity import check_model
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
-from lefcache.cache.writer import Request, Task, Writer, reserve
+from lefcache.cache.writer import Request, Task, Writer, first_attrs, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
 from lefcache.feature import RESERVED, Feature, parse_features
@@ -244,8 +244,7 @@ class Cache(Node[CorpusNode]):
         check_model(self.store, request)
         pages = Pages(self.store, request.corpus, request.model, request.split)
         if not pages.generations:  # the split is begun afresh, whatever was written down
-            cut = ("rows", "block_rows", "batch_tokens")
-            pages.attrs = {"chunk_rows": 0} | {name: getattr(request, name) for name in cut}
+            pages.attrs = first_attrs(request)
         pages.attrs["rows"] = max(pages.rows, request.rows)  # a partial last block has grown
         return Writer(self.store, request, pages).missing()
 

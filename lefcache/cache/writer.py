@@ -50,16 +50,21 @@ class Request:
     files: Mapping[str, dict[str, str]] | None = None  # that imported arrays are read from
     format: str | None = None  # zarr or hdf5; None: as the split is, or zarr
     fsync: bool = True
+    split_rows: int = 0  # of the whole split, where `rows` is a limit
 
 
 @dataclass(frozen=True)
 class Task:
-    """Rows start..stop of a split, and the arrays that miss them."""
+    """Rows start..stop of a split, and the arrays that miss them.
+
+    On disk they take the place of `room` rows, since chunks are stored whole.
+    """
 
     block: int
     start: int
     stop: int
     arrays: tuple[str, ...]
+    room: int
 
 
 class Writer:
@@ -120,7 +125,8 @@ class Writer:
                 start = block * self.block_rows
                 arrays = tuple(dict.fromkeys(name for each in lacking for name in each.arrays))
                 stop = min(start + self.block_rows, self.rows)
-                tasks.append(Task(block, start, stop, arrays))
+                room = -(-(stop - start) // self.chunk_rows) * self.chunk_rows
+                tasks.append(Task(block, start, stop, arrays, room))
         return tasks
 
     def commit(self, task: Task, values: Mapping[str, NDArray[Any]]) -> None:
@@ -255,9 +261,9 @@ def _begin_split(store: MixedStore, path: str, request: Request) -> None:
     wanted = request.format or kept
     if not attrs or not store.children(f"{path}/ledger"):
         if wanted != kept:
-            store.begin(path, wanted, _first_attrs(store, request))
+            store.begin(path, wanted, first_attrs(request))
         else:
-            store.set_attrs(path, _first_attrs(store, request))
+            store.set_attrs(path, first_attrs(request))
         return
     if wanted != kept:
         raise MismatchError(
@@ -268,12 +274,13 @@ def _begin_split(store: MixedStore, path: str, request: Request) -> None:
         store.set_attrs(path, attrs | {"rows": request.rows})
 
 
-def _first_attrs(store: Store, request: Request) -> dict[str, Any]:
+def first_attrs(request: Request) -> dict[str, Any]:
+    """What is written down of a split before it has a single array: how it is cut."""
     item = 4 if request.store_dtype == "float32" else 2
     most = min(request.block_rows, CHUNK_BYTES // (request.width * item))
     # Chunks are stored whole, so a small split has small ones; but a limit may be raised to all
-    # the rows that the corpus has, and these are then to lie in few files.
-    rows = store.attrs(request.corpus).get("splits", {}).get(request.split, request.rows)
+    # the rows that the split has, and these are then to lie in few files.
+    rows = max(request.rows, request.split_rows)
     chunk = CHUNK_ROWS_LEAST
     while chunk < rows and chunk * 2 <= most:
         chunk *= 2

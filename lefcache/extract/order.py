@@ -54,7 +54,7 @@ class Estimate:
     seconds: float
     arrays: int  # that lack rows
     bytes_per_array: int  # on average
-    bytes: int  # of the rows that arrays lack
+    bytes: int  # of the chunks, which are stored whole, of the rows that arrays lack
     free_bytes: int
 
     def to_json(self) -> dict[str, Any]:
@@ -165,6 +165,7 @@ def request_for(backbone: Backbone, corpus: Corpus, order: Order, split: str) ->
         flags=own_flags(backbone),
         format=order.format,
         fsync=order.fsync,
+        split_rows=len(corpus.splits[split]),
     )
 
 
@@ -211,13 +212,10 @@ def estimate(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> 
     """
     check_buffer(backbone, corpus, cache, order)
     unsettled = 4 if order.store_dtype == "float32" else 2
-    missing = [
-        (task.stop - task.start, row_bytes, {*task.arrays} - {TOKENS})
-        for task, row_bytes in _missing(backbone, corpus, cache, order, unsettled)
-    ]
-    rows = sum(count for count, _, _ in missing)
-    size = sum(count * row_bytes for count, row_bytes, _ in missing)
-    arrays = len(set().union(*(names for _, _, names in missing)))
+    missing = [*_missing(backbone, corpus, cache, order, unsettled)]
+    rows = sum(task.stop - task.start for task, _ in missing)
+    size = sum(task.room * row_bytes for task, row_bytes in missing)
+    arrays = len({name for task, _ in missing for name in task.arrays} - {TOKENS})
     lengths, texts = _lengths(backbone, corpus, order) if rows else ([0], 1)
     tokens = sum(lengths) / texts * rows
     return Estimate(

@@ -80,9 +80,9 @@ def test_what_is_written_is_read(registered):
 def test_tasks_cover_the_rows_in_blocks(registered):
     with registered.reserve(request()) as writer:
         assert writer.missing() == [
-            Task(0, 0, 4, ("mean/1", "mean/2", TOKENS)),
-            Task(1, 4, 8, ("mean/1", "mean/2", TOKENS)),
-            Task(2, 8, 10, ("mean/1", "mean/2", TOKENS)),
+            Task(0, 0, 4, ("mean/1", "mean/2", TOKENS), room=4),
+            Task(1, 4, 8, ("mean/1", "mean/2", TOKENS), room=4),
+            Task(2, 8, 10, ("mean/1", "mean/2", TOKENS), room=4),
         ]
 
 
@@ -116,7 +116,8 @@ def test_a_chunk_is_no_larger_than_its_split_or_block_needs(tmp_path, rows, widt
     cache = open(tmp_path)
     register(cache, rows)
     for limit in (5, rows):  # a limit that is raised meets the chunks of the whole split
-        with cache.reserve(request(limit, width=width, block_rows=1024)) as writer:
+        wanted = request(limit, width=width, block_rows=1024, split_rows=rows)
+        with cache.reserve(wanted) as writer:
             assert writer.chunk_rows == chunk
 
 

@@ -22,7 +22,8 @@ def test_a_pooling_that_is_added_costs_only_its_own_bytes(run, cache, make_corpu
     run(corpus, pools=["mean"])
     more = expected(cache, corpus, pools=["mean", "last"])
     assert (more.rows, more.arrays) == (9, 5)
-    assert (more.bytes_per_array, more.bytes) == (9 * WIDTH * HALF, 9 * WIDTH * HALF * 5)
+    size = 3 * 4 * WIDTH * HALF  # of three chunks
+    assert (more.bytes_per_array, more.bytes) == (size, size * 5)
 
 
 def test_a_partial_last_block_that_grows_is_computed_again(run, cache, make_corpus):
@@ -32,7 +33,7 @@ def test_a_partial_last_block_that_grows_is_computed_again(run, cache, make_corp
     more = expected(cache, corpus)
     run(corpus, on_progress=seen.append)
     assert more.rows == sum(each.rows for each in seen) == 5
-    assert more.bytes == 5 * 5 * WIDTH * HALF
+    assert more.bytes == (4 + 4) * 5 * WIDTH * HALF  # row 8 takes a chunk of 4
 
 
 def test_each_array_counts_as_it_is_stored(run, cache, make_corpus):
@@ -45,7 +46,19 @@ def test_each_array_counts_as_it_is_stored(run, cache, make_corpus):
 
 @pytest.mark.parametrize(("dtype", "item"), [("auto", 2), ("float16", 2), ("float32", 4)])
 def test_what_is_not_there_yet_counts_as_it_was_asked_for(cache, make_corpus, dtype, item):
-    assert expected(cache, make_corpus(8), store_dtype=dtype).bytes == 8 * 5 * WIDTH * item
+    assert expected(cache, make_corpus(64), store_dtype=dtype).bytes == 64 * 5 * WIDTH * item
+
+
+@pytest.mark.parametrize("format", ["zarr", "hdf5"])
+@pytest.mark.parametrize(("rows", "limit"), [(3, None), (65, None), (65, 3), (1100, None)])
+def test_what_is_announced_is_what_lies_on_the_disk(run, cache, make_corpus, format, rows, limit):
+    corpus, cut = make_corpus(rows), {"block_rows": 1024, "limit": limit, "format": format}
+    announced = expected(cache, corpus, **cut)
+    run(corpus, **cut)
+    pages = cache.pages("fake", "train", "tiny")
+    chunks = [cache.store.chunks(f"{pages.path}/{name}") for name in pages.arrays if "/" in name]
+    taken = sum(chunk.rows * WIDTH * HALF for each in chunks for chunk in each)
+    assert (announced.bytes, announced.arrays) == (taken, len(chunks))
 
 
 def test_nothing_left_takes_no_time_and_no_pass(run, cache, make_corpus, counter):
