@@ -1,12 +1,14 @@
-"""The command that comes after the one that has just ended."""
+"""The command that comes after the one that has just ended, or that was meant."""
 
 from typing import TYPE_CHECKING
 
 from cli.output import cache_words
 from lefcache.errors import LefError
+from lefcache.wording import command_line
 
 if TYPE_CHECKING:
     from lefcache import Cache
+    from lefcache.cache.nodes import CorpusNode
 
 
 def next_sweep(
@@ -36,3 +38,32 @@ def next_sweep(
     lacking = cache.unextracted(models, corpus)
     why = "; ".join(lacking) or why or f"{corpus} has no labelled rows to train on"
     return f"Before lef sweep can run: {why}"
+
+
+def example(study: str, folder: str | None, data: str | None) -> str:
+    """A study of what is in the cache, for who named no models; or what puts something there."""
+    import lefcache
+
+    cache = lefcache.open(folder)
+    words = cache_words(folder) if folder else ""
+    here = [node for node in cache.values() if len(node)]
+    named = [node for node in here if data and node.corpus == cache.corpus(data)]
+    for corpus in named or here:
+        models = _two_features(corpus) if study == "fuse" else next(iter(corpus))
+        flags = command_line(["--data", corpus.corpus, "--models", models])
+        return f"For example: lef {study}{words} {flags}"
+    return f"Nothing is in the cache yet; start with: lef extract{words} --model minilm"
+
+
+def _two_features(corpus: "CorpusNode") -> str:
+    """The last layers of two models, or two layers of the only one."""
+    found: list[list[str]] = []
+    for model in corpus.values():
+        pages = next(iter(model.values()))
+        pool = pages.pools[0] if pages.pools else "mean"
+        plain = "" if pool == "mean" else f"@{pool}"
+        layers = pages.layers(pool) or ["last"]
+        found.append([f"{model.model}:{layer}{plain}" for layer in layers])
+    last = [features[-1] for features in found]
+    middle = found[0][len(found[0]) // 2]
+    return ",".join(dict.fromkeys(last[:2] if len(last) > 1 else [middle, last[0]]))

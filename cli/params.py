@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.candidates import corpora, features
+from cli.candidates import DAMAGE, corpora, features
 from lefcache.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -49,6 +49,23 @@ per_class_option = click.option(
 )
 
 
+class Features(click.types.StringParamType):
+    """A list of models and layers; who leaves it out is shown one of the own cache."""
+
+    def get_missing_message(
+        self, param: click.Parameter, ctx: click.Context | None = None
+    ) -> str | None:
+        """An example, or nothing where the cache cannot be read."""
+        from cli.following import example
+
+        if ctx is None:
+            return None
+        try:
+            return example(ctx.info_name or "", ctx.params.get("cache"), ctx.params.get("data"))
+        except DAMAGE:
+            return None
+
+
 def form_options(command: Command) -> Command:
     """The flags `--json` and `--csv` of a command that prints a table; the value is `form`."""
     for form, what in (("csv", "comma-separated rows"), ("json", "one JSON document")):
@@ -75,7 +92,9 @@ def study_options(
 ) -> Callable[[Command], Command]:
     """The flags of every command that trains heads on features of the cache, and its own ones."""
     options: tuple[Callable[[Any], Any], ...] = (
-        click.option("--models", required=True, shell_complete=features, help=models_help),
+        click.option(
+            "--models", type=Features(), required=True, shell_complete=features, help=models_help
+        ),
         data_option,
         click.option(
             "--seeds", type=click.IntRange(1), default=1, show_default=True, help=seeds_help

@@ -64,12 +64,19 @@ class Reading:
 class Sheet:
     """One split as it was found: its columns, and where it lies for a message to say.
 
-    `cells(name)` gives one column; the others need never be read.
+    `cells(name)` gives one column; the others need never be read. `lines` are those of a file on
+    which its rows stand.
     """
 
     where: str
     header: Sequence[str]
     cells: Callable[[str], Sequence[Any]]
+    lines: Sequence[int] = ()
+
+    def row(self, number: int) -> str:
+        """A row, as a message names it."""
+        line = f"line {self.lines[number]}" if self.lines else f"row {number}"
+        return f"{self.where}: {line}"
 
 
 def texts_and_labels(
@@ -120,7 +127,11 @@ def texts_of(sheet: Sheet, reading: Reading) -> tuple[Sequence[str], list[str]]:
                 "name one with --text-column, or several with --template"
             )
         used, values = (text,), list(sheet.cells(text))
-    return used, [text_of(value, sheet.where, number) for number, value in enumerate(values)]
+    column = "" if reading.template else f", column '{used[0]}',"
+    for number, value in enumerate(values):
+        if fault := _fault(value):
+            raise CorpusError(f"{sheet.row(number)}{column} {fault}")
+    return used, values
 
 
 def column_of(
@@ -135,16 +146,22 @@ def column_of(
 
 def text_of(value: Any, where: str, number: int) -> str:
     """A cell that is a text; CorpusError, naming the row, if it is not."""
+    if fault := _fault(value):
+        raise CorpusError(f"{where}: row {number} {fault}")
+    return str(value)
+
+
+def _fault(value: Any) -> str:
+    """What is wrong with a cell that should be a text; nothing if it is one."""
+    if value is None:
+        return 'has nothing where a text should be: an empty text is written ""'
     if not isinstance(value, str):
-        raise CorpusError(f"{where}: row {number} has {value!r} where a text should be")
+        return f"has {value!r} where a text should be"
     try:
         value.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"{where}: row {number} holds half of a surrogate pair, which is no text; "
-            "write it again as UTF-8"
-        ) from error
-    return value
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair, which is no text: write it again as UTF-8"
+    return ""
 
 
 def _label(value: Any, sheet: Sheet, column: str) -> str | None:

@@ -12,6 +12,9 @@ from lefcache.columns import Sheet
 from lefcache.errors import CorpusError
 from lefcache.wording import command_line, install_extra
 
+# The header, the rows, and the line of each row in the file, where it has lines.
+Read = tuple[list[str], list[list[Any]], Sequence[int]]
+
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 # The marks that Excel ("Unicode text") and Notepad write first; UTF-32's begins as UTF-16's does.
 MARKS = {
@@ -56,12 +59,13 @@ def read_lines(file: Path) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def _read_tsv(file: Path) -> tuple[list[str], list[list[Any]]]:
+def _read_tsv(file: Path) -> Read:
     """Tab-separated without quoting: quotation marks are text, and only a newline ends a row."""
-    return _header_and_rows(file, [line.split("\t") for line in read_lines(file)])
+    rows = [line.split("\t") for line in read_lines(file)]
+    return _header_and_rows(file, rows, range(1, len(rows) + 1))
 
 
-def _read_csv(file: Path) -> tuple[list[str], list[list[Any]]]:
+def _read_csv(file: Path) -> Read:
     """Separated by commas, or by semicolons as Excel writes where the comma is in numbers."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts over 128 KiB
     lines = _read_text(file).removesuffix("\n").split("\n")
@@ -99,23 +103,22 @@ def _check_separator(file: Path, header: list[str]) -> None:
 
 
 def _header_and_rows(
-    file: Path, rows: list[list[Any]], lines: Sequence[int] = (), mend: str = ""
-) -> tuple[list[str], list[list[Any]]]:
+    file: Path, rows: list[list[Any]], lines: Sequence[int], mend: str = ""
+) -> Read:
     """The first row and the others, which have as many columns; `lines` are where they end."""
     header, body = (rows[0], rows[1:]) if rows else ([], [])
     _check_separator(file, header)
     for number, row in enumerate(body):
         if len(row) != len(header):
-            where = f" (line {lines[number + 1]})" if lines else ""
             raise CorpusError(
-                f"{file}: row {number}{where} has {len(row)} columns where the header has "
-                f"{len(header)}{mend}"
+                f"{file}: row {number} (line {lines[number + 1]}) has {len(row)} columns where "
+                f"the header has {len(header)}{mend}"
             )
-    return header, body
+    return header, body, lines[1:]
 
 
-def _read_jsonl(file: Path) -> tuple[list[str], list[list[Any]]]:
-    records = []
+def _read_jsonl(file: Path) -> Read:
+    records, lines = [], []
     for number, line in enumerate(_read_text(file).split("\n"), 1):
         if line.strip():
             try:
@@ -125,11 +128,12 @@ def _read_jsonl(file: Path) -> tuple[list[str], list[list[Any]]]:
             if not isinstance(record, dict):
                 raise CorpusError(f"{file}: line {number} is no JSON object")
             records.append(record)
+            lines.append(number)
     header = list(dict.fromkeys(key for record in records for key in record))
-    return header, [[record.get(key) for key in header] for record in records]
+    return header, [[record.get(key) for key in header] for record in records], lines
 
 
-def _read_parquet(file: Path) -> tuple[list[str], list[list[Any]]]:
+def _read_parquet(file: Path) -> Read:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
@@ -139,10 +143,10 @@ def _read_parquet(file: Path) -> tuple[list[str], list[list[Any]]]:
     except (ArrowException, OSError) as error:
         raise CorpusError(f"{file} is no readable parquet file: {error}") from error
     columns = [column.to_pylist() for column in table.columns]
-    return table.column_names, [list(row) for row in zip(*columns, strict=True)]
+    return table.column_names, [list(row) for row in zip(*columns, strict=True)], ()
 
 
-READERS: dict[str, Callable[[Path], tuple[list[str], list[list[Any]]]]] = {
+READERS: dict[str, Callable[[Path], Read]] = {
     ".tsv": _read_tsv,
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
@@ -159,7 +163,7 @@ def sheet_of(file: Path) -> Sheet:
         )
     if ending not in READERS:
         raise CorpusError(f"{file} is not one of {', '.join(READERS)}: write its texts as one")
-    header, rows = READERS[ending](file)
+    header, rows, lines = READERS[ending](file)
     if not header:
         raise CorpusError(
             f"{file} is empty: it needs columns such as text and label, and a row for each text"
@@ -169,4 +173,4 @@ def sheet_of(file: Path) -> Sheet:
         number = header.index(column)
         return [row[number] for row in rows]
 
-    return Sheet(str(file), header, cells)
+    return Sheet(str(file), header, cells, lines)

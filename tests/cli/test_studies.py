@@ -38,6 +38,28 @@ def test_the_users_own_command_names_what_would_add_the_features(lef):
     assert "add it with: lef extract --data demo --model llama2" in ran.err
 
 
+def test_who_names_no_models_is_shown_some_of_the_own_cache(lef, fakes, texts):
+    ran = lef("sweep")
+    assert ran.code == 2
+    assert "Nothing is in the cache yet; start with: lef extract --model minilm" in ran.err
+    fakes(depth=4)
+    assert lef("extract", "--data", texts, "--model", "one").code == 0
+    for study, models in (("sweep", "one"), ("fuse", "one:3,one:last")):
+        ran = lef(study, "--seeds", 2)
+        assert (ran.code, ran.out) == (2, "")
+        shown = ran.err.split("For example: ")[1].strip()
+        assert shown == f"lef {study} --data reviews --models {models}"
+        assert lef(*shlex.split(shown)[1:], *(FAST if study == "fuse" else ())).code == 0
+    assert (
+        lef("extract", "--data", texts, "--model", "two", "--pool", "max", "--cache", "c").code == 0
+    )
+    assert "lef fuse --cache c --data reviews --models two:3@max,two:last@max" in (
+        lef("fuse", "--cache", "c").err
+    )
+    assert lef("extract", "--data", texts, "--model", "two").code == 0
+    assert "--models one:last,two:last" in lef("fuse", "--data", "reviews").err
+
+
 def test_a_finished_fusion_is_not_trained_again(extracted):
     words = ("fuse", "--models", "llama2:1,nvembed:2", *FAST, "--seeds", 2, "--json")
     first, second = extracted(*words).json, extracted(*words).json
