@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
+from unicodedata import normalize
 
 from lefcache.errors import CorpusError
 from lefcache.settings import setting
@@ -139,7 +140,9 @@ def column_of(
 ) -> str | None:
     """The column that is wanted, or else the first of the usual spellings that is there."""
     if wanted:
-        return wanted if wanted in header else None
+        # An accent may be a letter's own or one after it: both look the same.
+        same = {normalize("NFC", column): column for column in reversed(header)}
+        return wanted if wanted in header else same.get(normalize("NFC", wanted))
     lower = {column.strip().lower(): column for column in reversed(header)}
     return next((lower[spelling] for spelling in spellings if spelling in lower), None)
 

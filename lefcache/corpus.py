@@ -201,7 +201,8 @@ def _find(data: str, given: Reading) -> _Found:
         name = data.removesuffix(place)  # with its =
         source = name + (str(path.resolve()) if path.exists() else place)
         return _find_files(path if path.exists() else bundled("demo"), given, source)
-    near = did_you_mean(place, [*HUB, "demo"])
+    beside = [each.name for each in path.parent.glob("*") if each.is_dir()]
+    near = did_you_mean(place, [*HUB, "demo"]) or did_you_mean(path.name, beside)
     raise CorpusError(
         f"no data at '{path}'{near}: give a folder with train.tsv, .csv, .jsonl or "
         ".parquet (and validation and test beside it), NAME=FOLDER, or the bundled 'demo'; or a "

@@ -226,7 +226,9 @@ def _parse_layer(text: str, whole: str, how: str = _HOW) -> Layer:
         if len(set(parts)) < len(parts):
             raise FeatureError(f"'{whole}': a layer stands twice in the mean {text}")
         return "+".join(parts)
-    raise FeatureError(f"'{whole}' has no layer '{text}': {how}")
+    where = f"'{whole}': " if whole != text else ""
+    near = did_you_mean(text, ["last", "all"])
+    raise FeatureError(f"{where}there is no layer '{text}'{near}: {how}")
 
 
 def _resolve(layer: Layer, depth: int) -> Layer:

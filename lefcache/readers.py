@@ -3,6 +3,7 @@
 import codecs
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+# What files that are not UTF-8 were saved as, most often: in Western Europe, in Central Europe, in
+# Cyrillic, in Turkish. Each of them reads any bytes as something.
+OLD_ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1254")
 
 
 def _read_text(file: Path) -> str:
@@ -31,20 +35,31 @@ def _read_text(file: Path) -> str:
     except OSError as error:
         raise CorpusError(f"{file} cannot be read: {error.strerror}") from error
     if encoding := next((name for mark, name in MARKS.items() if raw.startswith(mark)), ""):
-        raise CorpusError(f"{file} is {encoding}, not UTF-8: {_convert(file, encoding)}")
+        raise CorpusError(f"{file} is {encoding}, not UTF-8: {_convert(file, encoding.lower())}")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise CorpusError(
-            f"{file}: line {line} is not UTF-8: {_convert(file, 'latin1')} if it is Latin-1"
+            f"{file}: line {line} is not UTF-8: {_convert(file, 'ENCODING')}, whichever reads "
+            f"right: {_readings(raw, error.start)}"
         ) from error
+
+
+def _readings(raw: bytes, place: int) -> str:
+    """The word at a place in each of the encodings: who wrote it can tell which it was."""
+    before = re.search(rb"[\w\x80-\xff]*\Z", raw[max(0, place - 16) : place])
+    after = re.match(rb"[\w\x80-\xff]*", raw[place : place + 16])
+    assert before is not None
+    assert after is not None
+    word = before[0] + after[0]
+    return ", ".join(f"{name} {word.decode(name, 'replace')!r}" for name in OLD_ENCODINGS)
 
 
 def _convert(file: Path, encoding: str) -> str:
     """How a file becomes UTF-8; a command that wrote to what it reads would leave nothing."""
     made = f"{file}.utf8"
-    convert = command_line(["iconv", "-f", encoding.lower(), "-t", "utf-8", file])
+    convert = command_line(["iconv", "-f", encoding, "-t", "utf-8", file])
     return (
         "save it as UTF-8 (Excel: CSV UTF-8), or convert it with "
         f"`{convert} > {command_line([made])} && {command_line(['mv', made, file])}`"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -370,7 +371,11 @@ def test_texts_that_are_also_in_train_are_reported_and_kept(folder):
         ({"train_csv": 'text,label\n"a,x\n'}, "line 2 is not well-formed csv"),
         (
             {"train_tsv": b"text\nfine\nnot \xe9 fine\n"},
-            r"line 3 is not UTF-8.*iconv -f latin1.* > .*utf8 && mv .*tsv",
+            r"line 3 is not UTF-8.*iconv -f ENCODING.* > .*utf8 && mv .*tsv.*right: cp1252 'é', ",
+        ),
+        (
+            {"train_csv": "treść,ocena\n".encode("cp1250")},
+            "line 1 is not UTF-8.* cp1252 'treœæ', cp1250 'treść', cp1251 'treњж', cp1254",
         ),
         ({"train_csv": "text\n".encode("utf-16")}, "train.csv is UTF-16.*iconv -f utf-16 -t utf-8"),
         ({"train_tsv": b"\xfe\xff\x00t"}, "train.tsv is UTF-16.*Excel: CSV UTF-8"),
@@ -395,6 +400,17 @@ def test_texts_that_are_also_in_train_are_reported_and_kept(folder):
 def test_files_that_cannot_be_used_are_refused(folder, files, message):
     with pytest.raises(CorpusError, match=message):
         read_corpus(folder(**files))
+
+
+def test_a_column_is_found_however_its_accents_are_written(folder):
+    data = folder(train_csv=unicodedata.normalize("NFD", "treść,ocena\na,x\n"))
+    assert read_corpus(data, text_column="treść").splits["train"].texts == ["a"]
+
+
+def test_a_misspelt_folder_is_told_what_it_is_near_to(folder):
+    data = folder(train_csv="text\na\n")
+    with pytest.raises(CorpusError, match=rf"no data at .*did you mean {data.name}\?"):
+        read_corpus(data.with_name(data.name[:-1]))
 
 
 def test_a_missing_column_names_the_flag(folder):

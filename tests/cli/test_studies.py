@@ -192,7 +192,7 @@ def test_the_mlp_probe_sweeps_too(extracted):
         (("--models", "llama2:25"), "no layer 25 in llama2: it has 0..24, last"),
         (("--models", "llama2:3@max"), "--pool max"),
         (("--models", "mistral:3"), "lef extract"),
-        (("--models", "llama2:x"), "has no layer 'x'"),
+        (("--models", "llama2:x"), "there is no layer 'x'"),
         (("--models", "llama2:1,,"), "empty item"),
         (("--models", "llama2:1", "--data", "other"), "other/llama2/train is not in the cache"),
     ],
