@@ -13,19 +13,24 @@ def path_of(written: str | Path) -> Path:
         return Path(written)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in its place whole, on the disk and not only in the system's memory."""
+DRAFT = ".tmp"  # what the name of a file ends in before it takes its place
+
+
+def replace_file(path: Path, content: bytes, sync: bool = True) -> None:
+    """Put a file in its place whole, on the disk and, but for `sync`, not only in memory."""
     # The random part lets two processes finish the same configuration at the same time.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
     try:
         with draft.open("xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 def sync_file(file: Path) -> None:

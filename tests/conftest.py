@@ -284,6 +284,28 @@ def _tree_bytes():
 
 
 @pytest.fixture
+def before_each_file(monkeypatch):
+    """A function that has something called with each file that Zarr's store is about to place."""
+
+    def install(act):
+        from zarr.storage import _local
+
+        from lefcache.stores import zarr_store
+
+        def noted(place):
+            def placing(path, *given, **named):
+                act(path)
+                return place(path, *given, **named)
+
+            return placing
+
+        monkeypatch.setattr(_local, "_put", noted(_local._put))
+        monkeypatch.setattr(zarr_store, "replace_file", noted(zarr_store.replace_file))
+
+    return install
+
+
+@pytest.fixture
 def python():
     """A function that runs Python code in a fresh process and returns what it printed."""
 

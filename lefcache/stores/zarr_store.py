@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lefcache.dtypes import BFLOAT16, dtype_of, raw
 from lefcache.errors import DamagedError
-from lefcache.files import replace_file, sync_file, sync_folder
+from lefcache.files import DRAFT, replace_file, sync_file, sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import checked, on_disk, readable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # lost block and a block of zeros could not be told apart. zarr does not store this setting.
 _WRITE_ZEROS: "ArrayConfigParams" = {"write_empty_chunks": True}
 
+METADATA = "zarr.json"
 _GROUP: Mapping[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
 
 
@@ -64,14 +65,15 @@ class ZarrStore:
         if not _is_node(folder):
             raise DamagedError(f"{folder / 'zarr.json'} is missing")
         with readable(folder):
-            return is_whole((folder / "zarr.json").read_bytes())
+            return is_whole((folder / METADATA).read_bytes())
 
     def mend(self, path: str) -> bool:
         """Give metadata the one bit back that was flipped; False if there is no such bit."""
-        file = self.root / path / "zarr.json"
+        file = self.root / path / METADATA
         with on_disk(file):
             content = mended(file.read_bytes()) if file.is_file() else None
             if content:
+                self.sweep(path, deep=False)
                 replace_file(file, content)
         return content is not None
 
@@ -88,14 +90,11 @@ class ZarrStore:
 
         zarr would write down attributes only without a seal, or with one of what was there before.
         """
-        from zarr.core.buffer import default_buffer_prototype
-        from zarr.core.sync import sync
-        from zarr.storage import LocalStore
-
-        with on_disk(self.root / path):
-            content = default_buffer_prototype().buffer.from_bytes(sealed_json(node))
-            sync(LocalStore(self.root / path).set("zarr.json", content))
-            self._unsynced.add(self.root / path / "zarr.json")
+        file = self.root / path / METADATA
+        with on_disk(file.parent):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(file, sealed_json(node), sync=False)
+            self._unsynced.add(file)
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
@@ -145,7 +144,7 @@ class ZarrStore:
         )
         self.delete(path)
         self._ensure_parents(path)
-        self._describe(path, json.loads(described["zarr.json"].to_bytes()))
+        self._describe(path, json.loads(described[METADATA].to_bytes()))
 
     def _ensure_parents(self, path: str) -> None:
         """Make the groups above a node, top first: zarr would make them last, if not killed."""
@@ -182,14 +181,17 @@ class ZarrStore:
             self._unsynced |= {self.root / path / f"c/{number}{below}" for number in numbers}
 
     def sweep(self, path: str, deep: bool = True) -> None:
-        """Delete what interrupted writes and deletions have left: its name ends in `.partial`."""
+        """Delete what interrupted writes and deletions have left.
+
+        Its name ends in `.partial`, or in `.tmp` where it was to become metadata.
+        """
         folder = self.root / path
         with on_disk(folder):
             if deep:
                 strays = [*folder.parent.glob(f".{folder.name}.*.partial")] if path else []
-                strays += folder.rglob("*.partial")
-            else:
-                strays = [*folder.glob("zarr.*.partial")]
+                strays += [each for each in folder.rglob("*") if each.suffix in (".partial", DRAFT)]
+            else:  # zarr itself wrote metadata once, by way of a `.partial`
+                strays = [*folder.glob("zarr.*.partial"), *folder.glob(f".{METADATA}.*{DRAFT}")]
             for stray in strays:
                 if stray.is_dir():
                     shutil.rmtree(stray)
@@ -283,12 +285,12 @@ def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
 
 
 def _is_node(folder: Path) -> bool:
-    return (folder / "zarr.json").is_file()
+    return (folder / METADATA).is_file()
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
     """What Zarr v3 says of a group or array, as the format lays it down."""
-    node: dict[str, Any] = json.loads((folder / "zarr.json").read_bytes())
+    node: dict[str, Any] = json.loads((folder / METADATA).read_bytes())
     if node["zarr_format"] != 3:
         raise ValueError(f"Zarr format {node['zarr_format']}")
     return node

@@ -216,20 +216,17 @@ def relabelled(labels, classes):
 
 
 @pytest.fixture
-def killed_at(cache, tmp_path, monkeypatch):
+def killed_at(cache, tmp_path, before_each_file):
     """A function that registers a corpus in a copy and ends the process at the k-th file."""
 
-    from zarr.storage import _local
+    left = [10**9]
 
-    put, left = _local._put, [10**9]
-
-    def count_down(path, value, exclusive=False):
+    def count_down(_):
         left[0] -= 1
         if left[0] < 0:
             raise Killed
-        return put(path, value, exclusive)
 
-    monkeypatch.setattr(_local, "_put", count_down)
+    before_each_file(count_down)
 
     def kill(corpus, stop):
         copy = open_cache(shutil.copytree(cache.path, tmp_path / f"copy-{stop}"))

@@ -55,19 +55,16 @@ class Killed(BaseException):
 
 
 def test_a_kill_at_any_file_that_is_written_leaves_what_resumes_to_the_same_bytes(
-    run, make_corpus, tmp_path, monkeypatch, tree_bytes
+    run, make_corpus, tmp_path, before_each_file, tree_bytes
 ):
-    from zarr.storage import _local
-
-    put, corpus = _local._put, make_corpus(6)
+    corpus = make_corpus(6)
     written, last = 0, None
 
-    def count_down(path, value, exclusive=False):
+    def count_down(_):
         nonlocal written
         written += 1
         if last is not None and written > last:
             raise Killed
-        return put(path, value, exclusive)
 
     def attempt(folder, stop=None):
         nonlocal written, last
@@ -76,7 +73,7 @@ def test_a_kill_at_any_file_that_is_written_leaves_what_resumes_to_the_same_byte
         run(corpus, into=cache, layers="1,last")
         return cache
 
-    monkeypatch.setattr(_local, "_put", count_down)
+    before_each_file(count_down)
     whole = tree_bytes(attempt("whole").path)
     files = written
     assert files > 20
@@ -90,25 +87,23 @@ def test_a_kill_at_any_file_that_is_written_leaves_what_resumes_to_the_same_byte
         assert resumed.keys() == whole.keys()
 
 
-def test_growing_can_be_killed_at_any_file(run, make_corpus, tmp_path, monkeypatch, tree_bytes):
-    from zarr.storage import _local
-
-    put = _local._put
+def test_growing_can_be_killed_at_any_file(
+    run, make_corpus, tmp_path, before_each_file, tree_bytes
+):
     corpus, longer = make_corpus(6), make_corpus(15)
     written, last = 0, None
 
-    def count_down(path, value, exclusive=False):
+    def count_down(_):
         nonlocal written
         written += 1
         if last is not None and written > last:
             raise Killed
-        return put(path, value, exclusive)
 
     run(longer, into=open_cache(tmp_path / "whole"), layers="1,last")
     whole = tree_bytes(tmp_path / "whole/tiny")
     start = tmp_path / "start"
     run(corpus, into=open_cache(start), layers="1,last")
-    monkeypatch.setattr(_local, "_put", count_down)
+    before_each_file(count_down)
     for stop in range(200):
         folder = tmp_path / f"after-{stop}"
         shutil.copytree(start, folder)

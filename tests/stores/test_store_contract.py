@@ -341,11 +341,38 @@ class TestZarr(StoreContract):
         assert [file.name for file in (filled.root / "a").iterdir()] == ["zarr.json"]
 
     def test_where_others_may_write_only_metadata_is_swept(self, filled):
-        strays = [filled.root / "a" / name for name in ("zarr.0f.partial", "b/c/0.1.partial")]
+        names = (".zarr.json.0f.tmp", "zarr.0f.partial", "b/c/0.1.partial", "b/.zarr.json.0f.tmp")
+        strays = [filled.root / "a" / name for name in names]
         for stray in strays:
             stray.write_text("half")
         filled.sweep("a", deep=False)
-        assert [stray.exists() for stray in strays] == [False, True]
+        assert [stray.exists() for stray in strays] == [False, False, True, True]
+        filled.sweep("a")
+        assert not any(stray.exists() for stray in strays)
+
+    def test_metadata_that_a_kill_kept_from_its_place_is_swept_away(self, filled, monkeypatch):
+        def die(*_, **__):
+            raise KeyboardInterrupt
+
+        before = filled.attrs("a/b")
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", die)
+            patch.setattr(Path, "unlink", die)
+            with pytest.raises(KeyboardInterrupt):
+                filled.set_attrs("a/b", {"x": 1})
+        assert [*filled.root.rglob("*.tmp")] != []
+        assert filled.attrs("a/b") == before
+        filled.sweep("a")
+        assert [*filled.root.rglob("*.tmp")] == []
+
+    def test_a_mended_bit_leaves_no_drafts(self, filled):
+        file = filled.root / "a/zarr.json"
+        whole = file.read_bytes()
+        file.with_name(".zarr.json.0f.tmp").write_text("half")
+        file.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+        assert filled.mend("a")
+        assert file.read_bytes() == whole
+        assert [*file.parent.glob(".*")] == []
 
     def test_sweeping_what_is_absent_does_nothing(self, store):
         store.sweep("nothing/here")

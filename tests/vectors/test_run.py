@@ -278,22 +278,19 @@ class Killed(BaseException):
 
 
 def test_a_kill_at_any_file_that_is_written_leaves_what_resumes_to_the_same_bytes(
-    save, make_corpus, make_matrix, tmp_path, monkeypatch, tree_bytes
+    save, make_corpus, make_matrix, tmp_path, monkeypatch, before_each_file, tree_bytes
 ):
-    from zarr.storage import _local
-
     monkeypatch.setattr("lefcache.vectors.run.BLOCK_ROWS", 4)
     for module in ("run", "work"):
         monkeypatch.setattr(f"lefcache.vectors.{module}.now", lambda: "then")
     folder = save({f"layer-{k}.npy": make_matrix(6, seed=k) for k in (0, 1)})
-    put, written, last = _local._put, 0, None
+    written, last = 0, None
 
-    def count_down(path, value, exclusive=False):
+    def count_down(_):
         nonlocal written
         written += 1
         if last is not None and written > last:
             raise Killed
-        return put(path, value, exclusive)
 
     def attempt(where, stop=None):
         nonlocal written, last
@@ -302,7 +299,7 @@ def test_a_kill_at_any_file_that_is_written_leaves_what_resumes_to_the_same_byte
         import_vectors("own", [folder], make_corpus(6), cache, note="this")
         return cache
 
-    monkeypatch.setattr(_local, "_put", count_down)
+    before_each_file(count_down)
     whole, files = tree_bytes(attempt("whole").path / "tiny"), written
     assert files > 15
     for stop in range(files):
