@@ -63,16 +63,17 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
     wanted = key.strip("/")
     if wanted and not _known(cache, wanted):
         raise FeatureError(f"nothing is called {wanted} in {cache.path}: see `lef ls`")
-    report.metadata(wanted)
-    corpora = [wanted.split("/")[0]] if wanted else list(cache)
-    for corpus in corpora:
-        report.guarded(corpus, partial(report.labels, corpus))
-    for path in splits_below(cache, wanted):
-        before = report.blocks
-        report.guarded(path, partial(report.split, path))
-        if on_split:
-            on_split(path, report.blocks - before)
-    strays = sorted(strays_below(cache, wanted))
+    with cache.store.held():
+        report.metadata(wanted)
+        corpora = [wanted.split("/")[0]] if wanted else list(cache)
+        for corpus in corpora:
+            report.guarded(corpus, partial(report.labels, corpus))
+        for path in splits_below(cache, wanted):
+            before = report.blocks
+            report.guarded(path, partial(report.split, path))
+            if on_split:
+                on_split(path, report.blocks - before)
+        strays = sorted(strays_below(cache, wanted))
     return Report(report.blocks, report.damaged, report.missing, strays, report.unsealed)
 
 

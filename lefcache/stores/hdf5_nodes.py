@@ -1,9 +1,7 @@
 """The groups and arrays of an open HDF5 file: what they are made of, their seals, their places."""
 
 import json
-import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +9,6 @@ from numpy.typing import DTypeLike
 
 from lefcache.dtypes import dtype_of
 from lefcache.errors import DamagedError
-from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import checked
 from lefcache.stores.seal import SEAL, seal_of
@@ -44,6 +41,11 @@ def new_array(
 def is_group(node: Any) -> bool:
     """Whether a node is no array."""
     return not hasattr(node, "chunks")
+
+
+def children_of(node: Any) -> list[str]:
+    """Names below a group, sorted; none below an array."""
+    return sorted(node) if is_group(node) else []
 
 
 def attrs_of(node: Any) -> dict[str, Any]:
@@ -87,37 +89,18 @@ def info_of(node: Any) -> ArrayInfo | None:
         return None
     if node.chunks is None or node.id.get_create_plist().get_nfilters():
         raise DamagedError(f"{node.name}: compressed, or laid out, by another program; cannot map")
-    dtype = node.dtype
-    if bits_of := attrs_of(node).get(BITS_OF):
-        dtype = dtype_of(bits_of)
-    axes = tuple(each.label for each in node.dims)
+    dtype, attrs = node.dtype, node.attrs
+    if BITS_OF in attrs:
+        dtype = dtype_of(json.loads(attrs[BITS_OF]))
+    axes = tuple(map(str, attrs[AXES])) if AXES in attrs else ("",) * node.ndim
     return checked(ArrayInfo(tuple(map(int, node.shape)), dtype, int(node.chunks[0]), axes))
 
 
-def chunks_of(node: Any, path: Path) -> list[Extent | None]:
-    """Where each chunk of an array lies, in order; None for one that has no such place."""
+def places_of(node: Any) -> tuple[ArrayInfo, list[int | None]]:
+    """What an array is made of, and the offset of each chunk, in order; None for one without."""
     info = info_of(node)
     assert info is not None, f"{node.name} is no array"
-    row = math.prod(info.shape[1:]) * info.dtype.itemsize
-    size, chunks = _size(path), list[Extent | None]()
-    for start in range(0, info.shape[0], info.chunk_rows):
-        where = node.id.get_chunk_info_by_coord((start, *[0] * (len(info.shape) - 1)))
-        offset = where.byte_offset
-        there = offset is not None and offset + info.chunk_rows * row <= size
-        chunks.append(Extent(str(path), int(offset), info.chunk_rows) if there else None)
-    return chunks
-
-
-def extents_of(node: Any, path: Path) -> list[Extent]:
-    """Where the rows of each chunk lie; DamagedError for some that have no place."""
-    rows, extents = node.shape[0], []
-    for number, chunk in enumerate(chunks_of(node, path)):
-        start = number * node.chunks[0]
-        if chunk is None:
-            raise DamagedError(f"{path}{node.name}: rows {start}.. lie beyond the end of the file")
-        extents.append(Extent(chunk.path, chunk.offset, min(chunk.rows, int(rows) - start)))
-    return extents
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
+    below = [0] * (len(info.shape) - 1)
+    starts = range(0, info.shape[0], info.chunk_rows)
+    places = [node.id.get_chunk_info_by_coord((start, *below)).byte_offset for start in starts]
+    return info, places

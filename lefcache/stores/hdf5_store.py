@@ -24,16 +24,16 @@ from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import on_disk, readable
 from lefcache.stores.hdf5_nodes import (
     attrs_of,
-    chunks_of,
-    extents_of,
+    children_of,
     info_of,
-    is_group,
     is_sealed,
     new_array,
+    places_of,
     put_attrs,
     seal_node,
 )
-from lefcache.stores.journal import Change, Draft, delete_drafts, discard, drafted, finish, pending
+from lefcache.stores.hdf5_open import Look, look
+from lefcache.stores.journal import Change, Draft, delete_drafts, discard, drafted, finish
 
 if TYPE_CHECKING:
     import h5py
@@ -49,16 +49,16 @@ LOOKS, PAUSE = 5, 0.05
 class Hdf5Store:
     """A tree in one HDF5 file, whose path is the root."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, look: Look = look) -> None:
+        self.root, self._look_at = root, look
 
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted."""
-        return self._look(path, lambda node: sorted(node) if is_group(node) else [], [])
+        return [*self._look(path, children_of, [])]
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
-        return self._look(path, attrs_of, {})
+        return {**self._look(path, attrs_of, {})}
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
@@ -178,24 +178,41 @@ class Hdf5Store:
 
     def extents(self, path: str) -> list[Extent]:
         """Where the rows of each chunk lie in the file, in order."""
-        return self._look(path, lambda node: extents_of(node, self.root), [])
+        info, extents = self.info(path), []
+        for number, chunk in enumerate(self.chunks(path)):
+            assert info is not None, "an array with chunks"
+            start = number * info.chunk_rows
+            if chunk is None:
+                raise DamagedError(f"{self.root}/{path}: rows {start}.. lie beyond its end")
+            rows = min(chunk.rows, info.shape[0] - start)
+            extents.append(Extent(chunk.path, chunk.offset, rows))
+        return extents
 
     def chunks(self, path: str) -> list[Extent | None]:
         """Where each whole chunk lies, padding and all; None where there is no such place."""
-        return self._look(path, lambda node: chunks_of(node, self.root), [])
+        nothing: tuple[ArrayInfo | None, list[int | None]] = (None, [])
+        info, places = self._look(path, places_of, nothing)
+        if info is None:
+            return []
+        size = info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize
+        with on_disk(self.root):
+            end = _size(self.root)
+        return [
+            None if at is None or at + size > end else Extent(str(self.root), at, info.chunk_rows)
+            for at in places
+        ]
 
     def _look(self, path: str, see: Callable[[Any], Found], absent: Found) -> Found:
         """What is seen of a node, once more where a writer was changing the file meanwhile."""
-        for look in range(LOOKS):
+        for number in range(LOOKS):
             try:
                 with readable(self.root):
                     if not self.root.is_file():
                         return absent
-                    with _opened(self.root) as file:
-                        node = file.get(path) if path else file
-                        return absent if node is None else see(node)
+                    found: Found | None = self._look_at(self.root, path, see)
+                    return absent if found is None else found
             except DamagedError:
-                if look == LOOKS - 1:
+                if number == LOOKS - 1:
                     raise
             time.sleep(PAUSE)
         raise AssertionError("the last look returns or raises")
@@ -216,25 +233,6 @@ class Hdf5Store:
                 yield file
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator["h5py.File"]:
-    """A file to look at, as it will be once a change that was decided is carried out."""
-    import h5py
-
-    try:
-        if change := pending(path):
-            with path.open("rb") as file, h5py.File(Draft(file, change), "r") as opened:
-                yield opened
-        else:
-            with h5py.File(path, "r", locking=False) as opened:
-                yield opened
-    except OSError as error:
-        if error.errno:
-            raise
-        # What is wrong with the content of a file is an OSError to HDF5, without a number.
-        raise ValueError(str(error)) from error
-
-
 def _new_file(path: Path, group: str = "", attrs: Mapping[str, Any] | None = None) -> None:
     """A file that appears whole; the format's newest version has checksums in metadata."""
     import h5py
@@ -247,6 +245,10 @@ def _new_file(path: Path, group: str = "", attrs: Mapping[str, Any] | None = Non
     draft.seek(0)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, draft.readall())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _plain(dtype: np.dtype[Any]) -> np.dtype[Any]:

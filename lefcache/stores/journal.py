@@ -114,7 +114,7 @@ class Draft(io.RawIOBase):
 
 def pending(path: Path) -> Change | None:
     """A change that was decided and, by all that is known, not yet copied; None without one."""
-    journal = _journal(path)
+    journal = journal_of(path)
     try:
         return Change.from_bytes(journal.read_bytes())
     except FileNotFoundError:
@@ -132,7 +132,7 @@ def drafted(path: Path) -> Iterator[Draft]:
         yield draft
     # Room for new rows first: who reads by the journal maps the file as it is.
     os.truncate(path, max(draft.change.size, path.stat().st_size))
-    replace_file(_journal(path), draft.change.to_bytes())
+    replace_file(journal_of(path), draft.change.to_bytes())
     finish(path)
 
 
@@ -144,7 +144,7 @@ def finish(path: Path) -> None:
             file.truncate(change.size)
             file.flush()
             os.fsync(file.fileno())
-        _journal(path).unlink()
+        journal_of(path).unlink()
 
 
 def delete_drafts(path: Path) -> None:
@@ -156,7 +156,7 @@ def delete_drafts(path: Path) -> None:
 def discard(path: Path) -> None:
     """Delete what was to become of a file, and then the file, if they are there."""
     delete_drafts(path)
-    _journal(path).unlink(missing_ok=True)
+    journal_of(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
@@ -170,5 +170,6 @@ def _copy(file: IO[bytes], pieces: Sequence[tuple[int, bytes]]) -> None:
         file.write(piece)
 
 
-def _journal(path: Path) -> Path:
+def journal_of(path: Path) -> Path:
+    """Where the journal of a file lies."""
     return path.with_name(f"{path.name}.journal")

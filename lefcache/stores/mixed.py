@@ -7,6 +7,7 @@ the file counts: the folder is what a conversion that was stopped has left behin
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lefcache.files import sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import ArrayInfo, Store
 from lefcache.stores.disk import on_disk
+from lefcache.stores.hdf5_open import Held, Look, See, look
 from lefcache.stores.hdf5_store import Hdf5Store
 from lefcache.stores.zarr_store import ZarrStore
 
@@ -29,6 +31,18 @@ class MixedStore:
         self.root = root
         self._zarr = ZarrStore(root)
         self._files: dict[str, Hdf5Store] = {}
+        self._look: Look = look
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the HDF5 file that was looked at last open, for who looks at all there is of it."""
+        held = Held()
+        self._look = held.look
+        try:
+            yield
+        finally:
+            self._look = look
+            held.close()
 
     # Formats
 
@@ -175,12 +189,17 @@ class MixedStore:
         names = path.split("/")
         for depth in range(1, len(names) + 1):
             group = "/".join(names[:depth])
-            if self._file(group).is_file():
+            if group and isfile(f"{self.root}/{group}{SUFFIX}"):  # noqa: PTH113  at every look
                 return self._hdf5(group), "/".join(names[depth:])
         return self._zarr, path
 
     def _hdf5(self, group: str) -> Hdf5Store:
-        return self._files.setdefault(group, Hdf5Store(self._file(group)))
+        if group not in self._files:
+            self._files[group] = Hdf5Store(self._file(group), self._looked)
+        return self._files[group]
+
+    def _looked(self, path: Path, node: str, see: See) -> Any:
+        return self._look(path, node, see)  # of now: files are known for longer than they are held
 
     def _file(self, group: str) -> Path:
         folder = self.root / group

@@ -12,7 +12,8 @@ import pytest
 from lefcache.dtypes import dtype_of
 from lefcache.errors import DamagedError, LefError, StorageError
 from lefcache.rows import Rows
-from lefcache.stores import hdf5_nodes, journal
+from lefcache.stores import hdf5_store, journal
+from lefcache.stores.hdf5_open import Held
 from lefcache.stores.hdf5_store import Hdf5Store
 from lefcache.stores.zarr_store import ZarrStore
 
@@ -490,6 +491,34 @@ class TestHdf5(StoreContract):
         with h5py.File(filled.root, "r") as file:
             np.testing.assert_array_equal(file["a/b"][:10], self.values)
 
+    def test_a_file_that_is_looked_at_again_and_again_is_opened_once(self, filled, monkeypatch):
+        opened, open_file = [], h5py.File
+        monkeypatch.setattr(h5py, "File", lambda *a, **k: opened.append(a) or open_file(*a, **k))
+        held = Held()
+        store = Hdf5Store(filled.root, held.look)
+        for _ in range(3):
+            assert (store.children("a"), store.attrs("a")) == (["b"], {})
+            assert (store.sealed("a/b"), store.info("a/x")) == (True, None)
+            assert store.extents("a/b") == filled.extents("a/b")
+        assert len(opened) == 1 + 2 * 3  # those of `filled` are looks of their own
+        store.attrs("a")["mine"] = 1
+        store.children("a").append("mine")
+        assert (store.children("a"), store.attrs("a")) == (["b"], {})
+        held.close()
+
+    def test_what_a_writer_changes_is_seen_though_the_file_was_open(self, filled):
+        held = Held()
+        store = Hdf5Store(filled.root, held.look)
+        assert store.info("a/b").shape == (10, 3)
+        filled.resize("a/b", 14)
+        filled.set_attrs("a", {"x": 1})
+        assert (store.info("a/b").shape, store.attrs("a")) == ((14, 3), {"x": 1})
+        filled.root.write_bytes(filled.root.read_bytes()[:600])
+        for _ in range(2):
+            with pytest.raises(DamagedError, match="cannot be read"):
+                store.info("a/b")
+        held.close()
+
     @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.99])
     def test_a_change_that_is_half_in_the_file_is_read_whole(self, filled, monkeypatch, share):
         def half(file, pieces):
@@ -517,8 +546,8 @@ class TestHdf5(StoreContract):
 
     def test_rows_beyond_the_end_of_the_file_are_damage(self, filled, monkeypatch):
         [*_, last] = filled.extents("a/b")
-        monkeypatch.setattr(hdf5_nodes, "_size", lambda path: last.offset + 11)
-        with pytest.raises(DamagedError, match="beyond the end"):
+        monkeypatch.setattr(hdf5_store, "_size", lambda path: last.offset + 11)
+        with pytest.raises(DamagedError, match="beyond its end"):
             filled.extents("a/b")
 
     def test_an_array_that_another_program_compressed_is_refused(self, store):
