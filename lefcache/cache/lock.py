@@ -35,6 +35,14 @@ def exclusive(root: Path, name: str, wait: float = 0.0) -> Iterator[None]:
         yield
 
 
+def many_processes() -> str:
+    """What has started this process as one of several; '' where nothing is known to have."""
+    world = os.environ.get("WORLD_SIZE", "")
+    if world.isdecimal() and int(world) > 1:
+        return f"this is one of {world} processes that torchrun started (WORLD_SIZE)"
+    return "this is a worker of ray" if "RAY_RAYLET_PID" in os.environ else ""
+
+
 @contextmanager
 def _writable(root: Path) -> Iterator[None]:
     try:

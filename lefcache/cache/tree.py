@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from lefcache.cache.begin import first_attrs
 from lefcache.cache.convert import convert_split
 from lefcache.cache.display import html_table
 from lefcache.cache.hints import DEFAULT_CACHE, more_splits, way_to
@@ -13,7 +14,7 @@ from lefcache.cache.identity import check_model
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
-from lefcache.cache.writer import Request, Task, Writer, first_attrs, reserve
+from lefcache.cache.writer import Request, Task, Writer, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
 from lefcache.feature import RESERVED, Feature, parse_features

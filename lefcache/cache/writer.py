@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lefcache.cache.begin import begin_split
 from lefcache.cache.identity import check_model, describe_model
 from lefcache.cache.ledger import Generation, checksum, seal
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import create_magnitudes, write_magnitudes
 from lefcache.cache.pages import CUT, TOKENS, Pages
 from lefcache.dtypes import dtype_of, largest, raw
-from lefcache.errors import MismatchError
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 from lefcache.stores import Store
@@ -22,8 +22,6 @@ from lefcache.stores.mixed import MixedStore
 
 # Above this, float16 (which ends at 65,504) is too close for comfort: later rows may be larger.
 FLOAT16_COMFORT = 16_384.0
-CHUNK_BYTES = 8 << 20
-CHUNK_ROWS_LEAST = 64
 
 Kind = tuple[DTypeLike, tuple[int, ...]]  # of an array: what its numbers are, and a row's shape
 
@@ -237,7 +235,7 @@ def reserve(store: MixedStore, request: Request) -> Iterator[Writer]:
             store.sweep(f"{request.corpus}/{request.model}", deep=False)
             check_model(store, request)
             describe_model(store, request)
-        _begin_split(store, path, request)
+        begin_split(store, path, request)
         pages = Pages(store, request.corpus, request.model, request.split)
         _make_room(store, pages)
         writer = Writer(store, request, pages)
@@ -253,45 +251,6 @@ def reserve(store: MixedStore, request: Request) -> Iterator[Writer]:
         yield writer
         if request.fsync:
             store.sync()
-
-
-def _begin_split(store: MixedStore, path: str, request: Request) -> None:
-    """Write down how a split is cut, or that it has more rows than before."""
-    attrs, kept = store.attrs(path), store.format_of(path)
-    wanted = request.format or kept
-    if not attrs or not store.children(f"{path}/ledger"):
-        if wanted != kept:
-            store.begin(path, wanted, first_attrs(request))
-        else:
-            store.set_attrs(path, first_attrs(request))
-        return
-    if wanted != kept:
-        raise MismatchError(
-            f"{path} is kept as {kept}: leave out --format {wanted}, or first run: "
-            f"lef convert {path} --to {wanted}"
-        )
-    if request.rows > attrs["rows"]:
-        store.set_attrs(path, attrs | {"rows": request.rows})
-
-
-def first_attrs(request: Request) -> dict[str, Any]:
-    """What is written down of a split before it has a single array: how it is cut."""
-    item = 4 if request.store_dtype == "float32" else 2
-    most = min(request.block_rows, CHUNK_BYTES // (request.width * item))
-    # Chunks are stored whole, so a small split has small ones; but a limit may be raised to all
-    # the rows that the split has, and these are then to lie in few files.
-    rows = max(request.rows, request.split_rows)
-    chunk = CHUNK_ROWS_LEAST
-    while chunk < rows and chunk * 2 <= most:
-        chunk *= 2
-    return {
-        "rows": request.rows,
-        "block_rows": request.block_rows,
-        "chunk_rows": min(chunk, request.block_rows),
-        "batch_tokens": request.batch_tokens,
-        "arrays": [],
-        "aliases": dict(request.aliases or {}),
-    }
 
 
 def _make_room(store: Store, pages: Pages) -> None:

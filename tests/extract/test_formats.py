@@ -86,6 +86,30 @@ def test_another_format_than_a_split_is_kept_in_is_refused(run, make_corpus):
         run(corpus, format="hdf5")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "who"),
+    [("WORLD_SIZE", "4", "one of 4 processes that torchrun"), ("RAY_RAYLET_PID", "9", "of ray")],
+)
+def test_one_file_is_refused_where_several_processes_write(
+    run, cache, make_corpus, monkeypatch, name, value, who
+):
+    corpus = make_corpus(9)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(
+        MismatchError, match=rf"{who}.* one writer only: extract with --format zarr"
+    ):
+        run(corpus, format="hdf5")
+    assert run(corpus, format="zarr").computed_blocks == 3
+    monkeypatch.delenv(name)
+    cache.convert("tiny/fake/train", "hdf5")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(MismatchError, match="first run: lef convert tiny/fake/train --to zarr"):
+        run(corpus, layers="1", pools=["max"])
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.delenv("RAY_RAYLET_PID", raising=False)
+    assert run(corpus, layers="1", pools=["max"]).computed_blocks == 3
+
+
 def test_an_unknown_format_is_refused(cache, make_corpus):
     with pytest.raises(FeatureError, match="--format parquet is none of zarr, hdf5"):
         extract(FakeBackbone(), make_corpus(3), cache, format="parquet")

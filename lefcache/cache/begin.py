@@ -1,0 +1,64 @@
+"""What is settled when a split is begun and binds all who add to it: format, blocks, chunks."""
+
+from typing import TYPE_CHECKING, Any
+
+from lefcache.cache.lock import many_processes
+from lefcache.errors import MismatchError
+from lefcache.stores.mixed import MixedStore
+
+if TYPE_CHECKING:
+    from lefcache.cache.writer import Request
+
+CHUNK_BYTES = 8 << 20
+CHUNK_ROWS_LEAST = 64
+
+
+def begin_split(store: MixedStore, path: str, request: "Request") -> None:
+    """Write down how a split is cut, or that it has more rows than before."""
+    attrs, kept = store.attrs(path), store.format_of(path)
+    wanted = request.format or kept
+    if wanted == "hdf5":
+        _check_alone(path, kept)
+    if not attrs or not store.children(f"{path}/ledger"):
+        if wanted != kept:
+            store.begin(path, wanted, first_attrs(request))
+        else:
+            store.set_attrs(path, first_attrs(request))
+        return
+    if wanted != kept:
+        raise MismatchError(
+            f"{path} is kept as {kept}: leave out --format {wanted}, or first run: "
+            f"lef convert {path} --to {wanted}"
+        )
+    if request.rows > attrs["rows"]:
+        store.set_attrs(path, attrs | {"rows": request.rows})
+
+
+def _check_alone(path: str, kept: str) -> None:
+    """Refuse HDF5 where several processes are at work: two writers would lose rows in silence."""
+    if many := many_processes():
+        convert = f"lef convert {path} --to"
+        way = f"first run: {convert} zarr"
+        if kept == "zarr":
+            way = f"extract with --format zarr, and have one file afterwards with: {convert} hdf5"
+        raise MismatchError(f"{path}: {many}, and an HDF5 file can have one writer only: {way}")
+
+
+def first_attrs(request: "Request") -> dict[str, Any]:
+    """What is written down of a split before it has a single array: how it is cut."""
+    item = 4 if request.store_dtype == "float32" else 2
+    most = min(request.block_rows, CHUNK_BYTES // (request.width * item))
+    # Chunks are stored whole, so a small split has small ones; but a limit may be raised to all
+    # the rows that the split has, and these are then to lie in few files.
+    rows = max(request.rows, request.split_rows)
+    chunk = CHUNK_ROWS_LEAST
+    while chunk < rows and chunk * 2 <= most:
+        chunk *= 2
+    return {
+        "rows": request.rows,
+        "block_rows": request.block_rows,
+        "chunk_rows": min(chunk, request.block_rows),
+        "batch_tokens": request.batch_tokens,
+        "arrays": [],
+        "aliases": dict(request.aliases or {}),
+    }
