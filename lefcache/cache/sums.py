@@ -1,17 +1,15 @@
-"""Do the bytes sum up to what the ledger says? Each is read once, and copied nowhere."""
+"""Do the bytes sum up to what the ledger says? Each is read once, in as many threads as help."""
 
-import errno
 import math
-import mmap
-import sys
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import google_crc32c
 import numpy as np
-from numpy.typing import NDArray
 
 from lefcache.cache.ledger import Generation
 from lefcache.errors import DamagedError
@@ -19,9 +17,11 @@ from lefcache.rows import Extent
 from lefcache.stores import ArrayInfo, Store
 from lefcache.wording import command_line
 
-# Ask for all pages at once, and hear of a place that the disk cannot read: touching one would end
-# the process. Python has no name for it yet; kernels from before 5.14 do not know it.
-MADV_POPULATE_READ = 22
+Found = TypeVar("Found")
+
+# Reading a file and summing up pieces of at least this size leave other threads free.
+PIECE = 1 << 20
+THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -49,33 +49,32 @@ class Stored:
         sums: dict[int, int] = {}
         crc, at = 0, start
         for count in sorted({*counts}):
-            while at < start + count:
-                skip = at % self.info.chunk_rows
-                rows = min(start + count - at, self.info.chunk_rows - skip)
-                piece = self._bytes(at, rows)
+            for piece in self._pieces(at, start + count):
                 if piece is None:
                     return sums
-                crc, at = google_crc32c.extend(crc, piece), at + rows
+                crc = google_crc32c.extend(crc, piece)
+            at = start + count
             sums[count] = crc
         return sums
 
     def clean(self) -> bool:
         """Whether nothing but zeros follows the last row in the last chunk."""
         rows = self.info.shape[0]
-        piece = self._bytes(rows, -rows % self.info.chunk_rows)
-        return piece is None or not piece.any()
+        padding = self._pieces(rows, rows + -rows % self.info.chunk_rows)
+        return not any(np.frombuffer(piece, np.uint8).any() for piece in padding if piece)
 
-    def _bytes(self, start: int, rows: int) -> NDArray[np.uint8] | None:
-        """The bytes of rows of one chunk, or None where they cannot be read."""
-        number, skip = divmod(start, self.info.chunk_rows)
-        if not rows:
-            return np.empty(0, np.uint8)
-        place = self.chunks[number] if number < len(self.chunks) else None
-        if place is None:
-            return None
-        with suppress(OSError):
-            return _read(place.path, place.offset + skip * self.row_bytes, rows * self.row_bytes)
-        return None
+    def _pieces(self, start: int, stop: int) -> Iterator[bytes | None]:
+        """The bytes of some rows, piece by piece; None, and no more, where they are not there."""
+        while start < stop:
+            number, skip = divmod(start, self.info.chunk_rows)
+            rows = min(stop - start, self.info.chunk_rows - skip)
+            place = self.chunks[number] if number < len(self.chunks) else None
+            if place is None:
+                yield None
+                return
+            offset = place.offset + skip * self.row_bytes
+            yield from _read(place.path, offset, rows * self.row_bytes)
+            start += rows
 
 
 def torn_blocks(
@@ -89,9 +88,12 @@ def torn_blocks(
     blocks: dict[int, list[tuple[int, int]]] = {}
     for block, rows, crc in wanted:
         blocks.setdefault(block, []).append((rows, crc))
+
+    def sums_of(block: int) -> dict[int, int]:
+        return stored.checksums(block * block_rows, [rows for rows, _ in blocks[block]])
+
     torn = []
-    for block, each in blocks.items():
-        sums = stored.checksums(block * block_rows, [rows for rows, _ in each])
+    for (block, each), sums in zip(blocks.items(), _in_threads(sums_of, blocks), strict=True):
         torn += [(block, rows, crc) for rows, crc in each if sums.get(rows) != crc]
         end = block * block_rows + max(rows for rows, _ in each)
         if end == stored.info.shape[0] and not stored.clean():
@@ -119,16 +121,25 @@ def repair_command(store: Store, key: str) -> str:
     return command_line(["lef", "verify", key, "--repair", "--cache", store.root])
 
 
-def _read(path: str, offset: int, length: int) -> NDArray[np.uint8]:
-    with open(path, "rb") as file:  # noqa: PTH123  an extent's path is text
-        if sys.platform == "linux":
-            low = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-            size = offset - low + length
-            mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ, offset=low)
-            try:
-                mapped.madvise(MADV_POPULATE_READ)
-                return np.frombuffer(mapped, np.uint8, length, offset - low)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-        return np.fromfile(file, np.uint8, length, offset=offset)
+def _in_threads(function: Callable[[int], Found], given: Iterable[int]) -> Iterator[Found]:
+    """What a function gives for each number, in order; Ctrl-C waits only for those at work."""
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="lef-sums")
+    try:
+        yield from pool.map(function, given)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(path: str, offset: int, length: int) -> Iterator[bytes | None]:
+    """Some bytes of a file, piece by piece; None, and no more, where they cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  an extent's path is text
+            file.seek(offset)
+            while length:
+                piece = file.read(min(length, PIECE))
+                yield piece or None
+                if not piece:
+                    return
+                length -= len(piece)
+    except OSError:
+        yield None

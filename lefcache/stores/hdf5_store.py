@@ -54,7 +54,8 @@ class Hdf5Store:
 
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted."""
-        return [*self._look(path, children_of, [])]
+        none: list[str] = []
+        return [*self._look(path, children_of, none)]
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
