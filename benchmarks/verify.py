@@ -45,10 +45,8 @@ def make(folder: Path, format: str, rows: int, width: int, layers: int, block_ro
         with cache.reserve(request) as writer:
             for task in writer.missing():
                 count = task.stop - task.start
-                values = {
-                    name: dice.standard_normal((count, width), np.float32).astype(np.float16)
-                    for name in chosen
-                }
+                drawn = dice.standard_normal((count, width), np.float32).astype(np.float16)
+                values = {name: np.roll(drawn, turn, 1) for turn, name in enumerate(chosen)}
                 tokens = np.arange(task.start, task.stop, dtype=np.uint32) + 1
                 writer.commit(task, values | {"tokens": tokens})
     return cache
