@@ -14,7 +14,7 @@ from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split, place_of
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.stores import Store
-from lefcache.wording import command_line
+from lefcache.wording import command_line, count
 
 CHANGING = "changing"  # the mark in a corpus's attributes: splits whose labels are being replaced
 CHUNK_ROWS = 4096
@@ -157,8 +157,8 @@ def _notes(
         labels = _recode(_labels(corpus.splits[split])[:rows], new, both)
         if changed := int((known != labels).sum()):
             notes.append(
-                f"{corpus.name}/{split}: {changed:,} corrected labels taken over; results of the "
-                "old ones are computed again when asked for"
+                f"{corpus.name}/{split}: {count(changed, 'corrected label')} taken over; results "
+                "of the old ones are stale (see `lef results`), and computed again when asked for"
             )
     return notes
 

@@ -123,7 +123,9 @@ def test_a_text_changed_before_appended_ones_is_still_refused(cache):
 def test_corrected_labels_are_taken_over_and_noted(cache):
     cache.register(corpus_of(["no", "yes", "no"]))
     [note] = cache.register(corpus_of(["yes", "yes", "no"]))
-    assert note.startswith("tiny/train: 1 corrected labels taken over")
+    assert note.startswith(
+        "tiny/train: 1 corrected label taken over; results of the old ones are stale"
+    )
     assert stored(cache) == ["yes", "yes", "no"]
 
 
