@@ -5,6 +5,15 @@ import secrets
 from pathlib import Path
 
 
+class Url(str):
+    """The address of a folder on an object store; `/` goes down from it as from a Path."""
+
+    __slots__ = ()
+
+    def __truediv__(self, name: object) -> "Url":
+        return Url(f"{self.rstrip('/')}/{name}")
+
+
 def path_of(written: str | Path) -> Path:
     """A path with `~` spelled out; one of a user that does not exist stays, to be found missing."""
     try:

@@ -365,3 +365,12 @@ def split():
         return table(labels, *(each.astype(dtype) for each in rows), split=split, classes=names)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The address of a real S3 server on loopback."""
+    from tests import s3
+
+    with s3.server() as endpoint:
+        yield endpoint

@@ -4,34 +4,40 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from lefcache.errors import BusyError, StorageError
+from lefcache.files import Url
 
 
 @contextmanager
-def exclusive(root: Path, name: str, wait: float = 0.0) -> Iterator[None]:
+def exclusive(root: Path | Url, name: str, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock `name` of the cache at `root`, waiting at most `wait` seconds for it.
 
-    Raises BusyError that says who holds it and since when, StorageError if nothing can be written.
+    On an object store it is a lease. Raises BusyError that says who holds it and since when,
+    StorageError if nothing can be written.
     """
     with ExitStack() as held:
+        if isinstance(root, Url):
+            from lefcache.cache.lease import leased
+
+            held.enter_context(leased(root, name, wait))
+            yield
+            return
         with _writable(root):
             folder = root / ".locks"
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 held.enter_context(FileLock(folder / f"{name}.lock", timeout=wait))
             except Timeout as error:
-                raise BusyError(
-                    f"another process is writing {name.replace('+', '/')} "
-                    f"({_holder(folder, name)}): wait for it, or stop it; what it finished is kept"
-                ) from error
-            (folder / f"{name}.json").write_text(json.dumps(_ourselves()))
+                raise BusyError(busy(name, _holder(folder, name))) from error
+            (folder / f"{name}.json").write_text(json.dumps(ourselves()))
         yield
 
 
@@ -41,6 +47,19 @@ def many_processes() -> str:
     if world.isdecimal() and int(world) > 1:
         return f"this is one of {world} processes that torchrun started (WORLD_SIZE)"
     return "this is a worker of ray" if "RAY_RAYLET_PID" in os.environ else ""
+
+
+def busy(name: str, holder: Mapping[str, Any]) -> str:
+    """Who has the lock, since when, and what to do about it."""
+    try:
+        who = f"process {holder['pid']} of {holder['user']} on {holder['host']}"
+        since = f"{who}, since {holder['since']}"
+    except KeyError:
+        since = "it has only just started"
+    return (
+        f"another process is writing {name.replace('+', '/')} ({since}): wait for it, or stop it; "
+        "what it finished is kept"
+    )
 
 
 @contextmanager
@@ -54,7 +73,8 @@ def _writable(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _ourselves() -> dict[str, str | int]:
+def ourselves() -> dict[str, str | int]:
+    """Who holds a lock that this process has, for others to read."""
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     try:
         user = getpass.getuser()
@@ -63,10 +83,9 @@ def _ourselves() -> dict[str, str | int]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "user": user, "since": since}
 
 
-def _holder(folder: Path, name: str) -> str:
+def _holder(folder: Path, name: str) -> dict[str, Any]:
     try:
         holder = json.loads((folder / f"{name}.json").read_text())
-        who = f"process {holder['pid']} of {holder['user']} on {holder['host']}"
-        return f"{who}, since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "it has only just started"
+        return holder if isinstance(holder, dict) else {}
+    except (OSError, ValueError):
+        return {}

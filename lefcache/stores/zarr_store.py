@@ -5,8 +5,6 @@ takes longer than listing a cache. What is written is what zarr itself would wri
 in the metadata, by which one changed byte of it is noticed.
 """
 
-import json
-import math
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lefcache.dtypes import BFLOAT16, dtype_of, raw
+from lefcache.dtypes import dtype_of, raw
 from lefcache.errors import DamagedError
 from lefcache.files import DRAFT, replace_file, sync_file, sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
-from lefcache.stores.disk import checked, on_disk, readable
+from lefcache.stores.disk import on_disk, readable
 from lefcache.stores.seal import SEAL, is_whole, mended, sealed_json
+from lefcache.stores.zarr_nodes import (
+    GROUP,
+    METADATA,
+    chunk_bytes,
+    described,
+    info_of,
+    node_of,
+)
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArrayConfigParams
@@ -30,9 +36,6 @@ if TYPE_CHECKING:
 # Without this an all-zero chunk is not written at all, and a missing chunk reads as zeros: a
 # lost block and a block of zeros could not be told apart. zarr does not store this setting.
 _WRITE_ZEROS: "ArrayConfigParams" = {"write_empty_chunks": True}
-
-METADATA = "zarr.json"
-_GROUP: Mapping[str, Any] = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
 
 
 class ZarrStore:
@@ -63,7 +66,7 @@ class ZarrStore:
         """Whether the metadata is what was written; None for a node from before it had a seal."""
         folder = self.root / path
         if not _is_node(folder):
-            raise DamagedError(f"{folder / 'zarr.json'} is missing")
+            raise DamagedError(f"{folder / METADATA} is missing")
         with readable(folder):
             return is_whole((folder / METADATA).read_bytes())
 
@@ -81,7 +84,7 @@ class ZarrStore:
         """Replace the attributes, creating groups down to `path` where needed."""
         folder = self.root / path
         with readable(folder):
-            node = _metadata(folder) if _is_node(folder) else _GROUP
+            node = _metadata(folder) if _is_node(folder) else GROUP
         self._ensure_parents(path)
         self._describe(path, {**node, "attributes": dict(values)})
 
@@ -101,23 +104,7 @@ class ZarrStore:
         with readable(self.root / path):
             if not _is_node(self.root / path):
                 return None
-            node = _metadata(self.root / path)
-            if node["node_type"] != "array":
-                return None
-            if [codec["name"] for codec in node["codecs"]] != ["bytes"]:
-                raise DamagedError(f"{self.root / path}: compressed by another program; cannot map")
-            if node["chunk_key_encoding"] != {
-                "name": "default",
-                "configuration": {"separator": "/"},
-            }:
-                raise DamagedError(f"{self.root / path}: its chunks have other names than ours")
-            big = node["codecs"][0].get("configuration", {}).get("endian") == "big"
-            dtype = np.dtype(node["data_type"]).newbyteorder(">" if big else "<")
-            if bits_of := node.get("attributes", {}).get(BITS_OF):
-                dtype = dtype_of(bits_of)
-            chunk, *_ = node["chunk_grid"]["configuration"]["chunk_shape"]
-            axes = tuple(node.get("dimension_names") or ())
-            return checked(ArrayInfo(tuple(node["shape"]), dtype, chunk, axes))
+            return info_of(_metadata(self.root / path), self.root / path)
 
     def create(
         self,
@@ -128,29 +115,16 @@ class ZarrStore:
         axes: Sequence[str],
     ) -> None:
         """Create an array without compression or filters, its first axis cut into chunks."""
-        import zarr
-
-        narrow = np.dtype(dtype).name == BFLOAT16
-        described: dict[str, Any] = {}  # zarr takes it for a store, and writes down metadata there
-        zarr.create_array(
-            described,
-            shape=tuple(shape),
-            chunks=(chunk_rows, *shape[1:]),
-            dtype=np.dtype(np.uint16 if narrow else dtype),
-            attributes={BITS_OF: BFLOAT16} if narrow else None,
-            compressors=None,
-            filters=None,
-            dimension_names=list(axes),
-        )
+        node = described(shape, dtype, chunk_rows, axes)
         self.delete(path)
         self._ensure_parents(path)
-        self._describe(path, json.loads(described[METADATA].to_bytes()))
+        self._describe(path, node)
 
     def _ensure_parents(self, path: str) -> None:
         """Make the groups above a node, top first: zarr would make them last, if not killed."""
         for parent in reversed(PurePath(path).parents):
             if not _is_node(self.root / parent):
-                self._describe(str(parent), _GROUP)
+                self._describe(str(parent), GROUP)
 
     def resize(self, path: str, rows: int) -> None:
         """Change the length; chunks beyond the new end are deleted."""
@@ -264,7 +238,7 @@ class ZarrStore:
         assert info is not None, f"{path} is no array"
         with on_disk(self.root / path):
             files = [file for file, _ in self._chunks(path, info, info.shape[0])]
-            there = [f.is_file() and f.stat().st_size == _chunk_bytes(info) for f in files]
+            there = [f.is_file() and f.stat().st_size == chunk_bytes(info) for f in files]
         places = zip(files, there, strict=True)
         return [Extent(str(f), 0, info.chunk_rows) if whole else None for f, whole in places]
 
@@ -275,12 +249,8 @@ class ZarrStore:
             yield self.root / path / f"c/{chunk}{below}", start
 
 
-def _chunk_bytes(info: ArrayInfo) -> int:
-    return info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize
-
-
 def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
-    if found != (size := _chunk_bytes(info)):
+    if found != (size := chunk_bytes(info)):
         raise DamagedError(f"{file}: {found:,} bytes where {size:,} were written")
 
 
@@ -290,7 +260,4 @@ def _is_node(folder: Path) -> bool:
 
 def _metadata(folder: Path) -> dict[str, Any]:
     """What Zarr v3 says of a group or array, as the format lays it down."""
-    node: dict[str, Any] = json.loads((folder / METADATA).read_bytes())
-    if node["zarr_format"] != 3:
-        raise ValueError(f"Zarr format {node['zarr_format']}")
-    return node
+    return node_of((folder / METADATA).read_bytes())
