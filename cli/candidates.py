@@ -9,6 +9,7 @@ from click.shell_completion import CompletionItem
 
 from lefcache.errors import FeatureError, LefError
 from lefcache.feature import POOLS
+from lefcache.files import REMOTE
 
 if TYPE_CHECKING:
     from lefcache import Cache
@@ -132,7 +133,10 @@ def splits(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[st
 def _cache(ctx: click.Context) -> "Cache":
     import lefcache
 
-    return lefcache.open(ctx.params.get("cache"))
+    folder = ctx.params.get("cache")
+    if str(folder).startswith(REMOTE):
+        raise FeatureError("a shell does not wait for a network")
+    return lefcache.open(folder)
 
 
 def _meant(cache: "Cache", data: str | None) -> list["CorpusNode"]:

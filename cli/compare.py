@@ -7,6 +7,7 @@ import click
 from cli.candidates import result_ids
 from cli.output import deliver, percent, print_table, say
 from cli.params import cache_option, form_options
+from cli.pulling import open_for_study
 from cli.tables import SHORT
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ def command(wanted: tuple[str, ...], cache: str, form: str) -> None:
       lef compare 3fa2 9c01
       lef compare 3fa2 3fa2@minilm:last
     """
-    import lefcache
-
-    opened = lefcache.open(cache)
+    opened = open_for_study(cache)
     if not wanted:
         _list(opened, cache, form)
         return

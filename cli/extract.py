@@ -210,7 +210,7 @@ def _extract(
     expected = estimate(backbone, corpus, cache, order)
     notes = [*backbone.notes, *training_notes(backbone.source, (corpus.name, corpus.source))]
     _announce(backbone, notes, expected, load_seconds)
-    if expected.bytes > expected.free_bytes:
+    if expected.free_bytes is not None and expected.bytes > expected.free_bytes:
         raise StorageError(
             f"this would take {size(expected.bytes)} and {size(expected.free_bytes)} are free: "
             "free some space, ask for fewer --layers, or choose another disk with --cache"
@@ -242,6 +242,8 @@ def _announce(
     if expected.rows == 0:
         say(f"  all {expected.rows_in_all:,} rows are in the cache already")
         return
+    room = expected.free_bytes
+    free = "" if room is None else f"; {size(room)} free on that disk"
     there = max(0, expected.rows_in_all - expected.rows)
     say(
         f"  to compute: {count(expected.rows, 'row')}"
@@ -250,7 +252,7 @@ def _announce(
     )
     say(
         f"  to write: {count(expected.arrays, 'array')} of {size(expected.bytes_per_array)}, "
-        f"{size(expected.bytes)} in all; {size(expected.free_bytes)} free on that disk"
+        f"{size(expected.bytes)} in all{free}"
     )
 
 

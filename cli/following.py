@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from cli.output import cache_words
 from lefcache.errors import LefError
+from lefcache.files import REMOTE
 from lefcache.wording import command_line
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ def next_sweep(
     # without a pooling.
     plain = "mean" in pages.pools or (pages.spec.imported and "own" in pages.pools)
     models = model if plain else f"{model}:all@{pages.pools[0]}"
+    ready_command = f"Next: lef sweep{cache_words(folder)} --data {corpus} --models {models}"
+    if folder.startswith(REMOTE):  # to look closer would be to pull it all
+        return ready_command
     why = ""
     try:
         tables = cache.tables(models, corpus)
@@ -34,7 +38,7 @@ def next_sweep(
     except LefError as error:
         ready, why = False, str(error)
     if ready:
-        return f"Next: lef sweep{cache_words(folder)} --data {corpus} --models {models}"
+        return ready_command
     lacking = cache.unextracted(models, corpus)
     why = "; ".join(lacking) or why or f"{corpus} has no labelled rows to train on"
     return f"Before lef sweep can run: {why}"

@@ -8,6 +8,7 @@ import click
 
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
 from cli.params import given, per_class_option, protocol_option, spelled, study_options
+from cli.pulling import open_for_study
 from cli.tables import PER_CLASS, SHORT, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.wording import command_line, count
@@ -52,12 +53,11 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
       lef fuse --models minilm:3,minilm:last --save head/
       lef fuse --models minilm:all --op mix
     """
-    import lefcache
     from lefcache.study import fuse
 
     if options["overwrite"] and not options["save"]:
         raise click.UsageError("--overwrite goes with --save")
-    cache = lefcache.open(options["cache"])
+    cache = open_for_study(options["cache"])
     tables = cache.tables(models, data)
     for line in cache.unextracted(models, data):
         say(f"  note: {line}")

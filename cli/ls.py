@@ -61,7 +61,7 @@ def _show(opened: "Cache", cache: str, entries: Sequence[dict[str, Any]]) -> Non
     from lefcache.feature import describe_layers
 
     if not entries:
-        here = "is empty" if opened.path.exists() else "is not there yet"
+        here = "is empty" if opened.exists else "is not there yet"
         say(f"{cache} {here}. Start with: lef extract{cache_words(cache)} --model minilm")
         return
     columns = ["key", "layers", "pools", ">rows", ">width", "dtype", ">size"]

@@ -18,7 +18,7 @@ cache_option = click.option(
     envvar="LEF_CACHE",
     default=DEFAULT_CACHE,
     show_default=True,
-    help="The cache folder (or $LEF_CACHE).",
+    help="The cache folder, or s3://BUCKET/FOLDER (or $LEF_CACHE).",
 )
 data_option = click.option(
     "--data",

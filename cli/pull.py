@@ -1,120 +1,98 @@
-"""`lef pull SOURCE [KEY]`: layers that somebody else extracted, into this cache."""
+"""`lef pull`: layers of a cache on an object store or on the hub, brought to this disk."""
 
-import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
 import click
 
-from cli.output import facts, print_json, say, size, visible
+from cli.candidates import pools as known_pools
+from cli.output import print_json, say
 from cli.params import cache_option, json_option
-from lefcache.feature import check_layers
+from cli.pulling import Pulling, open_cache
+from lefcache.files import REMOTE
 from lefcache.wording import count
 
-if TYPE_CHECKING:
-    from lefcache.share.pull import Offer
+HUB = "hub:"
+# What is asked before vectors of somebody else are taken; on an object store they are one's own.
+ONLY_HUB = {"name": "--as", "revision": "--revision", "dry_run": "--dry-run", "yes": "--yes"}
 
 
-@click.command("pull", short_help="Get layers that others have pushed to the hub.")
-@click.argument("source", metavar="hub:OWNER/NAME")
-@click.argument("key", required=False, default="")
-@click.option("--layers", default="", help="Which layers: 24, 16..32,last.  [default: all]")
-@click.option("--pool", "pools", multiple=True, help="Which poolings; may be given several times.")
-@click.option("--as", "name", default="", help="What to call the model here: NAME or CORPUS/NAME.")
-@click.option("--revision", help="A branch, tag or commit.  [default: main]")
+@click.command("pull", short_help="Bring layers from an object store or the hub to this disk.")
+@click.argument("source", metavar="[SOURCE] [KEY]", required=False, default="")
+@click.argument("key", metavar="", required=False, default="")
+@click.option("--layers", default="", help="Only these, for example 16..32,last or -4..-1.")
+@click.option("--pool", "pools", multiple=True, shell_complete=known_pools, help="Only these.")
 @click.option(
-    "--dry-run", is_flag=True, help="Show what it is and what would be fetched; then stop."
+    "--as", "name", default="", help="hub: what to call the model here: NAME or CORPUS/NAME."
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--revision", help="hub: a branch, tag or commit.  [default: main]")
+@click.option(
+    "--dry-run", is_flag=True, help="hub: show what it is and what would be fetched; then stop."
+)
+@click.option("--yes", is_flag=True, help="hub: do not ask.")
 @cache_option
 @json_option
-def command(
-    source: str,
-    revision: str | None,
-    dry_run: bool,
-    yes: bool,
-    cache: str,
-    as_json: bool,
-    **what: Any,
-) -> None:
-    """Show what a snapshot on the hub was made from, ask, and fetch the layers that are wanted.
+def command(source: str, key: str, cache: str, **options: Any) -> None:
+    """Bring what is below KEY (sst2, sst2/mistral or sst2/mistral/train; all without one) here.
 
-    KEY is a corpus, a model (sst2/mistral) or a split of the snapshot. Only the files of these
-    layers are fetched. Each byte is compared with its checksum before anything is in the cache;
-    stopped half-way, the same command goes on. Vectors made otherwise than those of the same name
-    here are refused: --as keeps both.
+    From SOURCE, such as s3://bucket/run1 or hub:owner/name, layers come into the cache folder.
+    Without one they come from a --cache that is on an object store into its mirror, which is where
+    sweep and fuse look; they pull what they need by themselves as well. Every block is held against
+    its checksum, and what is here already is not pulled again.
+
+    Of a snapshot on the hub, what it was made from is shown first, and you are asked. Vectors made
+    otherwise than those of the same name here are refused: --as keeps both.
 
     \b
     Examples:
+      lef pull s3://bucket/run1 sst2/mistral --layers 24,last
+      lef pull sst2/mistral/train --cache s3://bucket/run1
       lef pull hub:me/sst2-mistral --dry-run
       lef pull hub:me/sst2-mistral sst2/mistral --layers 24 --yes
-      lef pull hub:me/sst2-mistral --as theirs
     """
+    if source.startswith(HUB):
+        from cli.pull_hub import pull_from_hub
+
+        pull_from_hub(source, cache, key=key, **options)
+        return
+    if given := [flag for name, flag in ONLY_HUB.items() if options[name]]:
+        raise click.UsageError(f"{', '.join(given)}: for a SOURCE such as {HUB}OWNER/NAME only")
+    _pull_from_store(
+        source, key, options["layers"], options["pools"], cache, as_json=options["as_json"]
+    )
+
+
+def _pull_from_store(
+    source: str, key: str, layers: str, pools: tuple[str, ...], cache: str, *, as_json: bool
+) -> None:
     import lefcache
-    from cli.transfer import transfer
-    from lefcache.share.hub import Place
-    from lefcache.share.pull import looked, pull
+    from lefcache.cache.pull import pull
+    from lefcache.cache.remote import RemoteCache
 
-    if what["layers"]:
-        check_layers(what["layers"])
-    place = Place.parse(source, revision)
-    opened = lefcache.open(cache)
-    with looked(opened, place, **what) as offer:
-        _show(offer)
-        if offer.parts and not dry_run:
-            if not yes:
-                _ask(offer)
-            with transfer(f"from {place}", offer.bytes) as arrived:
-                notes = pull(opened, offer, arrived)
-            for note in notes:
-                say(f"note: {visible(note)}")
-    if as_json:
-        print_json(_document(offer, dry_run))
-    else:
-        for part in offer.parts:
-            said = "would be pulled" if dry_run else "pulled, every block compared"
-            click.echo(visible(f"{part.path}: {part.described.layers}: {said}"))
-        for path in offer.here:
-            click.echo(f"{path}: all of it is here already")
-
-
-def _show(offer: "Offer") -> None:
-    """What a snapshot is, before anything of it is used."""
-    say(f"{offer.snapshot.place}")
-    say(f"  licence, as its card says: {visible(offer.snapshot.licence) or 'none'}")
-    told = set()
-    for part in offer.parts:
-        each = part.described
-        if (each.corpus, each.model) not in told:
-            told.add((each.corpus, each.model))
-            say(f"{each.corpus}/{each.model} was made with:")
-            made = {
-                "model": each.source or "unknown",
-                "revision": each.revision,
-                "licence of the model": each.licence or "not known here: see its own card",
-            }
-            facts(made | each.spec.to_json(), err=True)
-        say(
-            f"{each.path}: {each.layers}; {count(each.rows, 'row')} of width {each.width:,}, "
-            f"{each.dtype}, {size(each.bytes)}"
+    named = "://" in source
+    if key and not named:
+        raise click.UsageError(
+            f"{source} is no SOURCE: write {REMOTE}BUCKET/FOLDER or {HUB}OWNER/NAME, and KEY "
+            "after it"
         )
-    if offer.parts:
-        say(f"to fetch: {count(len(offer.files), 'file')}, {size(offer.bytes)}")
-
-
-def _ask(offer: "Offer") -> None:
-    """Go on only if a person says so."""
-    if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at: give --yes, or --dry-run to look")
-    click.confirm(f"Pull {size(offer.bytes)} into the cache?", abort=True, err=True)
-
-
-def _document(offer: "Offer", dry_run: bool) -> dict[str, Any]:
-    return {
-        "from": str(offer.snapshot.place),
-        "licence": offer.snapshot.licence,
-        "splits": [part.described.to_json() | {"path": part.path} for part in offer.parts],
-        "here": list(offer.here),
-        "files": len(offer.files),
-        "bytes": offer.bytes,
-        "dry_run": dry_run,
-    }
+    opened = open_cache(source if named else cache)
+    if not isinstance(opened, RemoteCache):
+        raise click.UsageError(
+            f"nothing to pull from: name a SOURCE or a --cache such as {REMOTE}BUCKET/FOLDER"
+        )
+    target = lefcache.open(cache) if named else None
+    if isinstance(target, RemoteCache):
+        raise click.UsageError("--cache is where SOURCE is brought to: name a folder on this disk")
+    done = []
+    wanted = key if named else source
+    for each in pull(opened, wanted.strip("/"), layers, pools, target, Pulling()):
+        done.append(each)
+        come = len(each.new) - len({*each.new} & {*each.unfinished})
+        say(f"{each.path}: {count(come, 'array')} pulled, {len(each.arrays) - come} here before")
+        if each.unfinished:
+            say(f"  note: {count(len(each.unfinished), 'array')} not finished there: pull again")
+    where = (target or opened.mirror).path
+    if as_json:
+        print_json({"path": str(where), "splits": [asdict(each) for each in done]})
+    else:
+        click.echo(f"{count(len(done), 'split')} in {where}")

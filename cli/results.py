@@ -8,6 +8,7 @@ import click
 from cli.candidates import corpora
 from cli.output import cache_words, deliver, print_table, say
 from cli.params import cache_option, form_options
+from cli.pulling import open_for_study
 from cli.tables import SHORT, on_test
 
 if TYPE_CHECKING:
@@ -46,10 +47,9 @@ def command(data: str | None, cache: str, form: str) -> None:
       lef results
       lef results --data mr --csv > results.csv
     """
-    import lefcache
     from lefcache.finished import finished
 
-    opened = lefcache.open(cache)
+    opened = open_for_study(cache)
     found = finished(opened, opened.corpus(data) if data else None)
     deliver(
         form, [each.to_json() for each in found], CSV, map(cells, found), lambda: show(found, cache)

@@ -7,6 +7,7 @@ import click
 
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
 from cli.params import flag_of, given, per_class_option, protocol_option, study_options
+from cli.pulling import open_for_study
 from cli.tables import PER_CLASS, SHORT, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.wording import count
@@ -55,14 +56,13 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
       lef sweep --models minilm
       lef sweep --models llama2,mistral --data sst2 --probe mlp --seeds 5
     """
-    import lefcache
     from lefcache.study import sweep
 
     settings = given(Recipe, options)
     if settings and options["probe"] == "ridge":
         flags = ", ".join(flag_of(name) for name in settings)
         raise click.UsageError(f"{flags}: for --probe mlp; a ridge has no such settings")
-    cache = lefcache.open(options["cache"])
+    cache = open_for_study(options["cache"])
     tables = cache.tables(models, data)
     for line in cache.unextracted(models, data):
         say(f"  note: {line}")

@@ -65,10 +65,9 @@ def command(key: str, repair: bool, cache: str, as_json: bool) -> None:
 def _open(cache: str, repair: bool) -> "Cache":
     """Open a cache whose own metadata may be damaged, which says itself what to do about it."""
     import lefcache
-    from lefcache.files import path_of
-    from lefcache.stores.mixed import MixedStore
+    from lefcache.cache.opening import store_at
 
-    store = MixedStore(path_of(cache))
+    store = store_at(cache)
     try:
         damaged = bool(store.children("")) and store.sealed("") is False
     except LefError:

@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+REMOTE = "s3://"  # what the address of an object store begins with
+
 
 class Url(str):
     """The address of a folder on an object store; `/` goes down from it as from a Path."""

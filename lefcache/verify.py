@@ -81,7 +81,8 @@ def _known(cache: Cache, key: str) -> bool:
     """Whether there is such a corpus, model or split, with its metadata or without."""
     names, split = key.split("/")[:2], key.split("/")[2:]
     named = all(NAME.fullmatch(name) for name in names) and split in ([], *([s] for s in SPLITS))
-    return named and ((cache.path / key).is_dir() or cache.store.format_of(key) == "hdf5")
+    above, _, name = key.rpartition("/")
+    return named and (name in cache.store.folders(above) or cache.store.format_of(key) == "hdf5")
 
 
 class _Checked:

@@ -1,6 +1,7 @@
 """A real S3 server on loopback, and one in front of it that fails as networks do."""
 
 import http.client
+import logging
 import os
 import threading
 import urllib.request
@@ -21,6 +22,7 @@ def server():
     """The address of moto's S3 server."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     try:
@@ -80,8 +82,11 @@ class Faulty:
             def log_message(self, *arguments):
                 pass
 
+        def answer(request):
+            self.handle(request)
+
         for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
-            setattr(Handler, f"do_{method}", lambda request: self.handle(request))
+            setattr(Handler, f"do_{method}", answer)
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
             listening.daemon_threads = True

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from lefcache.cache.identity import check_model
 from lefcache.cache.ledger import checksum
 from lefcache.cache.pages import TOKENS, Pages
-from lefcache.cache.register import register
+from lefcache.cache.register import CHANGING, register
 from lefcache.cache.sums import repair_command
 from lefcache.cache.writer import Kind, Request, Task, reserve
 from lefcache.corpus import UNLABELLED, Corpus, Split
 from lefcache.dtypes import raw
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
-from lefcache.stores import ArrayInfo, Store
-from lefcache.stores.mixed import MixedStore
+from lefcache.stores import ArrayInfo, Home, Store
 from lefcache.wording import command_line, count
 
 OnRows = Callable[[int], None]
@@ -35,7 +34,7 @@ class _Hashed(Split):
         self.__dict__["hashes"] = hashes
 
 
-def check_adoptable(store: MixedStore, source: Pages, corpus: str, model: str) -> None:
+def check_adoptable(store: Home, source: Pages, corpus: str, model: str) -> None:
     """Raise MismatchError where vectors of another cache cannot stand under this name.
 
     They can if the texts, the settings and the number of rows are those that are here already.
@@ -50,14 +49,14 @@ def check_adoptable(store: MixedStore, source: Pages, corpus: str, model: str) -
         )
 
 
-def wanting(store: MixedStore, source: Pages, arrays: Sequence[str], path: str) -> list[str]:
+def wanting(store: Home, source: Pages, arrays: Sequence[str], path: str) -> list[str]:
     """Those of some arrays that a split here has not, or not all rows of."""
     here = Pages(store, *path.split("/"))
     done = here.done if here.attrs else {}
     return [name for name in arrays if done.get(name, 0) < source.rows]
 
 
-def adopt_corpus(store: MixedStore, source: Pages, corpus: str) -> list[str]:
+def adopt_corpus(store: Home, source: Pages, corpus: str) -> list[str]:
     """Write down the texts' hashes and the labels that come with vectors; notes for the user.
 
     Labels that are here already stay, whatever comes with the vectors.
@@ -94,7 +93,7 @@ def adopt_corpus(store: MixedStore, source: Pages, corpus: str) -> list[str]:
 
 
 def adopt(
-    store: MixedStore,
+    store: Home,
     source: Pages,
     arrays: Sequence[str],
     path: str,
@@ -235,13 +234,13 @@ def _request(
     )
 
 
-def _record(store: MixedStore, path: str, pulled: Mapping[str, str]) -> None:
+def _record(store: Home, path: str, pulled: Mapping[str, str]) -> None:
     """Write down where arrays came from: a model's provenance tells only of its first ones."""
     attrs = store.attrs(path)
     store.set_attrs(path, attrs | {"pulled": {**attrs.get("pulled", {}), **pulled}})
 
 
-def _check_texts(store: MixedStore, source: Pages, corpus: str) -> None:
+def _check_texts(store: Home, source: Pages, corpus: str) -> None:
     here = store.attrs(corpus).get("splits", {})
     for split, rows in source.store.attrs(source.corpus)["splits"].items():
         if split not in here:
@@ -258,7 +257,7 @@ def _check_texts(store: MixedStore, source: Pages, corpus: str) -> None:
             )
 
 
-def _check_tokens(store: MixedStore, source: Pages, path: str) -> None:
+def _check_tokens(store: Home, source: Pages, path: str) -> None:
     """Refuse a second opinion of how many tokens each text has: every set vouches for one array."""
     here = Pages(store, *path.split("/"))
     if not here.attrs or TOKENS not in here.arrays:
@@ -270,6 +269,22 @@ def _check_tokens(store: MixedStore, source: Pages, path: str) -> None:
             f"{path} counts other tokens here than there, in row {differ.argmax()} first: keep "
             "both with --as NAME"
         )
+
+
+def corpus_of(store: Store, corpus: str) -> Corpus:
+    """A corpus as another cache knows it: hashes for texts. IncompleteError while labels change."""
+    attrs = store.attrs(corpus)
+    if attrs.get(CHANGING):
+        raise IncompleteError(
+            f"the labels of {corpus} are being replaced in {store.root}, or were when a run was "
+            "stopped: run it again there"
+        )
+    splits: dict[str, Split] = {
+        split: _Hashed(*(rows_of_corpus(store, corpus, what, split) for what in ("rows", "labels")))
+        for split in attrs["splits"]
+    }
+    classes, source = tuple(attrs["classes"]), attrs["source"]
+    return Corpus(corpus, classes, splits, source, attrs.get("options", {}))
 
 
 def rows_of_corpus(store: Store, corpus: str, what: str, split: str) -> NDArray[Any]:

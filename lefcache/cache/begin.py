@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from lefcache.cache.lock import many_processes
 from lefcache.errors import MismatchError
-from lefcache.stores.mixed import MixedStore
+from lefcache.stores import Home
 
 if TYPE_CHECKING:
     from lefcache.cache.writer import Request
@@ -13,7 +13,7 @@ CHUNK_BYTES = 8 << 20
 CHUNK_ROWS_LEAST = 64
 
 
-def begin_split(store: MixedStore, path: str, request: "Request") -> None:
+def begin_split(store: Home, path: str, request: "Request") -> None:
     """Write down how a split is cut, or that it has more rows than before."""
     attrs, kept = store.attrs(path), store.format_of(path)
     wanted = request.format or kept

@@ -6,12 +6,12 @@ from lefcache.cache.ledger import Generation, checksum
 from lefcache.cache.lock import exclusive
 from lefcache.cache.pages import Pages
 from lefcache.dtypes import raw
-from lefcache.errors import DamagedError, FeatureError
-from lefcache.stores import Store
+from lefcache.errors import DamagedError, FeatureError, StorageError
+from lefcache.stores import Home, Store
 from lefcache.stores.mixed import MixedStore
 
 
-def convert_split(store: MixedStore, path: str, format: str) -> bool:
+def convert_split(store: Home, path: str, format: str) -> bool:
     """Keep a split such as `sst2/mistral/train` in another format; False if it is in it already.
 
     The split is copied whole before it takes the place of the old one, so a kill costs nothing.
@@ -22,6 +22,11 @@ def convert_split(store: MixedStore, path: str, format: str) -> bool:
     """
     if len(path.split("/")) != 3 or not store.attrs(path):
         raise FeatureError(f"no split {path} in {store.root}: `lef ls` lists what there is")
+    if not isinstance(store, MixedStore):
+        raise StorageError(
+            f"{store.root} can only hold Zarr, as HDF5 files are written in place: pull the split "
+            "to a folder (lef pull), and convert it there"
+        )
     with exclusive(store.root, path.replace("/", "+")):
         store.sweep(path)
         if store.format_of(path) == format:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lefcache.aliases import HUB, hub_entry
 from lefcache.corpus import place_of
 from lefcache.feature import Layer, describe_layers
-from lefcache.files import path_of
+from lefcache.files import Url, path_of
 from lefcache.registry import MODELS
 from lefcache.spec import Spec
 from lefcache.stores import Store
@@ -23,7 +23,7 @@ SETTLED = ("dtype", "attention")  # settings whose `auto` means, on a cache, wha
 
 
 def extract_command(
-    cache: Path,
+    cache: Path | Url,
     data: str,
     model: str,
     layers: Iterable[Layer] = (),

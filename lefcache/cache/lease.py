@@ -66,6 +66,7 @@ class _Lease:
 
     def take(self) -> bool:
         """Become the holder if there is none, or one whose lease has run out; whether we are."""
+        self.bucket.fresh.clear()  # what another holder has changed is to be seen
         found = self.bucket.tagged(self.object)
         if found is not None:
             self.holder = _read(found[0])

@@ -27,7 +27,7 @@ from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import POOLS, Feature, Layer, describe_layers
 from lefcache.rows import Matrix, MeanRows, Rows
 from lefcache.spec import STORED, Origin, Spec
-from lefcache.stores.mixed import MixedStore
+from lefcache.stores import Home
 
 TOKENS = "tokens"  # (N,) uint32: how many tokens were pooled
 CUT = np.uint32(1 << 31)  # its high bit: the text was longer than the model may read
@@ -36,7 +36,7 @@ CUT = np.uint32(1 << 31)  # its high bit: the text was longer than the model may
 class Pages(Mapping[str, Layers]):
     """What one model left of one split: `pages["mean"][24]` is an (N, D) matrix on disk."""
 
-    def __init__(self, store: MixedStore, corpus: str, model: str, split: str) -> None:
+    def __init__(self, store: Home, corpus: str, model: str, split: str) -> None:
         self.store, self.corpus, self.model, self.split = store, corpus, model, split
         self.path = f"{corpus}/{model}/{split}"
         self.attrs = store.attrs(self.path)
@@ -184,6 +184,12 @@ class Pages(Mapping[str, Layers]):
             remote_code=bool(provenance.get("remote_code")),
         )
 
+    def complete(self, features: Iterable[Feature]) -> list[str]:
+        """The arrays of features, which have all their rows; raises what `matrix` does."""
+        for name in (names := [name for each in features for name in self._names(each)]):
+            self._check_whole(name)
+        return names
+
     def _names(self, feature: Feature) -> list[str]:
         feature = feature.resolve(self.depth)
         return [self._name(feature, part) for part in feature.parts]
@@ -272,12 +278,15 @@ class Pages(Mapping[str, Layers]):
         here = self.store.children(f"{self.corpus}/{self.model}")
         return [split for split in SPLITS if split in here]
 
-    def _array(self, name: str) -> Rows:
+    def _check_whole(self, name: str) -> None:
         if (done := self.done[name]) < self.rows:
             raise IncompleteError(
                 f"{self.path}/{name} has {done:,} of {self.rows:,} rows; finish it with: "
                 f"{self.resume_command()}"
             )
+
+    def _array(self, name: str) -> Rows:
+        self._check_whole(name)
         info = self.store.info(f"{self.path}/{name}")
         if info is None or info.shape[0] != self.rows or info.dtype.name not in STORED:
             raise DamagedError(f"{self.path}/{name} is not the array that the ledger speaks of")

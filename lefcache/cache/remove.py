@@ -13,7 +13,7 @@ from lefcache.cache.pages import TOKENS, Pages
 from lefcache.corpus import SPLITS
 from lefcache.errors import FeatureError
 from lefcache.feature import NAME, RESERVED, Feature, parse_pool
-from lefcache.stores.mixed import MixedStore
+from lefcache.stores import Home
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Doomed:
     bytes: int = 0
 
 
-def doomed(store: MixedStore, key: str) -> list[Doomed]:
+def doomed(store: Home, key: str) -> list[Doomed]:
     """What `remove` would take away for a key, and how many bytes each of it is.
 
     A key is a place in the tree, from `sst2` to `sst2/mistral/train/mean/24`, or a layer or a
@@ -46,7 +46,7 @@ def doomed(store: MixedStore, key: str) -> list[Doomed]:
     return [replace(each, bytes=_bytes(store, each)) for each in found]
 
 
-def remove(store: MixedStore, things: Sequence[Doomed]) -> None:
+def remove(store: Home, things: Sequence[Doomed]) -> None:
     """Take them away; BusyError, before anything is gone, while one of them is being written."""
     with ExitStack() as held:
         nodes = {path for each in things for path in (each.path, *_splits(store, each.path))}
@@ -57,10 +57,13 @@ def remove(store: MixedStore, things: Sequence[Doomed]) -> None:
                 _remove_arrays(store, each)
             else:
                 store.sweep(each.path)
+                # An object store deletes one by one: nothing may vouch for what is half gone.
+                for path in _splits(store, each.path):
+                    store.delete(f"{path}/ledger")
                 store.delete(each.path)
 
 
-def _named(store: MixedStore, corpus: str, parts: Sequence[str]) -> Iterator[Doomed]:
+def _named(store: Home, corpus: str, parts: Sequence[str]) -> Iterator[Doomed]:
     """The nodes and arrays of a key that begins with a corpus."""
     model, sign, layer = parts[0].partition(":") if parts else ("", "", "")
     model, at, pool = model.partition("@")
@@ -82,13 +85,13 @@ def _named(store: MixedStore, corpus: str, parts: Sequence[str]) -> Iterator[Doo
             yield from [Doomed(path, chosen)] if rest else _whole(store, path)
 
 
-def _whole(store: MixedStore, path: str) -> Iterator[Doomed]:
+def _whole(store: Home, path: str) -> Iterator[Doomed]:
     """A split; its model too, if that is the last one: settings bind nobody without vectors."""
     model = path.rpartition("/")[0]
     yield Doomed(path if len(_splits(store, model)) > 1 else model)
 
 
-def _splits(store: MixedStore, path: str) -> list[str]:
+def _splits(store: Home, path: str) -> list[str]:
     """The paths of the splits at or below a corpus, model or split."""
     depth = path.count("/")
     if depth == 2:
@@ -110,12 +113,12 @@ def _arrays(pages: Pages) -> list[str]:
     return [name for name in dict.fromkeys([*pages.asked, *stored]) if name != TOKENS]
 
 
-def _bytes(store: MixedStore, thing: Doomed) -> int:
+def _bytes(store: Home, thing: Doomed) -> int:
     paths = [f"{thing.path}/{name}" for name in thing.arrays] or [thing.path]
     return sum(store.size(path) for path in paths if store.attrs(path) or store.info(path))
 
 
-def _remove_arrays(store: MixedStore, thing: Doomed) -> None:
+def _remove_arrays(store: Home, thing: Doomed) -> None:
     """Take arrays out of a split: of what is asked for, of the ledgers, and then from the disk."""
     pages = Pages(store, *thing.path.split("/"))
     gone = {*thing.arrays}

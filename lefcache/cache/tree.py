@@ -2,35 +2,28 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from lefcache.cache.begin import first_attrs
 from lefcache.cache.convert import convert_split
 from lefcache.cache.display import html_table
-from lefcache.cache.hints import DEFAULT_CACHE, more_splits, way_to
+from lefcache.cache.hints import more_splits, way_to
 from lefcache.cache.identity import check_model
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
 from lefcache.cache.writer import Request, Task, Writer, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
-from lefcache.errors import FeatureError, IncompleteError, MismatchError, StorageError
+from lefcache.errors import FeatureError, IncompleteError, MismatchError
 from lefcache.feature import RESERVED, Feature, parse_features
-from lefcache.files import path_of
+from lefcache.files import Url
 from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
-from lefcache.stores.mixed import MixedStore
+from lefcache.stores import Home
+from lefcache.stores.mixed import in_folder
 from lefcache.wording import did_you_mean
-
-
-def open(path: str | Path | None = None) -> "Cache":
-    """Open the cache in a folder: the one given, else $LEF_CACHE, else `./lef-cache`.
-
-    A folder that is not there yet is an empty cache; nothing is written before an extraction.
-    """
-    return Cache(path_of(path or os.environ.get("LEF_CACHE") or DEFAULT_CACHE))
 
 
 class Cache(Node[CorpusNode]):
@@ -40,11 +33,8 @@ class Cache(Node[CorpusNode]):
     `cache.rows("mistral:24", split="train", data="sst2")` asks in the notation of features.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.store = MixedStore(path)
-        if path.exists() and not path.is_dir():
-            raise StorageError(f"{path} is a file, not a cache folder: choose another with --cache")
+    def __init__(self, path: Path | Url, store: Home | None = None) -> None:
+        self.path, self.store = path, store or in_folder(Path(path))
         version = self.store.attrs("").get("version", FORMAT)
         if not isinstance(version, int) or version > FORMAT:
             raise MismatchError(
@@ -55,7 +45,17 @@ class Cache(Node[CorpusNode]):
     @property
     def results(self) -> Path:
         """Where finished studies are kept, and looked up before they are run again."""
+        assert isinstance(self.path, Path)
         return self.path / "results"
+
+    def sharing_results(self) -> AbstractContextManager[None]:
+        """While studies run: see the results of others and show them ours; in a folder, as is."""
+        return nullcontext()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a cache, or at least its folder."""
+        return bool(self.store.attrs("")) or (isinstance(self.path, Path) and self.path.exists())
 
     # Reading
 
@@ -268,7 +268,7 @@ class Cache(Node[CorpusNode]):
 
     def __repr__(self) -> str:
         lines = "".join(f"\n  {pages!r}" for node in self.values() for pages in node.all_pages())
-        nothing = " (empty)" if self.path.exists() else " (empty: no such folder yet)"
+        nothing = " (empty)" if self.exists else " (empty: no such folder yet)"
         return f"<Cache {self.path}{lines or nothing}>"
 
     def _repr_html_(self) -> str:
@@ -277,7 +277,7 @@ class Cache(Node[CorpusNode]):
     @property
     def _nothing(self) -> str:
         """Why nothing is here: a folder that is not there may have been misspelt."""
-        return "nothing yet" if self.path.exists() else "nothing (no such folder)"
+        return "nothing yet" if self.exists else "nothing (no such folder)"
 
     def _splits(self, corpus: str, model: str) -> list[str]:
         here = self.store.children(f"{corpus}/{model}") if model not in RESERVED else []

@@ -37,7 +37,7 @@ def nodes_below(cache: "Cache", key: str) -> Iterator[str]:
     if len(parts) > 1:
         for beside in ("labels", "rows"):
             yield from _below(cache, f"{parts[0]}/{beside}")
-    if cache.path.exists():
+    if cache.exists:
         yield from _below(cache, key)
 
 
@@ -49,19 +49,9 @@ def _below(cache: "Cache", path: str) -> Iterator[str]:
         except DamagedError:
             return  # which the look at its seal has told
     else:
-        names = _folders(cache.path, path)
+        names = cache.store.folders(path)
     for name in names:
         yield from _below(cache, f"{path}/{name}" if path else name)
-
-
-def _folders(root: Path, path: str) -> list[str]:
-    """What should be a group or an array below a folder: its subfolders, but for chunks."""
-    folder = root / path
-    if not folder.is_dir():
-        return []
-    found = {each.name for each in folder.iterdir() if each.is_dir() and each.name[0] != "."}
-    files = {each.name.removesuffix(SUFFIX) for each in folder.glob(f"[!.]*{SUFFIX}")}
-    return sorted((found - {"c"} | files) - ({"results"} if not path else set()))
 
 
 def strays_below(cache: "Cache", key: str) -> Iterator[str]:

@@ -17,8 +17,7 @@ from lefcache.cache.pages import CUT, TOKENS, Pages
 from lefcache.dtypes import dtype_of, largest, raw
 from lefcache.feature import Layer
 from lefcache.spec import Spec
-from lefcache.stores import Store
-from lefcache.stores.mixed import MixedStore
+from lefcache.stores import Home, Store
 
 # Above this, float16 (which ends at 65,504) is too close for comfort: later rows may be larger.
 FLOAT16_COMFORT = 16_384.0
@@ -68,7 +67,7 @@ class Task:
 class Writer:
     """Hands out the missing blocks of a split and commits them; made by `reserve`."""
 
-    def __init__(self, store: MixedStore, request: Request, pages: Pages) -> None:
+    def __init__(self, store: Home, request: Request, pages: Pages) -> None:
         self.store, self.request = store, request
         self.path = pages.path
         self.rows, self.block_rows = pages.rows, pages.block_rows
@@ -222,7 +221,7 @@ class Writer:
 
 
 @contextmanager
-def reserve(store: MixedStore, request: Request) -> Iterator[Writer]:
+def reserve(store: Home, request: Request) -> Iterator[Writer]:
     """Be the one writer of a split: lock it, check its identity, make room for new rows.
 
     Raises BusyError, or MismatchError that spells out how the settings differ.

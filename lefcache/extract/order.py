@@ -18,6 +18,7 @@ from lefcache.extract.embed import embed_in_memory
 from lefcache.extract.pooling import POOLINGS
 from lefcache.extract.shallow import check_depth
 from lefcache.feature import Layer, describe_layers, parse_layers, parse_pool
+from lefcache.files import Url
 from lefcache.registry import MODELS
 from lefcache.spec import FORMATS, STORED
 
@@ -55,7 +56,7 @@ class Estimate:
     arrays: int  # that lack rows
     bytes_per_array: int  # on average
     bytes: int  # of the chunks, which are stored whole, of the rows that arrays lack
-    free_bytes: int
+    free_bytes: int | None  # None: an object store has no end
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -226,7 +227,7 @@ def estimate(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> 
         arrays=arrays,
         bytes_per_array=size // max(1, arrays),
         bytes=size,
-        free_bytes=disk_usage(_existing(cache.path)).free,
+        free_bytes=_free(cache.path),
     )
 
 
@@ -283,6 +284,10 @@ def _tokens_per_second(backbone: Backbone, lengths: Sequence[int], order: Order)
 def _repeated(pattern: Encoded, length: int) -> Encoded:
     ids = [*pattern.ids]
     return replace(pattern, ids=(ids * -(-length // len(ids)))[:length], cut=False, rest=())
+
+
+def _free(path: Path | Url) -> int | None:
+    return None if isinstance(path, Url) else disk_usage(_existing(path)).free
 
 
 def _existing(path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lefcache.files import Url
 from lefcache.rows import Extent
 
 # Of an array of uint16: the type whose bits these are, since neither format has a bfloat16 that
@@ -32,7 +33,9 @@ class Store(Protocol):
     store, and DamagedError when metadata cannot be read.
     """
 
-    root: Path
+    @property
+    def root(self) -> Path | Url:
+        """The folder, file or address that all paths are below."""
 
     def children(self, path: str) -> list[str]:
         """The names of the groups and arrays directly below a group, sorted; [] if it is absent."""
@@ -102,3 +105,19 @@ class Store(Protocol):
 
     def chunks(self, path: str) -> list[Extent | None]:
         """Where each whole chunk lies, padding and all; None for one that is missing or torn."""
+
+
+class Home(Store, Protocol):
+    """A store that a whole cache is kept in, which knows the format of each group."""
+
+    def format_of(self, path: str) -> str:
+        """The format that a node is kept in: `zarr`, also where there is none yet, or `hdf5`."""
+
+    def begin(self, path: str, format: str, values: Mapping[str, Any]) -> None:
+        """Make a group of a format with these attributes, in place of whatever was there."""
+
+    def folders(self, path: str) -> list[str]:
+        """What should be a node directly below a group, also where its metadata is gone."""
+
+    def mend(self, path: str) -> bool:
+        """Give metadata the one bit back that was flipped; False if it was not that."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
+from lefcache.errors import StorageError
 from lefcache.files import sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import ArrayInfo, Store
@@ -22,6 +23,13 @@ from lefcache.stores.hdf5_store import Hdf5Store
 from lefcache.stores.zarr_store import ZarrStore
 
 SUFFIX = ".h5"
+
+
+def in_folder(path: Path) -> "MixedStore":
+    """The store in a folder, which need not be there yet; StorageError for a file."""
+    if path.exists() and not path.is_dir():
+        raise StorageError(f"{path} is a file, not a cache folder: choose another with --cache")
+    return MixedStore(path)
 
 
 class MixedStore:
@@ -57,6 +65,15 @@ class MixedStore:
             self._hdf5(path).set_attrs("", values)
         else:
             self._zarr.set_attrs(path, values)
+
+    def folders(self, path: str) -> list[str]:
+        """What should be a node below a group that is a folder: its subfolders, but for chunks."""
+        folder = self.root / path
+        if not folder.is_dir():
+            return []
+        found = {each.name for each in folder.iterdir() if each.is_dir() and each.name[0] != "."}
+        files = {each.name.removesuffix(SUFFIX) for each in folder.glob(f"[!.]*{SUFFIX}")}
+        return sorted((found - {"c"} | files) - ({"results"} if not path else set()))
 
     @contextmanager
     def replacing(self, path: str, format: str) -> Iterator[Store]:

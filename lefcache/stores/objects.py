@@ -4,7 +4,9 @@ Each put is one request, so an object is there whole or not at all; what failed 
 a while. Credentials, region and endpoint come from the ordinary AWS_* variables.
 """
 
+import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,16 +16,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from lefcache.errors import StorageError
-from lefcache.files import Url
+from lefcache.files import REMOTE, Url
 from lefcache.wording import install_extra
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-SCHEME = "s3://"
 FIRST_SECONDS = 5  # for a server that has never answered
 PATIENCE_SECONDS = 45  # for one that has
 REQUEST_SECONDS = 60
+FRESH_SECONDS = 2.0  # metadata is taken for what it was, unless we have changed it
 AT_ONCE = 16  # requests on their way
 TRIES = 4  # of what the server took for done and was not
 
@@ -39,7 +41,16 @@ class Bucket:
     def __init__(self, url: Url) -> None:
         self.url = url
         self.guards: list[Callable[[], None]] = []  # asked before anything is changed
+        self.fresh: dict[str, tuple[float, bytes | None]] = {}
         self._answered = False
+
+    def look(self, name: str) -> bytes | None:
+        """What `get` gives, or gave a moment ago: of small objects that are asked for often."""
+        until, content = self.fresh.get(name, (0.0, None))
+        if time.monotonic() > until:
+            content = self.get(name)
+            self.fresh[name] = time.monotonic() + FRESH_SECONDS, content
+        return content
 
     def get(self, name: str) -> bytes | None:
         """The content of an object, None where there is none."""
@@ -64,11 +75,15 @@ class Bucket:
         raise AssertionError("the last try returns or raises")
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object; it is looked at afterwards, and written again if it was cut short."""
+        """Write an object, and again where the server has come to have another one."""
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
         for _ in range(TRIES):
             self.check()
-            self._put(name, content, "overwrite")
-            if self.length(name) == len(content):
+            self.fresh.pop(name, None)
+            tag = self._put(name, content, "overwrite")
+            self.fresh.pop(name, None)
+            # Of an object that is encrypted with a key of its owner, the tag is another one.
+            if tag.strip('"') == digest or self.length(name) == len(content):
                 return
         raise StorageError(f"{self.url}/{name} comes out shorter than it was written: {_AGAIN}")
 
@@ -117,6 +132,8 @@ class Bucket:
         import obstore
 
         self.check()
+        for name in names:
+            self.fresh.pop(name, None)
         if names:
             with self._spoken():
                 obstore.delete(self._store, list(names))
@@ -196,7 +213,7 @@ def at_once(do: Callable[[Given], Found], each: Iterable[Given]) -> list[Found]:
 def _connected(url: Url, seconds: int) -> "S3Store":
     from obstore.store import S3Store
 
-    bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
+    bucket, _, prefix = url.removeprefix(REMOTE).partition("/")
     if not bucket:
         raise StorageError(f"{url} names no bucket: write --cache s3://BUCKET/FOLDER")
     client: Any = {"connect_timeout": "3s", "timeout": f"{REQUEST_SECONDS}s"}

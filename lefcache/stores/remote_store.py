@@ -58,13 +58,14 @@ class RemoteStore:
         """Names below a group, sorted: a child is a folder with a `zarr.json`."""
         if self.info(path) is not None:
             return []
-        names = [name for name in self.folders(path) if not name.startswith(".")]
-        there = at_once(lambda name: self.bucket.length(_in(path, name, METADATA)), names)
-        return [name for name, length in zip(names, there, strict=True) if length is not None]
+        names = [name for name in self.bucket.folders(path) if not name.startswith(".")]
+        there = at_once(lambda name: self.bucket.look(_in(path, name, METADATA)), names)
+        return [name for name, content in zip(names, there, strict=True) if content is not None]
 
     def folders(self, path: str) -> list[str]:
         """What should be a group or an array below a group, also where its metadata is gone."""
-        return self.bucket.folders(path)
+        other = {"c"} if path else {"results"}
+        return [n for n in self.bucket.folders(path) if n not in other and n[0] != "."]
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
@@ -156,9 +157,10 @@ class RemoteStore:
 
     def delete(self, path: str) -> None:
         """Take a node away with all below it, its own metadata last."""
-        last = _in(path, METADATA)
-        self.bucket.delete([name for name in self.bucket.lengths(path) if name != last])
-        self.bucket.delete([last])
+        last, there = _in(path, METADATA), self.bucket.lengths(path)
+        self.bucket.delete([name for name in there if name != last])
+        if last in there:
+            self.bucket.delete([last])
 
     def read(
         self, path: str, stop: int | None = None, sparse: bool = False, start: int = 0
@@ -215,7 +217,7 @@ class RemoteStore:
         return at_once(bring, enumerate(_chunks(path, info)))
 
     def _node(self, path: str) -> dict[str, Any] | None:
-        content = self.bucket.get(_in(path, METADATA))
+        content = self.bucket.look(_in(path, METADATA))
         with _understood(self.root / path):
             return None if content is None else node_of(content)
 
@@ -228,7 +230,7 @@ class RemoteStore:
         """Make the groups above a node, top first."""
         for parent in reversed(PurePosixPath(path).parents):
             above = "" if parent == PurePosixPath() else str(parent)
-            if path and self.bucket.length(_in(above, METADATA)) is None:
+            if path and self.bucket.look(_in(above, METADATA)) is None:
                 self._describe(above, GROUP)
 
     def _describe(self, path: str, node: Mapping[str, Any]) -> None:

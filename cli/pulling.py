@@ -1,0 +1,54 @@
+"""A cache that a command's flags name, opened; what is pulled from an object store is said."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.output import LOG_SECONDS, duration, say
+from lefcache.files import REMOTE
+
+if TYPE_CHECKING:
+    from lefcache import Cache
+
+
+def open_cache(folder: str) -> "Cache":
+    """Open `--cache`; of one on an object store, lines on stderr say what is on its way."""
+    import lefcache
+
+    cache = lefcache.open(folder)
+    if str(cache.path).startswith(REMOTE):
+        from lefcache.cache.remote import RemoteCache
+
+        assert isinstance(cache, RemoteCache)
+        cache.on_pull = Pulling()
+    return cache
+
+
+def open_for_study(folder: str) -> "Cache":
+    """The same, with the finished studies of others, which come to see those of this command."""
+    cache = open_cache(folder)
+    click.get_current_context().with_resource(cache.sharing_results())
+    return cache
+
+
+class Pulling:
+    """Told of each block that has come: a line for each split, and one now and then."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.began = self.told = time.monotonic()
+
+    def __call__(self, path: str, total: int, rows: int) -> None:
+        """So many vectors more have come, or with none a split begins."""
+        now = time.monotonic()
+        if not rows:
+            self.done, self.began, self.told = 0, now, now
+            say(f"{path}: pulling {total:,} vectors")
+            return
+        self.done += rows
+        if self.done >= total:
+            say(f"{path}: {self.done:,} vectors pulled and checked in {duration(now - self.began)}")
+        elif now - self.told > LOG_SECONDS:
+            self.told = now
+            say(f"{path}: {self.done:,} of {total:,} vectors")

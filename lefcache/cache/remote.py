@@ -1,0 +1,183 @@
+"""A cache on an object store, whose vectors are read from a mirror of it on this disk.
+
+The mirror is a cache like any: what is asked for is taken over into it, each block held against its
+checksum, and mapped there. Nothing is pulled twice, and what has changed is pulled anew.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lefcache.cache.adopt import adopt, corpus_of, wanting
+from lefcache.cache.lock import exclusive
+from lefcache.cache.pages import Pages
+from lefcache.cache.register import register
+from lefcache.cache.remove import doomed, remove
+from lefcache.cache.tree import Cache
+from lefcache.corpus import split_name
+from lefcache.errors import MismatchError
+from lefcache.feature import Feature
+from lefcache.files import REMOTE, Url, path_of, replace_file
+from lefcache.rows import Matrix, Table
+from lefcache.stores.objects import at_once, bucket_at
+from lefcache.stores.remote_store import RemoteStore
+
+WAIT = 24 * 3600.0  # for another process that pulls the same split
+
+# Told of a split, how many vectors of it are on their way, and how many have come since the last
+# time; the first time none has.
+OnPull = Callable[[str, int, int], None]
+
+
+class RemoteCache(Cache):
+    """Every layer's vectors below an address such as s3://bucket/run1."""
+
+    def __init__(self, path: Url) -> None:
+        super().__init__(path, RemoteStore(path))
+        self.mirror = Cache(mirror_of(path))
+        self.on_pull: OnPull | None = None
+
+    @property
+    def results(self) -> Path:
+        """Where finished studies are kept on this disk; `sharing_results` has the others."""
+        return self.mirror.results
+
+    def rows(
+        self,
+        feature: str | Feature,
+        split: str = "train",
+        data: str | None = None,
+        verify: bool = False,
+    ) -> Matrix:
+        """The (N, D) vectors of one feature, in the mirror; raises what `Cache.rows` does."""
+        wanted = Feature.parse(feature) if isinstance(feature, str) else feature
+        pages = super().pages(wanted.model, split, data)
+        self.bring(pages, pages.complete([wanted]))
+        return self.mirror.rows(wanted, pages.split, pages.corpus, verify)
+
+    def table(
+        self,
+        features: str | Iterable[str | Feature],
+        split: str = "train",
+        data: str | None = None,
+        verify: bool = False,
+    ) -> Table:
+        """K aligned features, in the mirror; raises what `Cache.table` does."""
+        corpus, split = self.corpus(data), split_name(split)
+        chosen = self.features(features, data)
+        for model in dict.fromkeys(each.model for each in chosen):
+            pages = super().pages(model, split, corpus)
+            self.bring(pages, pages.complete(each for each in chosen if each.model == model))
+        return self.mirror.table(chosen, split, corpus, verify)
+
+    def pages(self, model: str, split: str = "train", data: str | None = None) -> Pages:
+        """What one model left of one split; its vectors are pulled when they are asked for."""
+        return RemotePages(self, super().pages(model, split, data))
+
+    def bring(self, pages: Pages, arrays: Sequence[str]) -> int:
+        """Pull arrays of a split that the mirror lacks; returns how many vectors that was.
+
+        Raises DamagedError for rows that are not those that were written.
+        """
+        name = pages.path.replace("/", "+")
+        with exclusive(self.mirror.path, f"pull+{name}", wait=WAIT):
+            if _differs(self.mirror, pages, arrays):
+                _forget(self.mirror, f"{pages.corpus}/{pages.model}")
+            try:
+                return self._take(pages, arrays)
+            except MismatchError:  # other texts or settings than those that the mirror is of
+                _forget(self.mirror, pages.corpus)
+                return self._take(pages, arrays)
+
+    def _take(self, pages: Pages, arrays: Sequence[str]) -> int:
+        register(self.mirror.store, corpus_of(pages.store, pages.corpus))
+        lacking = wanting(self.mirror.store, pages, arrays, pages.path)
+        total = len(lacking) * pages.rows
+        if total and self.on_pull:
+            self.on_pull(pages.path, total, 0)
+
+        def tell(rows: int) -> None:
+            if self.on_pull:
+                self.on_pull(pages.path, total, rows)
+
+        adopt(self.mirror.store, pages, lacking, pages.path, str(self.path), tell)
+        return total
+
+    @contextmanager
+    def sharing_results(self) -> Iterator[None]:
+        """Bring the finished studies of others first, and let them have those of this process."""
+        bucket, folder = bucket_at(Url(self.path)), self.results
+        here, there = _files(folder), set(bucket.lengths("results"))
+
+        def bring(name: str) -> None:
+            file = folder.parent / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(file, bucket.get(name) or b"")
+
+        # Predictions first: a result is done when its JSON file is there.
+        at_once(bring, sorted(there - here, key=_json_last))
+        yield
+        for name in sorted(_files(folder) - there, key=_json_last):
+            bucket.put(name, (folder.parent / name).read_bytes())
+
+
+class RemotePages(Pages):
+    """The pages of a split on an object store, whose matrices lie in the mirror."""
+
+    def __init__(self, cache: RemoteCache, pages: Pages) -> None:
+        vars(self).update(vars(pages))
+        self.cache = cache
+
+    def matrix(self, feature: Feature, verify: bool = False) -> Matrix:
+        """The (N, D) vectors of a feature of this model; raises what `Pages.matrix` does."""
+        return self.cache.rows(feature, self.split, self.corpus, verify)
+
+
+def mirror_of(url: Url) -> Path:
+    """The folder for what is pulled from an address: below $LEF_MIRROR, or the user's own cache.
+
+    Two servers may have buckets of one name, so the endpoint is part of its name.
+    """
+    given = os.environ.get("LEF_MIRROR")
+    above = path_of(given) if given else _user_caches() / "lefcache" / "mirror"
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    told = hashlib.sha256(f"{endpoint} {url}".encode()).hexdigest()[:8]
+    plain = "".join(each if each.isalnum() or each in "._-" else "+" for each in url[len(REMOTE) :])
+    return above / f"s3+{plain[:100]}+{told}"
+
+
+def _user_caches() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _differs(mirror: Cache, there: Pages, arrays: Sequence[str]) -> bool:
+    """Whether the mirror has blocks of these arrays that the object store has not, or no longer."""
+    here = Pages(mirror.store, there.corpus, there.model, there.split)
+    if not here.attrs:
+        return False
+    if here.rows > there.rows or here.spec.difference(there.spec):
+        return True
+    kept = [name for name in here.arrays if name in arrays]
+    return any(not {*here.checksums(name)} <= {*there.checksums(name)} for name in kept)
+
+
+def _forget(mirror: Cache, key: str) -> None:
+    """Take what is no longer true out of the mirror."""
+    if mirror.store.attrs(key):
+        remove(mirror.store, doomed(mirror.store, key))
+
+
+def _files(folder: Path) -> set[str]:
+    files = (each for each in folder.glob("*/*") if each.suffix in (".json", ".npy"))
+    return {each.relative_to(folder.parent).as_posix() for each in files}
+
+
+def _json_last(name: str) -> tuple[bool, str]:
+    return name.endswith(".json"), name

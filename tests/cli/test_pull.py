@@ -1,0 +1,79 @@
+"""`--cache s3://...` in every command, and `lef pull`, as one types them."""
+
+import pytest
+
+from lefcache.cache import open as open_cache
+from lefcache.stores.objects import bucket_at
+from lefcache.verify import verify
+from tests import s3
+
+
+@pytest.fixture
+def address(s3_server, monkeypatch, tmp_path):
+    s3.use(monkeypatch, s3_server)
+    monkeypatch.setenv("LEF_MIRROR", str(tmp_path / "mirror"))
+    return f"s3://{s3.make_bucket(s3_server)}/run"
+
+
+@pytest.fixture
+def made(lef, fakes, texts, address):
+    fakes()
+    ran = lef("extract", "--data", texts, "--model", "fake", "--layers", "1,2", "--cache", address)
+    assert ran.code == 0, ran.err
+    assert f"Next: lef sweep --cache {address} --data reviews --models fake" in ran.out
+    assert "free on that disk" not in ran.err
+    return address
+
+
+def test_every_command_takes_an_address(lef, made, tmp_path):
+    [test, train] = sorted(lef("ls", "--cache", made, "--json").json, key=lambda e: e["split"])
+    assert (train["rows"], train["done_rows"], test["rows"]) == (40, 40, 10)
+    assert "mean/2" in lef("show", "reviews/fake/train", "--cache", made).out
+    assert lef("verify", "--cache", made).code == 0
+    ran = lef("sweep", "--models", "fake", "--cache", made, "--json")
+    assert ran.code == 0, ran.err
+    assert "reviews/fake/train: 80 vectors pulled and checked" in ran.err
+    again = lef("sweep", "--models", "fake", "--cache", made, "--json")
+    assert again.json["cached"]
+    assert "pull" not in again.err
+    assert len(bucket_at(open_cache(made).path).lengths("results")) >= 1
+    gone = lef("rm", "reviews/fake", "--yes", "--cache", made)
+    assert gone.code == 0, gone.err
+    assert lef("ls", "--cache", made, "--json").json == []
+
+
+def test_chosen_layers_come_to_the_mirror_or_to_a_folder(lef, made, tmp_path):
+    ran = lef("pull", "reviews/fake", "--layers", "2", "--cache", made, "--json")
+    assert ran.code == 0, ran.err
+    assert [each["new"] for each in ran.json["splits"]] == [["mean/2"], ["mean/2"]]
+    assert ran.json["path"].startswith(str(tmp_path / "mirror"))
+    ran = lef("pull", made, "reviews/fake/train", "--layers", "-1", "--cache", "here")
+    assert ran.code == 1
+    assert "no layer 3" in ran.err
+    ran = lef("pull", made, "reviews/fake/train", "--layers", "1", "--cache", "here")
+    assert (ran.code, ran.out) == (0, "1 split in here\n"), ran.err
+    assert "1 array pulled, 0 here before" in ran.err
+    assert (
+        "0 arrays pulled, 1 here before"
+        in lef("pull", made, "--layers", "1", "--cache", "here").err
+    )
+    assert verify(open_cache("here")).whole
+    assert lef("sweep", "--models", "fake", "--cache", "here").code == 0
+
+
+def test_what_cannot_be_pulled_is_told(lef, made):
+    assert "name a SOURCE" in lef("pull", "reviews").err
+    assert "is no SOURCE" in lef("pull", "reviews", "fake", "--cache", made).err
+    assert "no corpus 'nothing'" in lef("pull", "nothing", "--cache", made).err
+    empty = f"{made}-empty"
+    assert f"there is nothing to pull in {empty}" in lef("pull", "--cache", empty).err
+    assert "is not there yet" in lef("ls", "--cache", empty).err
+
+
+def test_looking_at_a_local_cache_needs_no_obstore(python, tmp_path):
+    code = (
+        "import sys; from click.testing import CliRunner; from cli.main import main\n"
+        "CliRunner().invoke(main, ['ls', '--cache', sys.argv[1]])\n"
+        "print('obstore' in sys.modules)"
+    )
+    assert python(code, tmp_path).strip() == "False"
