@@ -18,6 +18,7 @@ from lefcache.share.described import Described, describe
 from lefcache.share.hub import Hub, OnBytes, Place, Snapshot
 from lefcache.share.places import Listing
 from lefcache.share.there import look_at, read_from
+from lefcache.share.tree import folder_of
 from lefcache.spec import ARRAY
 
 
@@ -64,13 +65,14 @@ def looked(
     has not, DamagedError for metadata that is not what was written, and MismatchError where other
     texts or settings have that name here.
     """
+    home = folder_of(cache)
     snapshot = Hub(place).look()
-    folder = cache.path / f".pull+{place.id.replace('/', '+')}+{snapshot.place.revision}.partial"
+    folder = home / f".pull+{place.id.replace('/', '+')}+{snapshot.place.revision}.partial"
     listing = Listing(snapshot)
     splits = listing.below(key.strip("/"))
     try:
         with _alone(cache, place):
-            for stray in cache.path.glob(f".pull+{place.id.replace('/', '+')}+*.partial"):
+            for stray in home.glob(f".pull+{place.id.replace('/', '+')}+*.partial"):
                 if stray != folder:  # of a commit that is no longer wanted
                     shutil.rmtree(stray)
             found = look_at(listing, splits, folder)
@@ -196,7 +198,7 @@ def _part(pages: Pages, listing: Listing, arrays: Sequence[str], path: str) -> P
 def _check_room(cache: Cache, offer: Offer) -> None:
     """Refuse what the disk cannot hold: a split is there twice, until it is taken over."""
     wanted = offer.bytes + max((part.described.bytes for part in offer.parts), default=0)
-    free = _free(cache.path)
+    free = _free(folder_of(cache))
     if wanted > free:
         raise StorageError(
             f"{cache.path}: the disk has {free:,} bytes free, and this takes {wanted:,}: free some "

@@ -14,7 +14,7 @@ from lefcache.share.described import Described, describe
 from lefcache.share.hub import Hub, OnBytes, Place, RemoteFile, Snapshot
 from lefcache.share.places import Listing
 from lefcache.share.there import compare, look_at, lost
-from lefcache.share.tree import files_of
+from lefcache.share.tree import files_of, folder_of
 from lefcache.stores.mixed import MixedStore
 from lefcache.verify import OnBlocks, verify
 from lefcache.wording import command_line, count
@@ -58,13 +58,14 @@ def planned(
     that are not those written, with the command that helps; MismatchError for a repository with
     other texts or settings under the same names, or with layers that it would lose unless `prune`.
     """
+    folder = folder_of(cache)
     splits = cache.below(key)
     if not splits:
         raise FeatureError(f"{key} has nothing to push: see `lef ls`")
     with ExitStack() as held:
         for pages in splits:
-            held.enter_context(exclusive(cache.path, pages.path.replace("/", "+")))
-        draft = cache.path / f".push+{key.strip('/').replace('/', '+')}.partial"
+            held.enter_context(exclusive(folder, pages.path.replace("/", "+")))
+        draft = folder / f".push+{key.strip('/').replace('/', '+')}.partial"
         held.callback(shutil.rmtree, draft, ignore_errors=True)
         shutil.rmtree(draft, ignore_errors=True)  # of a push that was killed
         for pages in splits:

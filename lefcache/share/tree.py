@@ -6,13 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from lefcache.cache import Pages
+from lefcache.cache import Cache, Pages
 from lefcache.cache.convert import copy_split
 from lefcache.cache.ledger import checksum
 from lefcache.corpus import UNLABELLED, place_of
+from lefcache.errors import StorageError
 from lefcache.share.places import METADATA
 from lefcache.stores.mixed import MixedStore
 from lefcache.stores.zarr_store import ZarrStore
+
+
+def folder_of(cache: Cache) -> Path:
+    """The folder that a cache is; StorageError for one on an object store, which has no files."""
+    if isinstance(cache.path, Path):
+        return cache.path
+    raise StorageError(
+        f"{cache.path}: between the hub and a cache there are files on this disk: bring it to a "
+        "folder first with `lef pull`, or name a folder with --cache"
+    )
 
 
 def files_of(splits: Sequence[Pages], labelled: bool, draft: Path) -> dict[str, Path]:
@@ -23,6 +34,7 @@ def files_of(splits: Sequence[Pages], labelled: bool, draft: Path) -> dict[str, 
     fetched alone. Raises DamagedError where such a split is damaged.
     """
     store, anew = splits[0].store, MixedStore(draft)
+    assert isinstance(store, MixedStore)  # `folder_of` saw to it
     anew.set_attrs("", store.attrs(""))
     nodes = [""]
     for corpus in dict.fromkeys(each.corpus for each in splits):

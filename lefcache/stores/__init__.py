@@ -1,6 +1,7 @@
 """Where the bytes are. A store knows arrays and attributes, and nothing of models or layers."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -121,3 +122,6 @@ class Home(Store, Protocol):
 
     def mend(self, path: str) -> bool:
         """Give metadata the one bit back that was flipped; False if it was not that."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep open what is looked at again and again, for who looks at all there is."""

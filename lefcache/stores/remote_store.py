@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,6 +51,10 @@ class RemoteStore:
             )
         self.delete(path)
         self.set_attrs(path, values)
+
+    def held(self) -> AbstractContextManager[None]:
+        """Nothing to keep open: every object is asked for by itself."""
+        return nullcontext()
 
     # What every store does
 

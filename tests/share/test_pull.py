@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from lefcache.cache import open as open_cache
 from lefcache.errors import DamagedError, FeatureError, LefError, MismatchError, StorageError
 from lefcache.extract import extract
+from lefcache.files import Url
 from lefcache.share import pull as pulling
 from lefcache.share.pull import looked
+from lefcache.share.tree import folder_of
 from lefcache.stores.seal import sealed_json
 from lefcache.testing import FakeBackbone
 from lefcache.vectors import import_vectors
@@ -406,3 +409,10 @@ def test_labels_that_are_none_of_the_classes_are_refused(pushed, get, other):
     with pytest.raises(DamagedError, match="none of the classes"):
         get(other)
     assert nothing_of(open_cache(other.path))
+
+
+def test_a_cache_on_an_object_store_is_brought_to_a_folder_first(tmp_path):
+    away = SimpleNamespace(path=Url("s3://bucket/run1"))
+    with pytest.raises(StorageError, match="bring it to a folder first"):
+        folder_of(away)
+    assert folder_of(SimpleNamespace(path=tmp_path)) == tmp_path
