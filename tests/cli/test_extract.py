@@ -76,7 +76,7 @@ def test_it_says_what_it_takes_and_what_comes_next(lef, fakes, texts):
 def test_bfloat16_is_stored_and_shown(lef, fakes, texts):
     words = ("--model", "fake", "--data", texts, "--store-dtype", "bfloat16")
     expected = lef("extract", *words, "--dry-run", "--json").json
-    assert expected["bytes"] == 5 * 50 * 2 * 2
+    assert expected["bytes"] == 5 * (64 + 64) * 2 * 2  # two splits, each in whole chunks
     assert lef("extract", *words).code == 0
     assert {entry["dtype"] for entry in lef("ls", "--json").json} == {"bfloat16"}
     shown = lef("show", "reviews/fake/train").out

@@ -108,7 +108,7 @@ def test_a_strangers_words_cannot_steer_the_terminal(lef, pushed, other):
     ("words", "message"),
     [
         (["pull", "hub:layers"], "Error: 'hub:layers' is no place on the hub: write hub:owner"),
-        (["pull", WHERE, "--layers", "x"], "has no layer 'x'"),
+        (["pull", WHERE, "--layers", "x"], "Error: there is no layer 'x'"),
         (["pull", WHERE], "Error: the hub has no data set owner/layers, or you may not see it"),
         (["push", "tiny", "s3"], "Error: 's3' is no place on the hub"),
         (["push", "none", WHERE], "Error: no corpus 'none'"),
