@@ -11,6 +11,7 @@ from cli.params import given, per_class_option, protocol_option, spelled, study_
 from cli.pulling import open_for_study
 from cli.tables import PER_CLASS, SHORT, print_per_class
 from lefcache.recipe import Recipe
+from lefcache.saved import MODEL_CARD
 from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
@@ -182,11 +183,15 @@ def _row(figure: dict[str, Any]) -> list[str]:
 
 def _report_head(found: "Fused", folder: Path, imported: list[str], form: str) -> None:
     """Where the head is, and what it is good for."""
+    from lefcache.train.readme import has_own_card
+
     # With --json and --csv, stdout belongs to the document.
     write = click.echo if form == "table" else say
     which = f" of seed {found.best_seed}, the best of {found.seeds} on validation"
     again = ", trained again for it" if found.cached else ""
     write(f"Saved the head{which if found.seeds > 1 else ''}{again}, in {folder}.")
+    if has_own_card(folder):
+        say(f"  note: {MODEL_CARD} there is your own and stays: its figures may be of another head")
     if imported:
         models = " and ".join(dict.fromkeys(imported))
         write(

@@ -113,3 +113,13 @@ def hub_entry(place: str) -> HubEntry | None:
     if place in HUB:
         return HUB[place]
     return HubEntry(place, classes=0, splits={}) if HUB_ID.fullmatch(place) else None
+
+
+def published(source: str) -> str:
+    """The public name of a corpus's source: a data set's id, `demo`, or '' for one's own files.
+
+    Their folder is nobody else's business, and leads nowhere on another machine.
+    """
+    place = source.rpartition("=")[2]
+    entry = hub_entry(place)
+    return entry.id if entry else place if place == "demo" else ""

@@ -217,7 +217,7 @@ class Table:
     `rows[k]` is (N, D_k); `labels` is (N,) int32 with -1 for none, or None for a split without
     labels; `specs[k]` and `origins[k]` say what feature k was made from and are passed through
     untouched. A table made by hand has no origins. `reading` says which columns the texts were
-    made of.
+    made of, and `source` what finds the corpus again, as its `--data` did.
     """
 
     features: tuple[Feature, ...]
@@ -230,6 +230,7 @@ class Table:
     split: str
     origins: tuple[Origin, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -1,11 +1,23 @@
 """Where a saved head lies: known without torch, so that a wrong folder is said at once."""
 
+import re
 from pathlib import Path
 
 from lefcache.errors import StorageError
 from lefcache.files import path_of
 
 CARD = "head.json"
+MODEL_CARD = "README.md"  # the same for people, and more
+
+DIGEST = re.compile("sha256:([0-9a-f]{16})[0-9a-f]{48}")
+
+
+def weights_file(digest: str) -> str:
+    """The name of the file of weights with this digest; ValueError for what is none."""
+    match = DIGEST.fullmatch(digest)
+    if match is None:
+        raise ValueError("it names no weights")
+    return f"head-{match[1]}.safetensors"
 
 
 def read_card(folder: Path) -> bytes:

@@ -121,6 +121,7 @@ class Cache(Node[CorpusNode]):
             split=split,
             origins=tuple(page.origin(each) for page, each in zip(pages, chosen, strict=True)),
             reading=reading_of(self.store, corpus),
+            source=str(self.store.attrs(corpus).get("source", "")),
         )
 
     def tables(

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from lefcache.errors import CorpusError, RecipeError
 from lefcache.rows import Matrix, Table
-from lefcache.study.identity import BY_CARVED, BY_SPLIT, BY_TEST
-from lefcache.train.protocol import Index, Part, training_parts
+from lefcache.train.protocol import BY_CARVED, BY_SPLIT, BY_TEST, Index, Part, training_parts
 from lefcache.wording import count
 
 # What may choose a layer, an operator or an epoch: rows that are no test; or, as the source of the

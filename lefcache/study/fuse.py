@@ -15,7 +15,13 @@ from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.saved import CARD
 from lefcache.study.arrange import arranged, check_protocol
-from lefcache.study.fused import Fused, accuracies, figures_on_test, shares_of_layers
+from lefcache.study.fused import (
+    ESTIMATES,
+    Fused,
+    accuracies,
+    figures_on_test,
+    shares_of_layers,
+)
 from lefcache.study.identity import Shelf, check_tables, identity, known_of
 from lefcache.train import Head, Trained, train
 from lefcache.train.fit import device_of
@@ -79,7 +85,7 @@ def fuse(
             shelf.amend(test_shown=True)
         fused = Fused.from_json(found | known_of(used))  # one of before does not say it
         if save is not None:
-            _labelled(_run(used, recipe, [fused.best_seed], where, None)[1], protocol).save(save)
+            _labelled(_run(used, recipe, [fused.best_seed], where, None)[1], fused).save(save)
         return fused
     runs, head = _run(used, recipe, chain, where, on_seed)
     fused = replace(
@@ -91,7 +97,7 @@ def fuse(
     figures = fused.to_json() | ({} if shown else {"test_shown": False})
     shelf.put(figures, np.stack(tested) if tested else None, where)
     if save is not None:
-        _labelled(head, protocol).save(save)
+        _labelled(head, fused).save(save)
     return fused
 
 
@@ -108,11 +114,12 @@ def fuse_key(
     return identity("fuse", tables, recipe, seeds, protocol=paper, n_train=n_train)
 
 
-def _labelled(head: Head, protocol: str) -> Head:
-    """The head, whose card says by which protocol its figures came about."""
+def _labelled(head: Head, fused: Fused) -> Head:
+    """The head, whose card says how its figures came about and how other seeds did."""
     if head.card is not None:
-        figures = {**head.card.figures, "protocol": protocol}
-        head.card = replace(head.card, figures=figures)
+        study = {name: each for name, each in fused.to_json().items() if name in ESTIMATES}
+        how = {"protocol": fused.protocol, "selected_by": fused.selected_by, "seeds": fused.seeds}
+        head.card = replace(head.card, figures={**head.card.figures, **how, "study": study})
     return head
 
 

@@ -13,17 +13,22 @@ from lefcache import results as store
 from lefcache.errors import CorpusError, RecipeError
 from lefcache.recipe import NUMERICS, Recipe
 from lefcache.rows import Table
-from lefcache.train.protocol import check_classes, check_split, known_rows, labelled
+from lefcache.train.protocol import (
+    BY_CARVED,
+    BY_SPLIT,
+    BY_TEST,
+    check_classes,
+    check_split,
+    known_rows,
+    labelled,
+)
 from lefcache.version import __version__
 from lefcache.wording import count
 
 SPLITS = ("train", "validation", "test")
 
 # How a layer or an epoch was chosen.
-BY_SPLIT = "validation split"
-BY_CARVED = "carved from train"
 BY_LEFT_OUT = "leave-one-out"
-BY_TEST = "test split"
 
 CHOSEN = {
     BY_TEST: "on the test itself",

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
-from lefcache.study.identity import BY_CARVED, BY_LEFT_OUT, BY_SPLIT
+from lefcache.study.identity import BY_LEFT_OUT
 from lefcache.train import Head, logits, train
-from lefcache.train.protocol import labelled
+from lefcache.train.protocol import BY_CARVED, BY_SPLIT, labelled
 from lefcache.train.ridge import best, fit_part
 
 

@@ -1,9 +1,11 @@
 """What a head was made from: enough to use it on raw text, and to know what it is worth."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from lefcache.aliases import published
 from lefcache.columns import Reading
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
@@ -34,7 +36,8 @@ class Card:
     @classmethod
     def of(cls, table: Table, recipe: Recipe, figures: Mapping[str, Any]) -> "Card":
         """The card of a head that has learnt from a table."""
-        made = {"corpus": table.corpus, "lefcache": __version__}
+        source = published(table.source)
+        made = {"corpus": table.corpus, "source": source, "lefcache": __version__}
         return cls(
             features=table.features,
             widths=table.widths,
@@ -45,6 +48,14 @@ class Card:
             figures=made | dict(figures),
             reading=table.reading,
         )
+
+    def published(self) -> "Card":
+        """The card for others: a model in a folder of this machine is just somewhere."""
+        origins = tuple(
+            replace(each, source="") if each.source and _is_folder(each.source) else each
+            for each in self.origins
+        )
+        return replace(self, origins=origins)
 
     def to_json(self) -> dict[str, Any]:
         """The card as plain values."""
@@ -95,6 +106,10 @@ class Card:
         if not rows or not card.classes or len(set(card.classes)) < len(card.classes):
             raise ValueError("a head has features, and classes with a name each")
         return card
+
+
+def _is_folder(source: str) -> bool:
+    return Path(source).is_absolute() or PureWindowsPath(source).is_absolute()
 
 
 def _check_origin(feature: Feature, origin: Origin) -> None:

@@ -22,7 +22,7 @@ from lefcache.spec import Spec
 from lefcache.train.card import Card
 from lefcache.train.fit import train
 from lefcache.train.head import Head
-from lefcache.train.protocol import FRACTION, carve
+from lefcache.train.protocol import BY_CARVED, FRACTION, carve
 from lefcache.train.scoring import logits
 from lefcache.train.trained import Trained
 
@@ -128,7 +128,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator, _Settings):  # type: igno
             raise MismatchError(f"{table} has other widths or classes than the X and y of fit")
         if not table.origins:
             raise RecipeError("this table does not know what its features are made of: use a cache")
-        figures = {"seed": self._seed()} | self.trained_.figures()
+        how = {"seed": self._seed(), "selected_by": BY_CARVED}
+        figures = how | self.trained_.figures()
         head = copy.deepcopy(self.head_)
         head.card = replace(Card.of(table, self.head_.recipe, figures), classes=names)
         return head

@@ -23,7 +23,15 @@ from lefcache.train.head import Head, new_head
 from lefcache.train.inputs import measure
 from lefcache.train.objective import Objective, arithmetic
 from lefcache.train.optim import lr_at, optimiser_of, set_lr
-from lefcache.train.protocol import Part, check_split, known_rows, labelled, training_parts
+from lefcache.train.protocol import (
+    BY_CARVED,
+    BY_SPLIT,
+    Part,
+    check_split,
+    known_rows,
+    labelled,
+    training_parts,
+)
 from lefcache.train.scoring import EVAL_ROWS, logits, score
 from lefcache.train.trained import Epoch, Trained
 from lefcache.train.vote import Fitted, OnEpoch, fit_members
@@ -113,7 +121,8 @@ def train(
         history=tuple(history),
     )
     if table.origins:
-        head.card = Card.of(table, recipe, {"seed": seed} | trained.figures())
+        how = {"seed": seed, "selected_by": BY_SPLIT if validation is not None else BY_CARVED}
+        head.card = Card.of(table, recipe, how | trained.figures())
     return head, trained
 
 

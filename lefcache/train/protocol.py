@@ -12,6 +12,11 @@ from lefcache.rows import Table
 
 FRACTION = 0.1
 
+# Which rows chose a layer or an epoch.
+BY_SPLIT = "validation split"
+BY_CARVED = "carved from train"
+BY_TEST = "test split"
+
 Index = NDArray[np.intp]
 Labels = NDArray[np.integer[Any]]
 

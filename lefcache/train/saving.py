@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from torch import Tensor
 from lefcache.errors import DamagedError, RecipeError, StorageError
 from lefcache.files import path_of, replace_file
 from lefcache.recipe import Recipe
-from lefcache.saved import CARD, no_head, read_card
+from lefcache.saved import CARD, no_head, read_card, weights_file
 from lefcache.train.card import Card
+from lefcache.train.readme import drop_model_card, write_model_card
 
-DIGEST = re.compile("sha256:([0-9a-f]{16})[0-9a-f]{48}")
 # What values of the wrong kind or size in a card end in; torch raises the RuntimeErrors.
 UNREADABLE = (
     ValueError,
@@ -30,10 +29,10 @@ UNREADABLE = (
 
 
 def write(folder: Path, card: Card, state: Mapping[str, Tensor]) -> Path:
-    """Write `head-<digest>.safetensors` and `head.json`, and remove the weights of an older head.
+    """Write `head-<digest>.safetensors`, `head.json` and README.md; remove older weights.
 
-    A kill leaves the older one or this one, never a part of each. Raises what `check_savable` and
-    `check_destination` do.
+    A kill leaves the older head or this one, never a part of each, nor a card of another. Raises
+    what `check_savable` and `check_destination` do.
     """
     check_savable(card.recipe)
     check_destination(folder)
@@ -41,15 +40,17 @@ def write(folder: Path, card: Card, state: Mapping[str, Tensor]) -> Path:
         {name: value.contiguous().cpu() for name, value in state.items()}
     )
     document = card.to_json() | {"weights": _digest(weights)}
-    name = _file_of(document["weights"])
+    name = weights_file(document["weights"])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / name, weights)
+        drop_model_card(folder)
         # The card names the weights: until it is there, the older head is.
         replace_file(folder / CARD, json.dumps(document, indent=1).encode() + b"\n")
         for older in folder.glob(f"head-{'[0-9a-f]' * 16}.safetensors"):
             if older.name != name:
                 older.unlink(missing_ok=True)
+        write_model_card(folder, card)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror}") from error
     return folder
@@ -83,7 +84,7 @@ def read(folder: Path) -> tuple[Card, dict[str, Tensor]]:
     document = read_card(folder)
     try:
         values = json.loads(document)
-        card, file = Card.from_json(values), folder / _file_of(values["weights"])
+        card, file = Card.from_json(values), folder / weights_file(values["weights"])
         weights = _read(folder, file)
         if values["weights"] != _digest(weights):
             raise ValueError(f"{file.name} is not the file that {CARD} speaks of")
@@ -112,14 +113,6 @@ def _read(folder: Path, file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise no_head(folder, error) from error
-
-
-def _file_of(digest: str) -> str:
-    """The file of weights with this digest; ValueError for what is none."""
-    match = DIGEST.fullmatch(digest)
-    if match is None:
-        raise ValueError("it names no weights")
-    return f"head-{match[1]}.safetensors"
 
 
 def _digest(raw: bytes) -> str:

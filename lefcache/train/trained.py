@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.train.stats import Interval
+from lefcache.train.stats import Interval, accuracy_interval
 from lefcache.wording import count
 
 FIGURES = (
@@ -15,6 +15,7 @@ FIGURES = (
     "n_val",
     "n_val_known",
     "val_accuracy",
+    "val_ci95",
     "n_test",
     "n_test_known",
     "test_accuracy",
@@ -67,6 +68,11 @@ class Trained:
     history: tuple[Epoch, ...]
     layer_weights: tuple[float, ...] | None = None
 
+    @property
+    def val_ci95(self) -> Interval:
+        """The interval of `val_accuracy`, as far as the rows go: they chose the epoch, too."""
+        return accuracy_interval(self.val_correct[None])
+
     def __repr__(self) -> str:
         tested = ""
         if self.test_accuracy is not None:
@@ -77,4 +83,6 @@ class Trained:
 
     def figures(self) -> dict[str, Any]:
         """What a saved head carries with it: figures with their n, and the epoch they are of."""
-        return {name: getattr(self, name) for name in FIGURES}
+        values = {name: getattr(self, name) for name in FIGURES}
+        # As JSON has them: a head that is read again has an equal card.
+        return {name: [*each] if isinstance(each, tuple) else each for name, each in values.items()}

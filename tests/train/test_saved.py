@@ -114,7 +114,10 @@ def test_the_card_says_what_the_head_is_and_what_it_is_worth(head, tables, tmp_p
 
 def test_the_files_are_safetensors_and_json(head, tmp_path):
     folder = head.save(tmp_path / "head")
-    assert len([*folder.iterdir()]) == 2
+    assert {file.name for file in folder.iterdir()} == {
+        *("README.md", "head.json"),
+        weights_of(folder).name,
+    }
     assert json.loads((folder / "head.json").read_text())["format"] == "lefcache-head"
     assert set(safetensors.torch.load_file(weights_of(folder))) == set(head.state_dict())
 
@@ -186,8 +189,41 @@ def test_a_kill_while_a_head_is_replaced_leaves_the_older_one(
             other.save(folder)
     np.testing.assert_array_equal(logits(load_head(folder), tables["test"]), expected)
     other.save(folder)
-    assert len([*folder.iterdir()]) == 2  # nothing of the older one, nor of the killed one
+    assert len([*folder.iterdir()]) == 3  # nothing of the older one, nor of the killed one
     assert load_head(folder).card == other.card
+
+
+@pytest.mark.parametrize("killed_at", ["head.json", "README.md"])
+def test_a_kill_leaves_no_model_card_of_another_head(
+    killed_at, head, tables, tmp_path, monkeypatch
+):
+    folder, other = head.save(tmp_path / "head"), train(tables["train"], TINY, seed=4)[0]
+
+    def killed(path, content):
+        if path.name == killed_at:
+            raise KeyboardInterrupt
+        path.write_bytes(content)
+
+    with monkeypatch.context() as patched:
+        for module in ("saving", "readme"):
+            patched.setattr(f"lefcache.train.{module}.replace_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            other.save(folder)
+    assert not (folder / "README.md").exists()
+    other.save(folder)
+    assert "seed 4" in (folder / "README.md").read_text()
+
+
+def test_a_readme_of_ones_own_is_never_replaced(head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    written = (folder / "README.md").read_text()
+    for own in ("# My head\n", written.replace("Scores", "My scores"), written + "More.\n", ""):
+        (folder / "README.md").write_text(own)
+        head.save(folder)
+        assert (folder / "README.md").read_text() == own
+    (folder / "README.md").write_text(written)
+    head.save(folder)
+    assert (folder / "README.md").read_text() == written
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
