@@ -11,6 +11,7 @@ from cli.output import percent, print_csv, print_json, print_table, say, visible
 from cli.params import device_option, form_options
 from lefcache.columns import Reading, text_of
 from lefcache.saved import read_card
+from lefcache.travel import head_folder
 from lefcache.wording import count
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ PORTION = 256  # lines of a stream that are answered together, if so many have c
 
 
 @click.command("predict", short_help="Label raw texts with a saved head.")
-@click.argument("head", type=click.Path(path_type=Path))
+@click.argument("head", type=click.Path())
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 @click.option(
     "--file",
@@ -56,8 +57,8 @@ PORTION = 256  # lines of a stream that are answered together, if so many have c
 @click.option("--jsonl", is_flag=True, help="One JSON object a line, as the answers come.")
 @device_option
 @form_options
-def command(head: Path, texts: tuple[str, ...], form: str, **options: Any) -> None:
-    """Label texts with a head that `lef fuse --save` wrote; HEAD is its folder.
+def command(head: str, texts: tuple[str, ...], form: str, **options: Any) -> None:
+    """Label texts with a head that `lef fuse --save` wrote; HEAD is its folder, or hub:OWNER/NAME.
 
     Each model runs only as deep as the head reads it. With `-` the texts are lines of
     standard input, answered as they come. On a terminal a few texts are a table, everything else
@@ -69,14 +70,16 @@ def command(head: Path, texts: tuple[str, ...], form: str, **options: Any) -> No
       lef predict head/ "a text" "another one"
       lef predict head/ --file reviews.csv --csv > labelled.csv
       tail -f log.txt | lef predict head/ - --jsonl
+      lef predict hub:owner/name@v1 "a text"
     """
     _check_usage(texts, form, options)
     models = dict(_named(each) for each in options["models"])
-    read_card(head)  # before seconds of torch
+    folder = head_folder(head)
+    read_card(folder)  # before seconds of torch
     from lefcache.predict import Predictor
     from lefcache.train import load_head
 
-    loaded = load_head(head)
+    loaded = load_head(folder)
     assert loaded.card is not None  # what is loaded has one
     portions, beside = _given(texts, options, loaded.card.reading)
     predictor = Predictor(

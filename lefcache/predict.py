@@ -159,6 +159,7 @@ class Predictor:
 def load(
     folder: str | Path,
     *,
+    revision: str | None = None,
     models: Mapping[str, str] | None = None,
     device: str = "auto",
     device_map: str = "none",
@@ -166,11 +167,12 @@ def load(
 ) -> Predictor:
     """Read a head that `Head.save` or `lef fuse --save` wrote, and load its models.
 
-    See `Predictor` for the arguments. Raises StorageError or DamagedError for a folder that holds
-    no head, and what `Predictor` raises.
+    `folder` may also be `hub:owner/name`, with a branch, tag or commit there as `revision` or
+    after an @. See `Predictor` for the other arguments. Raises StorageError or DamagedError where
+    there is no head, and what `Predictor` raises.
     """
     return Predictor(
-        load_head(folder),
+        load_head(folder, revision),
         models=models,
         device=device,
         device_map=device_map,

@@ -72,6 +72,11 @@ def _backbone(
 def _check_place(model: str, source: str) -> None:
     """Refuse a folder that is gone, as on another machine, and what can be no place at all."""
     where = f"with --model {model}=FOLDER (in Python: models={{'{model}': 'FOLDER'}})"
+    if not source:  # of a head from the hub
+        raise ModelError(
+            f"the model {model} was a folder on the machine of the head's author: say where a copy "
+            f"of it is {where}"
+        )
     try:
         there = Path(source).expanduser().resolve().exists()
     except (OSError, RuntimeError, ValueError) as error:

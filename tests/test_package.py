@@ -92,7 +92,7 @@ HEAVY = ("numpy", "zarr", "torch", "transformers", "h5py", "click", "rich", "dat
         ("import lefcache.vectors", ("torch", "transformers", "click", "rich")),
         (
             "import lefcache.train",
-            ("transformers", "accelerate", "lefcache.extract", "sklearn", "scipy"),
+            *[("transformers", "accelerate", "lefcache.extract", "sklearn", "huggingface_hub")],
         ),
         ("import lefcache.extract", HEAVY),
         ("import lefcache.extract.models", HEAVY),

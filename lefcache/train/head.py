@@ -18,6 +18,7 @@ from lefcache.train.inputs import Standardise
 from lefcache.train.layers import ACTIVATIONS, Dropout, Linear
 from lefcache.train.projection import projection, projections
 from lefcache.train.saving import UNREADABLE, read, unreadable, write
+from lefcache.travel import PREFIX, fetch, head_folder
 
 
 class Head(nn.Module):
@@ -84,13 +85,55 @@ class Head(nn.Module):
     def save(self, folder: str | Path) -> Path:
         """Write `head-<digest>.safetensors` and `head.json` to a folder, replacing an older head.
 
-        A kill leaves the older one or this one, never a part of each. Raises what
+        README.md beside them is a model card, if no README.md of your own is there. A kill leaves
+        the older head or this one, never a part of each, nor a card of another. Raises what
         `check_destination` does, and RecipeError for a head that has no card or whose operator is
         a function of your own, which no file can hold.
         """
         if self.card is None:
             raise RecipeError("only a head that `train` made knows its features: save that one")
         return write(path_of(folder), self.card, self.state_dict())
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, licence: str = "", **options: Any
+    ) -> str:
+        """Upload the head with its model card to the Hugging Face hub, in one commit.
+
+        Nothing of this machine goes along: a model that was a folder is said to be one, and no
+        more. A README.md there that is somebody's own work stays. `lef predict hub:owner/name`
+        and `from_pretrained` use what is there.
+
+        Args:
+            repo_id: `owner/name`, which is made if it is not there.
+            private: whether a new one is seen by its owner alone; None: as the account's rule is.
+            licence: of the head's own weights, as the hub spells it (`mit`), for the model card.
+            **options: `token`, `branch`, `commit_message` and `create_pr` of huggingface_hub.
+
+        Returns the address of the commit. Raises RecipeError as `save` does, and StorageError for
+        what the hub refuses.
+        """
+        from lefcache.train.pushed import push
+
+        return push(self, repo_id, licence, private=private, **options)
+
+    @classmethod
+    def from_pretrained(
+        cls, place: str | Path, *, revision: str | None = None, **options: Any
+    ) -> "Head":
+        """Read a head from the hub (`owner/name`) or a folder, on the CPU and ready to judge.
+
+        Args:
+            place: where it is; a folder of this name wins.
+            revision: a branch, tag or commit there.
+            **options: `token`, `cache_dir`, `force_download` and `local_files_only` of
+                huggingface_hub.
+
+        Raises what `load_head` does, and StorageError for what the hub refuses.
+        """
+        name = str(place).removeprefix(PREFIX)
+        if name == str(place) and path_of(place).exists():
+            return load_head(place)
+        return load_head(fetch(name, revision, **options))
 
 
 class Vote(Head):
@@ -138,13 +181,13 @@ def _classifier(width: int, classes: int, recipe: Recipe) -> nn.Sequential:
     return nn.Sequential(*layers, Linear(sizes[-1], classes))
 
 
-def load_head(folder: str | Path) -> Head:
-    """Read a head that `save` wrote, on the CPU and ready to judge.
+def load_head(folder: str | Path, revision: str | None = None) -> Head:
+    """Read a head that `save` wrote, on the CPU and ready to judge; `hub:owner/name` is one too.
 
     Nothing in the files is run, and no tensor is made that the weights do not hold. Raises
     StorageError where there is no head, DamagedError where its files are not what `save` wrote.
     """
-    card, weights = read(path_of(folder))
+    card, weights = read(head_folder(folder, revision))
     try:
         head = _rebuild(card, weights)
     except UNREADABLE as error:

@@ -146,14 +146,14 @@ class Handler(BaseHTTPRequestHandler):
     def create(self):
         wanted = json.loads(self.body)
         name = f"{wanted.get('organization') or 'owner'}/{wanted['name']}"
-        assert wanted["type"] == "dataset"
+        assert wanted.get("type", "model") in ("model", "dataset")
         if not self.known():
             return self.refuse(401, message="Invalid credentials in Authorization header")
         if not name.startswith("owner/"):
             return self.refuse(403, message="You don't have the rights")
         with self.server.lock:
             if name in self.server.repos:
-                return self.refuse(409)
+                return self.answer(409, {"url": f"{self.server.url}/{name}"})
             repo = self.server.repos[name] = Repo(wanted.get("visibility") == "private")
             repo.commit("initial commit", {".gitattributes": b"*.bin filter=lfs\n"})
         return self.answer(200, {"url": f"{self.server.url}/datasets/{name}"})
@@ -240,6 +240,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(200, {"commitUrl": url, "commitOid": made, "pullRequestUrl": None})
 
     def resolve(self, repo, revision, path):
+        if repo.at(revision) is None:
+            return self.refuse(404, "RevisionNotFound")
         commit, _, files = repo.at(revision)
         if path not in files:
             return self.refuse(404, "EntryNotFound", X_Repo_Commit=commit)
@@ -271,7 +273,7 @@ def entry(path, content):
     return found
 
 
-API = f"/api/datasets{REPO}"
+API = f"/api/(?:datasets|models){REPO}"
 ROUTES = [
     ("GET", "/api/whoami-v2", Handler.whoami),
     ("POST", "/api/repos/create", Handler.create),
@@ -281,9 +283,9 @@ ROUTES = [
     ("GET", f"{API}/tree/(?P<revision>[^/]+)", Handler.tree),
     ("POST", f"{API}/preupload/(?P<revision>.+)", Handler.preupload),
     ("POST", f"{API}/commit/(?P<revision>.+)", Handler.commit),
-    ("POST", rf"/datasets{REPO}\.git/info/lfs/objects/batch", Handler.batch),
+    ("POST", rf"(?:/datasets)?{REPO}\.git/info/lfs/objects/batch", Handler.batch),
     ("PUT", "/lfs/(?P<oid>[0-9a-f]+)", Handler.put),
     ("POST", "/lfs-verify", Handler.verify),
     ("GET", "/cdn/(?P<oid>[0-9a-f]+)", Handler.cdn),
-    ("HEAD GET", f"/datasets{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", Handler.resolve),
+    ("HEAD GET", f"(?:/datasets)?{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", Handler.resolve),
 ]

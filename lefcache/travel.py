@@ -1,0 +1,118 @@
+"""A saved head on the hub: which one is meant, how it comes here, and what the hub's refusals mean.
+
+A head from the hub is as untrusted as any folder: its files are only brought here, and
+`load_head` reads them.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lefcache.errors import LefError, StorageError
+from lefcache.files import path_of
+from lefcache.saved import CARD, MODEL_CARD, weights_file
+
+PREFIX = "hub:"
+_PLACE = re.compile(rf"{PREFIX}([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.A)
+
+
+def head_folder(place: str | Path, revision: str | None = None) -> Path:
+    """The folder of a saved head, downloaded first if it is `hub:owner/name[@revision]`.
+
+    Raises StorageError for a place on the hub where no head is, or that cannot be reached.
+    """
+    written = str(place)
+    if not written.startswith(PREFIX):
+        if revision is not None:
+            raise StorageError(f"{written} is a folder, which has no revisions: leave it out")
+        return path_of(place)
+    match = _PLACE.fullmatch(written)
+    if match is None:
+        raise StorageError(f"'{written[:200]}' is no place on the hub: write hub:owner/name")
+    return fetch(match[1], revision or match[2])
+
+
+def fetch(repo_id: str, revision: str | None = None, **options: Any) -> Path:
+    """Bring a head's files here, both of one commit; returns their folder.
+
+    What is here already is not fetched again, and is good enough where there is no network.
+    `options` are those of `hf_hub_download`. Raises what `head_folder` does.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with refusals(repo_id, revision):
+        card = Path(hf_hub_download(repo_id, CARD, revision=revision, **options))
+        try:
+            name = weights_file(json.loads(card.read_bytes())["weights"])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return card.parent  # `load_head` says what is wrong with it
+        # The branch may have moved on: its folder is named after the commit that the card is of.
+        hf_hub_download(repo_id, name, revision=card.parent.name, **options)
+    return card.parent
+
+
+def readme_there(repo_id: str, revision: str | None = None, token: str | None = None) -> bytes:
+    """README.md of a repository as it is now; nothing if it has none, or is not there yet."""
+    from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
+
+    with refusals(repo_id, revision):
+        try:
+            file = hf_hub_download(repo_id, MODEL_CARD, revision=revision, token=token)
+        except (
+            hub.RepositoryNotFoundError,
+            hub.RevisionNotFoundError,
+            hub.RemoteEntryNotFoundError,
+        ):
+            return b""
+    return Path(file).read_bytes()
+
+
+@contextmanager
+def refusals(repo_id: str, revision: str | None = None) -> Iterator[None]:
+    """What the hub refuses, as StorageErrors that name the fix."""
+    from huggingface_hub import errors as hub
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    try:
+        yield
+    except LefError:
+        raise
+    except (HTTPError, hub.HFValidationError, OSError, RuntimeError) as error:
+        # The library wraps some refusals in errors that say less.
+        wrapped = isinstance(error, hub.LocalEntryNotFoundError | RuntimeError)
+        found = (error.__cause__ if wrapped else None) or error
+        say = next((say for kind, say in _sayings(hub) if isinstance(found, kind)), "")
+        status = getattr(getattr(found, "response", None), "status_code", 0)
+        say = say or _STATUS.get(status, "the hub cannot be reached, or does not answer ({why})")
+        why = " ".join(f"{type(found).__name__} {found}".split())[:300]
+        raise StorageError(
+            f"{PREFIX}{repo_id}: {say.format(why=why, revision=revision, id=repo_id)}"
+        ) from error
+
+
+_LOG_IN = "run `hf auth login` (or set HF_TOKEN)"
+_STATUS = {
+    401: f"the hub does not know this token: {_LOG_IN} with another",
+    403: f"this token may not do that: make one with write access, then {_LOG_IN}",
+    429: "the hub asks for fewer requests: wait a while, then try again",
+}
+
+
+def _sayings(hub: Any) -> list[tuple[type[BaseException], str]]:
+    """What a refusal means, the most special first."""
+    return [
+        (
+            hub.GatedRepoError,
+            f"gated: accept its terms at https://huggingface.co/{{id}}; {_LOG_IN}",
+        ),
+        (hub.RepositoryNotFoundError, f"no such repository, or not for you to see: {_LOG_IN}"),
+        (hub.RevisionNotFoundError, "it has no revision '{revision}': check its spelling"),
+        (hub.RemoteEntryNotFoundError, "no saved head is there: `Head.push_to_hub` puts one"),
+        (hub.OfflineModeIsEnabled, "not on this machine, and HF_HUB_OFFLINE is set: unset it"),
+        (hub.LocalTokenNotFoundError, f"nobody is logged in to the hub: {_LOG_IN}"),
+        (hub.HFValidationError, "no name that the hub can have: write owner/name"),
+    ]
