@@ -70,6 +70,7 @@ def _made(_server, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
         taken_for_the_hub(_server, patch)
+        _server.forget()  # what an earlier test has left there
         with planned(made, "tiny", PLACE) as plan:
             push(plan)
         close_session()
