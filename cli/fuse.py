@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
-from cli.params import given, per_class_option, protocol_option, spelled, study_options
+from cli.beaten import fixed, settled
+from cli.output import cache_words, deliver, duration, percent, print_table, say
+from cli.params import given, spelled, study_options
+from cli.points import Point, report_curve, report_layers, report_ops
 from cli.pulling import open_for_study
-from cli.tables import PER_CLASS, SHORT, print_per_class
+from cli.tables import PER_CLASS, SHORT, print_baselines, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.saved import MODEL_CARD
 from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
+    from lefcache import Cache
+    from lefcache.rows import Table
     from lefcache.study import Estimate, Fused
 
 
@@ -34,27 +38,31 @@ SHARES = ("val_accuracy", "test_accuracy", "test_macro_f1", "test_calibration_er
 @study_options(
     "Features, for example llama2:24,nvembed:last; a range such as e5:4..8 is several.",
     "Heads to train.",
-    protocol_option,
-    per_class_option,
     click.option(
         "--save", type=click.Path(path_type=Path), help="Keep the best head in this folder."
     ),
     click.option("--overwrite", is_flag=True, help="Let --save replace a head of other features."),
+    click.option("--alone", is_flag=True, help="Train each feature alone in the same head too."),
+    click.option("--show-test", is_flag=True, help="Of several --op, show the test of all."),
+    several=("op",),
 )
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Project each feature to a common width, fuse them, and train a classifier on the result.
 
-    The epoch is chosen on validation (the corpus's own, else a part of train); the test is read
-    once. One finished configuration is never trained twice.
+    The epoch is chosen on validation (the corpus's own, else a part of train), and so is the
+    operator where --op names several; the test is shown for what was chosen. One finished
+    configuration is never trained twice.
 
     \b
     Examples:
       lef fuse --models llama2:24,nvembed:last --op hadamard-res
+      lef fuse --models llama2:24,nvembed:last --op all --seeds 5 --alone
       lef fuse --models minilm:4,minilm:last --data demo --op hadamard-res --seeds 3 --epochs 30
       lef fuse --models minilm:3,minilm:last --save head/
       lef fuse --models minilm:all --op mix
+      lef fuse --models minilm:3,minilm:last --n-train 100,1000,all
     """
-    from lefcache.study import fuse
+    from lefcache.study import sizes_of
 
     if options["overwrite"] and not options["save"]:
         raise click.UsageError("--overwrite goes with --save")
@@ -63,32 +71,80 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     for line in cache.unextracted(models, data):
         say(f"  note: {line}")
     settings = given(Recipe, options)
-    found = fuse(
-        tables,
-        Recipe(**settings),
-        seeds=options["seeds"],
-        first_seed=options["seed"],
-        protocol=options["protocol"],
-        device=options["device"],
-        results=cache.results,
-        save=options["save"],
-        overwrite=options["overwrite"],
-        on_seed=lambda seed, _, run: say(
-            f"  seed {seed}: {percent(run.val_accuracy)} % on validation at epoch "
-            f"{run.best_epoch}, {duration(run.seconds)}"
-        ),
-    )
+    sizes = sizes_of(tables, options["n_train"]) if options["n_train"] else [None]
+    points = [
+        _point(cache, tables, data, _recipes(settings), options, size, size == sizes[-1])
+        for size in sizes
+    ]
+    found = points[-1].best
     rows = list(_figures(found))
     for line in found.notes():
         say(f"  note: {line}")
-    document = found.to_json()
+    documents = [point.to_json() for point in points]
+    document = documents[-1] | ({"curve": documents} if options["n_train"] else {})
     if options["per_class"] and form == "csv":
         deliver(form, document, PER_CLASS, found.per_class, lambda: None)
     else:
-        deliver(form, document, CSV, rows, lambda: _report(found, rows, options, settings))
+        deliver(form, document, CSV, rows, lambda: _show(points, rows, options, settings))
     if options["save"]:
         imported = [each.model for each in tables["train"].origins if each.source is None]
         _report_head(found, options["save"], imported, form)
+
+
+def _recipes(settings: dict[str, Any]) -> list[Recipe]:
+    """One for each operator."""
+    from lefcache.study.operators import ALL
+
+    ops = settings.get("op", (Recipe().op,))
+    return [Recipe(**{**settings, "op": op}) for op in (ALL if ops == ("all",) else ops)]
+
+
+def _point(
+    cache: "Cache",
+    tables: "Mapping[str, Table]",
+    data: str | None,
+    recipes: list[Recipe],
+    options: dict[str, Any],
+    size: int | None,
+    last: bool,
+) -> Point:
+    """Train on this many rows; the largest size is what is saved."""
+    from lefcache.study import alone_baselines, fuse_best
+
+    judged = "the test" if options["protocol"] == "paper" else "validation"
+    same = {
+        "seeds": options["seeds"],
+        "first_seed": options["seed"],
+        "protocol": options["protocol"],
+        "n_train": size,
+        "device": options["device"],
+        "on_seed": lambda seed, _, run: say(
+            f"  seed {seed}: {percent(run.val_accuracy)} % on {judged} at epoch "
+            f"{run.best_epoch}, {duration(run.seconds)}"
+        ),
+    }
+    if size:
+        say(f"{count(size, 'row')} to train on:")
+    best, tried = fuse_best(
+        tables,
+        recipes,
+        show_test=options["show_test"],
+        save=options["save"] if last else None,
+        overwrite=options["overwrite"],
+        on_fused=lambda each: say(f"{each.op}: {percent(each.val_accuracy.mean)} % on {judged}"),
+        results=cache.results,
+        **same,
+    )
+    chosen = next(recipe for recipe in recipes if recipe.to_json()["op"] == best.op)
+    beaten = []
+    if options["baselines"]:
+        beaten = [
+            *settled(cache, tables, data, options, size),
+            *fixed(cache, tables, data, options),
+        ]
+    if options["baselines"] or options["alone"]:
+        beaten += alone_baselines(cache, tables, chosen, train=options["alone"], **same)
+    return Point(best, tried, beaten)
 
 
 def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
@@ -107,6 +163,23 @@ def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
             }
 
 
+def _show(
+    points: Sequence[Point],
+    figures: list[dict[str, Any]],
+    options: dict[str, Any],
+    settings: dict[str, Any],
+) -> None:
+    """The figures of the largest size, what else was tried, and the curve where there is one."""
+    *_, point = points
+    if len(point.tried) > 1:
+        report_ops(point)
+    if len(points) > 1:
+        report_curve(points)
+    if point.baselines:
+        print_baselines(point.baselines)
+    _report(point.best, figures, options, settings)
+
+
 def _report(
     found: "Fused",
     figures: list[dict[str, Any]],
@@ -121,7 +194,7 @@ def _report(
     if options["per_class"]:
         print_per_class(found.per_class, found.n_test, found.seeds)
     if found.layer_weights:
-        _report_layers(found.layer_weights, found.seeds)
+        report_layers(found.layer_weights, found.seeds)
     epochs = "epoch " if found.seeds == 1 else "epochs "
     epochs += ", ".join(str(epoch) for epoch in found.best_epochs)
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
@@ -148,21 +221,6 @@ def _joined(features: Sequence[str]) -> str:
     if len(features) <= FEW:
         return " + ".join(features)
     return f"{features[0]} + ... + {features[-1]} ({len(features)} features)"
-
-
-def _report_layers(weights: Mapping[str, Mapping[str, float]], seeds: int) -> None:
-    """What each layer of a mix counts for; all together, 100 %."""
-    largest = max(share["mean"] for share in weights.values())
-    rows = [
-        [
-            feature,
-            percent(share["mean"]),
-            percent(share["std"]) if seeds > 1 else "",
-            bar(share["mean"] / largest),
-        ]
-        for feature, share in weights.items()
-    ]
-    print_table("What each layer counts for", ["layer", ">%", ">± seeds", ""], rows)
 
 
 def _row(figure: dict[str, Any]) -> list[str]:

@@ -1,10 +1,11 @@
 """Flags that several commands share, and flags made from a dataclass of settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from cli.candidates import DAMAGE, corpora, features
 from lefcache.recipe import Recipe
@@ -87,10 +88,49 @@ def _choose_form(ctx: click.Context, option: click.Parameter, chosen: bool) -> N
         ctx.params["form"] = option.name
 
 
+class Several(click.ParamType[tuple[str, ...]]):
+    """Names separated by commas, each one of the choices; `all` is all of them."""
+
+    name = "names"
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        self.choices = choices
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The choices, as click shows those of one name."""
+        return f"[{'|'.join(self.choices)}|all],..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Read the list; a usage error names what is no choice."""
+        names = [name for name in str(value).replace(" ", "").split(",") if name]
+        if names == ["all"]:
+            return ("all",)
+        for name in names:
+            if name not in self.choices:
+                self.fail(f"'{name}' is not one of {', '.join(self.choices)}, all", param, ctx)
+        return tuple(dict.fromkeys(names)) or self.fail("names nothing", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """The choices after what is written already."""
+        written, comma, word = incomplete.rpartition(",")
+        found = [f"{written}{comma}{each}" for each in self.choices if each.startswith(word)]
+        return [CompletionItem(each) for each in found]
+
+
 def study_options(
-    models_help: str, seeds_help: str, *own: Callable[[Any], Any]
+    models_help: str,
+    seeds_help: str,
+    *own: Callable[[Any], Any],
+    several: Sequence[str] = (),
 ) -> Callable[[Command], Command]:
-    """The flags of every command that trains heads on features of the cache, and its own ones."""
+    """The flags of every command that trains heads on features of the cache, and its own ones.
+
+    Settings named in `several` take a list of their choices.
+    """
     options: tuple[Callable[[Any], Any], ...] = (
         click.option(
             "--models", type=Features(), required=True, shell_complete=features, help=models_help
@@ -101,7 +141,21 @@ def study_options(
         ),
         click.option("--seed", type=int, default=0, show_default=True, help="The first seed."),
         *own,
-        settings_options(Recipe),
+        protocol_option,
+        click.option(
+            "--n-train",
+            metavar="SIZES",
+            help="Learn from fewer rows: numbers and all, as in 100,1000,all. Each size is part of "
+            "the next, and the same rows for every study.",
+        ),
+        click.option(
+            "--baselines/--no-baselines",
+            default=True,
+            show_default=True,
+            help="Majority, tf-idf + logistic regression, layer 0, last layer, fixed depth 0.6.",
+        ),
+        per_class_option,
+        settings_options(Recipe, several),
         cache_option,
         device_option,
         form_options,
@@ -115,17 +169,17 @@ def study_options(
     return decorate
 
 
-def settings_options(settings: type) -> Callable[[Command], Command]:
+def settings_options(settings: type, several: Sequence[str] = ()) -> Callable[[Command], Command]:
     """A flag for each field of a settings dataclass that has a help text.
 
     A flag that is not given is None, so that a default can come from elsewhere (a model's own
-    prompt); `given` picks the ones that were.
+    prompt); `given` picks the ones that were. Those named in `several` take a list of choices.
     """
 
     def decorate(command: Command) -> Command:
         for each in reversed(fields(settings)):
             if each.metadata:
-                command = _flag(each)(command)
+                command = _flag(each, each.name in several)(command)
         return command
 
     return decorate
@@ -155,7 +209,7 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _flag(each: Field[Any]) -> Callable[[Command], Command]:
+def _flag(each: Field[Any], several: bool) -> Callable[[Command], Command]:
     choices, bare = each.metadata["choices"], each.metadata["bare"]
     usual = each.metadata["usual"] if each.default is None else each.default
     kind: Any = type(usual)
@@ -163,7 +217,7 @@ def _flag(each: Field[Any]) -> Callable[[Command], Command]:
     if kind is bool:
         flag, usual = f"{flag}/--no-{flag[2:]}", "yes" if usual else "no"
     if choices:
-        kind = click.Choice(choices)
+        kind = Several(choices) if several else click.Choice(choices)
     elif isinstance(usual, tuple):
         kind = _numbers(type(usual[0]))
         usual = ",".join(str(number) for number in usual)

@@ -1,20 +1,24 @@
 """`lef sweep`: every layer on its own, and which one is best."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.beaten import fixed, settled
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
-from cli.params import flag_of, given, per_class_option, protocol_option, study_options
+from cli.params import flag_of, given, study_options
 from cli.pulling import open_for_study
-from cli.tables import PER_CLASS, SHORT, print_per_class
+from cli.tables import PER_CLASS, SHORT, on_test, print_baselines, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache import Cache, Feature
-    from lefcache.study import Row, Sweep
+    from lefcache.rows import Table
+    from lefcache.study import Baseline, Row, Sweep
+
+    Point = tuple[Sweep, list[Baseline]]
 
 
 CSV = (
@@ -42,8 +46,6 @@ CLOSE = 0.1  # a feature that is further behind the best one adds little to it
         help="ridge: closed form, seconds; mlp: the method's own head.",
     ),
     click.option("--show-test", is_flag=True, help="Fill the test column of every row."),
-    protocol_option,
-    per_class_option,
 )
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Train one small classifier per layer from the cache, and choose the best layer.
@@ -56,7 +58,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
       lef sweep --models minilm
       lef sweep --models llama2,mistral --data sst2 --probe mlp --seeds 5
     """
-    from lefcache.study import sweep
+    from lefcache.study import sizes_of
 
     settings = given(Recipe, options)
     if settings and options["probe"] == "ridge":
@@ -66,26 +68,58 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     tables = cache.tables(models, data)
     for line in cache.unextracted(models, data):
         say(f"  note: {line}")
-    found = sweep(
-        tables,
-        options["probe"],
-        Recipe(**settings),
-        seeds=options["seeds"],
-        first_seed=options["seed"],
-        show_test=options["show_test"],
-        protocol=options["protocol"],
-        device=options["device"],
-        results=cache.results,
-        on_row=_show_row if options["probe"] == "mlp" else None,
-    )
+    sizes = sizes_of(tables, options["n_train"]) if options["n_train"] else [None]
+    points = [_point(cache, tables, data, settings, options, size) for size in sizes]
+    found = points[-1][0]
     finals = _finals(cache, tables["train"].features, data)
-    rows = (_record(row, found) for row in found.rows)
+    rows = [_record(row, found) for row in found.rows]
     for line in found.notes():
         say(f"  note: {line}")
+    documents = [
+        one.to_json() | {"baselines": [each.to_json() for each in beaten]} for one, beaten in points
+    ]
+    document = documents[-1] | ({"curve": documents} if options["n_train"] else {})
     if options["per_class"] and form == "csv":
-        deliver(form, found.to_json(), PER_CLASS, found.per_class, lambda: None)
+        deliver(form, document, PER_CLASS, found.per_class, lambda: None)
     else:
-        deliver(form, found.to_json(), CSV, rows, lambda: _report(found, options, finals))
+        deliver(form, document, CSV, rows, lambda: _report(points, options, finals))
+
+
+def _point(
+    cache: "Cache",
+    tables: "Mapping[str, Table]",
+    data: str | None,
+    settings: dict[str, Any],
+    options: dict[str, Any],
+    size: int | None,
+) -> "Point":
+    """The sweep of this many rows, and what its choice has to beat."""
+    from lefcache.study import fixed_layers, sweep
+
+    same = {
+        "probe": options["probe"],
+        "recipe": Recipe(**settings),
+        "seeds": options["seeds"],
+        "first_seed": options["seed"],
+        "n_train": size,
+        "device": options["device"],
+    }
+    wanted = options["baselines"]
+    names = fixed_layers(cache, tables["train"].features, data) if wanted else {}
+    here = {str(each) for each in tables["train"].features}
+    found = sweep(
+        tables,
+        show_test=options["show_test"],
+        protocol=options["protocol"],
+        fixed=[name for name in names if name in here],
+        results=cache.results,
+        on_row=_show_row if options["probe"] == "mlp" else None,
+        **same,
+    )
+    if not wanted:
+        return found, []
+    plain = settled(cache, tables, data, options, size)
+    return found, plain + fixed(cache, tables, data, options, found, **same)
 
 
 def _record(row: "Row", found: "Sweep") -> dict[str, Any]:
@@ -102,7 +136,8 @@ def _show_row(row: "Row") -> None:
     say(f"  {row.feature}: {percent(row.val_accuracy)} % in {duration(row.seconds)}")
 
 
-def _report(found: "Sweep", options: dict[str, Any], finals: Collection[str]) -> None:
+def _report(points: "Sequence[Point]", options: dict[str, Any], finals: Collection[str]) -> None:
+    found, beaten = points[-1]
     lowest = min(row.val_accuracy for row in found.rows)
     span = max(row.val_accuracy for row in found.rows) - lowest
     floor = max(0.0, lowest - span / 2) if span else 0.0  # bars from zero would all look alike
@@ -131,12 +166,36 @@ def _report(found: "Sweep", options: dict[str, Any], finals: Collection[str]) ->
     title = f"{found.corpus}, {found.probe} probe: accuracy {found.chosen} (n = {judged:,})"
     title += " (protocol paper)" if found.protocol == "paper" else ""
     print_table(title, columns, rows)
+    if len(points) > 1:
+        _report_curve(points)
+    if beaten:
+        print_baselines(beaten)
     if options["per_class"]:
         print_per_class(found.per_class, found.n_test, found.seeds)
     click.echo(_verdict(found, finals))
     if found.id:
         click.echo(f"Result {found.id[:SHORT]}.")
     click.echo(_next(found, options["cache"]))
+
+
+def _report_curve(points: "Sequence[Point]") -> None:
+    """A line for each size of train: which layer it chose, and how good that is."""
+    rows = []
+    for found, beaten in points:
+        best = next(row for row in found.rows if row.feature == found.best)
+        words = next((each for each in beaten if each.name.startswith("tf-idf")), None)
+        known = words.test_accuracy if words else None
+        rows.append(
+            [
+                f"{found.n_train:,}",
+                found.best,
+                percent(best.val_accuracy),
+                on_test(best.test_accuracy, best.test_ci95, 0),
+                "" if known is None else percent(known),
+            ]
+        )
+    columns = [">n train", "best", ">validation %", "test %", ">tf-idf, test %"]
+    print_table("learning curve", columns, rows)
 
 
 def _marks(found: "Sweep", finals: Collection[str]) -> dict[str, str]:

@@ -1,10 +1,13 @@
 """Tables that several studies print."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cli.output import percent, print_table
+from cli.output import percent, print_table, say
 from lefcache.wording import count
+
+if TYPE_CHECKING:
+    from lefcache.study import Baseline
 
 SHORT = 8  # characters of an id that are shown: enough to be the only one
 
@@ -18,6 +21,27 @@ def on_test(accuracy: float | None, ci95: Sequence[float] | None, rows: int = 0)
     low, high = ci95
     n = f", n = {rows:,}" if rows else ""
     return f"{percent(accuracy)} [{percent(low)}, {percent(high)}]{n}"
+
+
+def print_baselines(found: Sequence["Baseline"]) -> None:
+    """What the study has to beat; what is missing is a line below, with the way to get it."""
+    rows = [
+        [
+            f"{each.name}, {each.feature}" if each.feature else each.name,
+            each.how,
+            "" if each.val_accuracy is None else percent(each.val_accuracy),
+            on_test(each.test_accuracy, each.test_ci95, 0),
+        ]
+        for each in found
+        if not each.missing
+    ]
+    columns = ["baseline", "by", ">validation %", "test %"]
+    if not any(each.n_test for each in found):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    print_table("settled beforehand, so that nothing was chosen by their test", columns, rows)
+    for each in found:
+        if each.missing:
+            say(f"  note: no {each.name}: {each.missing}; run this where they are, once")
 
 
 def print_per_class(rows: Iterable[Mapping[str, Any]], tested: int, seeds: int) -> None:

@@ -1,22 +1,37 @@
 """Questions asked of a cache: which layer, which features together. No language model is needed."""
 
-from lefcache.study.arrange import PROTOCOLS
+from lefcache.study.again import read_again
+from lefcache.study.arrange import PROTOCOLS, sizes_of
+from lefcache.study.baselines import Baseline, plain_baselines
+from lefcache.study.compare import Comparison, compare
+from lefcache.study.fixed import alone_baselines, fixed_layers, layer_baselines
 from lefcache.study.fuse import fuse
 from lefcache.study.fused import Estimate, Fused
 from lefcache.study.identity import check_tables
+from lefcache.study.operators import fuse_best
 from lefcache.study.probes import PROBES, Probed, Setup
 from lefcache.study.sweep import Row, Sweep, sweep
 
 __all__ = [
     "PROBES",
     "PROTOCOLS",
+    "Baseline",
+    "Comparison",
     "Estimate",
     "Fused",
     "Probed",
     "Row",
     "Setup",
     "Sweep",
+    "alone_baselines",
     "check_tables",
+    "compare",
+    "fixed_layers",
     "fuse",
+    "fuse_best",
+    "layer_baselines",
+    "plain_baselines",
+    "read_again",
+    "sizes_of",
     "sweep",
 ]

@@ -119,7 +119,7 @@ def identity(
     return {
         "kind": kind,
         "corpus": train.corpus,
-        "digest": _digest(tables),
+        "digest": digest_of(tables),
         "features": [str(feature) for feature in train.features],
         # Without what is empty: a setting that came later and is not used changes no study.
         "specs": [
@@ -205,7 +205,7 @@ class Shelf:
             store.save(self.results, self.key["corpus"], self.id, payload, *arrays)
 
 
-def _digest(tables: Mapping[str, Table]) -> str:
+def digest_of(tables: Mapping[str, Table]) -> str:
     """A hash of all texts, labels and classes: corrected labels make another study."""
     whole = hashlib.blake2b(digest_size=8)
     whole.update(repr(tables["train"].classes).encode())
