@@ -197,9 +197,10 @@ def _report(
         report_layers(found.layer_weights, found.seeds)
     epochs = "epoch " if found.seeds == 1 else "epochs "
     epochs += ", ".join(str(epoch) for epoch in found.best_epochs)
+    which = " (the latest of the vote's heads)" if found.op == "vote" else ""
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
     click.echo(
-        f"{count(found.n_train, 'row')} to train on; {epochs} of {found.recipe['epochs']} "
+        f"{count(found.n_train, 'row')} to train on; {epochs} of {found.recipe['epochs']}{which} "
         f"chosen {found.chosen}; {count(found.seeds, 'seed')}, 0 forward passes, {took}."
     )
     if found.recipe["epochs"] in found.best_epochs:

@@ -26,6 +26,9 @@ from lefcache.train.layers import Dropout, Linear
 Operator = Callable[[Sequence[Tensor]], Tensor]
 
 EXPERTS = 5
+# How much further a mix's weights move than others: at the paper's learning rate they would stay
+# where they begin, since the rest of the head has learnt all it can before they have moved by 1.
+PACE = 30
 
 
 def concat(features: Sequence[Tensor]) -> Tensor:
@@ -105,9 +108,9 @@ class Experts(nn.Module):
 
 
 class Mix(nn.Module):
-    """s1 e1 + ... + sK eK with learnt s = softmax(w): many layers of one model as one feature.
+    """s1 e1 + ... + sK eK with learnt s = softmax(30 w): many layers of one model as one feature.
 
-    It begins as their mean. Source: the scalar mix of ELMo (arXiv 1802.05365, equation 1).
+    It begins as their mean, w = 0. Source: the scalar mix of ELMo (arXiv 1802.05365, equation 1).
     """
 
     def __init__(self, widths: Sequence[int], width: int) -> None:
@@ -123,7 +126,7 @@ class Mix(nn.Module):
     @property
     def shares(self) -> Tensor:
         """What each layer counts for: (..., K), positive, together 1."""
-        return self.weights.softmax(dim=-1)
+        return (PACE * self.weights).softmax(dim=-1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """K of (..., B, D) to (..., B, D)."""

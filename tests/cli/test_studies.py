@@ -138,6 +138,8 @@ def test_the_authors_code_is_a_preset_and_flags_are_taken_over_it(extracted):
     assert (found["op"], found["recipe"]["preset"]) == ("vote", "released")
     assert [found["recipe"][name] for name in ("batch", "epochs")] == [1024, 2]
     assert found["recipe"]["dropout"] == [0.5, 0.3]
+    ran = extracted(*words, "--epochs", 2, "--hidden", "8,8")
+    assert re.search(r"epoch [12] of 2 \(the latest of the vote's heads\) chosen", ran.out)
 
 
 def test_sweep_shows_the_test_to_the_chosen_layer_only(extracted):

@@ -184,7 +184,7 @@ def test_a_mix_learns_which_layer_counts(split):
     head, result = train(layers, replace(TINY, op="mix", epochs=30))
     assert result.layer_weights == head.layer_weights
     assert sum(result.layer_weights) == pytest.approx(1)
-    assert max(result.layer_weights) == result.layer_weights[1]
+    assert result.layer_weights[1] > 0.5
     _, other = train(table, TINY)
     assert other.layer_weights is None
 

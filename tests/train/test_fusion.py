@@ -78,7 +78,7 @@ STATED = {
     "multiplication": lambda e, p: product(e),
     "quaternion": lambda e, p: hamilton(e),
     "moe": experts,
-    "mix": lambda e, p: np.tensordot(softmax(p["weights"]), np.stack(e), axes=1),
+    "mix": lambda e, p: np.tensordot(softmax(30 * p["weights"]), np.stack(e), axes=1),
 }
 
 
@@ -95,7 +95,7 @@ def made(op, count):
         return operator, {}
     operator.double().eval()
     if op == "mix":
-        torch.nn.init.normal_(operator.weights)
+        torch.nn.init.normal_(operator.weights, std=0.03)
     return operator, {name: value.numpy() for name, value in operator.state_dict().items()}
 
 
@@ -193,7 +193,7 @@ def test_stacked_members_are_computed_at_once(op):
         for number, member in enumerate(members):
             torch.manual_seed(number)
             for parameter in member.parameters():
-                torch.nn.init.normal_(parameter)
+                torch.nn.init.normal_(parameter, std=0.1)
         stacked, _ = stack_module_state(members)
         together = functional_call(members[0], stacked, (given,))
     else:

@@ -172,7 +172,7 @@ def test_mixed_layers_go_through_one_projection():
 def test_a_mix_says_what_its_layers_count_for():
     head = new_head((5, 5), 2, Recipe(op="mix", **TINY))
     with torch.no_grad():
-        head.fuse[0].weights.copy_(torch.tensor([0.0, np.log(3)]))
+        head.fuse[0].weights.copy_(torch.tensor([0.0, np.log(3) / 30]))
     assert head.layer_weights == pytest.approx((0.25, 0.75))
     assert new_head((5, 5), 2, Recipe(**TINY)).layer_weights is None
 
