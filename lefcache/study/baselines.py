@@ -228,9 +228,9 @@ def alone_of(fused: Sequence[Fused]) -> list[Baseline]:
             n_val=each.n_val,
             n_test=each.n_test,
             val_accuracy=each.val_accuracy.mean,
-            test_accuracy=each.test_accuracy and each.test_accuracy.mean,
-            test_macro_f1=each.test_macro_f1 and each.test_macro_f1.mean,
-            test_ci95=each.test_accuracy and each.test_accuracy.ci95,
+            test_accuracy=each.test_accuracy.mean if each.test_accuracy else None,
+            test_macro_f1=each.test_macro_f1.mean if each.test_macro_f1 else None,
+            test_ci95=each.test_accuracy.ci95 if each.test_accuracy else None,
             id=each.id,
         )
         for each in fused
