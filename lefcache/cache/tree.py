@@ -55,7 +55,8 @@ class Cache(Node[CorpusNode]):
     @property
     def exists(self) -> bool:
         """Whether there is a cache, or at least its folder."""
-        return bool(self.store.attrs("")) or (isinstance(self.path, Path) and self.path.exists())
+        # The folder first: damaged metadata is for `verify` to report.
+        return (isinstance(self.path, Path) and self.path.exists()) or bool(self.store.attrs(""))
 
     # Reading
 
