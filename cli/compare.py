@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import result_ids
-from cli.output import deliver, percent, print_table, say
+from cli.output import deliver, percent, print_table, say, tell
 from cli.params import cache_option, form_options
 from cli.pulling import open_for_study
 from cli.tables import SHORT
@@ -103,11 +103,11 @@ def _show(found: "Comparison") -> None:
         print_table("exact McNemar, seed by seed", columns, lines)
     else:
         (pair, *_) = found.pairs
-        click.echo(
+        tell(
             f"Only the first was right about {pair.first_only:,} texts, only the second about "
             f"{pair.second_only:,}."
         )
-    click.echo(f"{found.sentence} ({found.method})")
+    tell(f"{found.sentence} ({found.method})")
 
 
 def _cells(found: "Comparison") -> dict[str, Any]:

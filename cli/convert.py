@@ -3,7 +3,7 @@
 import click
 
 from cli.candidates import keys
-from cli.output import print_json, say
+from cli.output import print_json, say, tell
 from cli.params import cache_option, json_option
 from lefcache.spec import FORMATS
 from lefcache.wording import count
@@ -38,4 +38,4 @@ def command(key: str, format: str, cache: str, as_json: bool) -> None:
     if as_json:
         print_json({"converted": done, "kept": [path for path in splits if path not in done]})
     else:
-        click.echo(f"{count(len(done), 'split')} converted to {format}")
+        tell(f"{count(len(done), 'split')} converted to {format}")

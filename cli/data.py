@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.candidates import data_sets
-from cli.output import deliver, facts, print_table
+from cli.output import deliver, facts, print_table, tell
 from cli.params import form_options
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def command(name: str | None, form: str) -> None:
 def _list(entries: list["Known"]) -> None:
     columns = ["name", "hub id", "configuration", "splits", ">classes", "on this machine"]
     print_table("short names for --data", columns, [_row(each) for each in entries])
-    click.echo(
+    tell(
         "Any other: lef extract --data ORG/NAME, with --config, --text-column, --label-column or "
         "--template where it needs them."
     )
-    click.echo(f"What to know of one: lef data {entries[0].name}")
+    tell(f"What to know of one: lef data {entries[0].name}")
 
 
 def _row(known: "Known") -> list[str]:
@@ -72,7 +72,7 @@ def _split(ours: str, hubs: str) -> str:
 
 
 def _show(known: "Known") -> None:
-    click.echo(known.name)
+    tell(known.name)
     facts(
         {
             "hub id": known.id or "none: bundled",
@@ -86,5 +86,5 @@ def _show(known: "Known") -> None:
         }
     )
     for note in known.notes:
-        click.echo(f"  note: {note}")
-    click.echo(f"Next: lef extract --data {known.name} --model minilm")
+        tell(f"  note: {note}")
+    tell(f"Next: lef extract --data {known.name} --model minilm")

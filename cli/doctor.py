@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import models as known_models
-from cli.output import deliver, print_table, say
+from cli.output import deliver, print_table, say, tell
 from cli.params import (
     cache_option,
     data_option,
@@ -114,4 +114,4 @@ def _show(diagnosis: "Diagnosis") -> None:
         for each in diagnosis.findings
     ]
     print_table(diagnosis.model, ["check", "verdict", "~what was found"], rows)
-    click.echo(diagnosis.verdict)
+    tell(diagnosis.verdict)

@@ -9,7 +9,7 @@ import click
 from cli.candidates import models as known_models
 from cli.candidates import pools, splits
 from cli.following import next_sweep
-from cli.output import duration, interrupted, print_json, progress, say, size
+from cli.output import duration, interrupted, print_json, progress, say, size, tell
 from cli.params import (
     cache_option,
     data_option,
@@ -258,7 +258,7 @@ def _announce(
 
 def _report(receipt: "Receipt", known: int, cache: "Cache", options: dict[str, Any]) -> None:
     # With --json, stdout belongs to the document.
-    write = say if options["as_json"] else click.echo
+    write = say if options["as_json"] else tell
     for line in receipt.notes[known:]:
         write(f"  note: {line}")
     rate = receipt.rows / receipt.seconds if receipt.computed_blocks else 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.beaten import fixed, settled
-from cli.output import cache_words, deliver, duration, percent, print_table, say
+from cli.output import cache_words, deliver, duration, percent, print_table, say, tell
 from cli.params import given, spelled, study_options
 from cli.points import Point, report_curve, report_layers, report_ops
 from cli.pulling import open_for_study
@@ -199,22 +199,20 @@ def _report(
     epochs += ", ".join(str(epoch) for epoch in found.best_epochs)
     which = " (the latest of the vote's heads)" if found.op == "vote" else ""
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
-    click.echo(
+    tell(
         f"{count(found.n_train, 'row')} to train on; {epochs} of {found.recipe['epochs']}{which} "
         f"chosen {found.chosen}; {count(found.seeds, 'seed')}, 0 forward passes, {took}."
     )
     if found.recipe["epochs"] in found.best_epochs:
-        click.echo(
-            "The last epoch was the best: the head was still learning; raise --epochs or --lr."
-        )
+        tell("The last epoch was the best: the head was still learning; raise --epochs or --lr.")
     if found.id:
-        click.echo(f"Result {found.id[:SHORT]}.")
+        tell(f"Result {found.id[:SHORT]}.")
     if found.seeds == 1:
         flags = ["--data", found.corpus, "--models", ",".join(found.features), *spelled(settings)]
         flags += ["--protocol", "paper"] if paper else []
-        click.echo("One seed: these intervals cover the texts only, not the luck of training.")
+        tell("One seed: these intervals cover the texts only, not the luck of training.")
         words = command_line([*flags, "--seeds", "5"])
-        click.echo(f"Next: lef fuse{cache_words(options['cache'])} {words}")
+        tell(f"Next: lef fuse{cache_words(options['cache'])} {words}")
 
 
 def _joined(features: Sequence[str]) -> str:
@@ -245,7 +243,7 @@ def _report_head(found: "Fused", folder: Path, imported: list[str], form: str) -
     from lefcache.train.readme import has_own_card
 
     # With --json and --csv, stdout belongs to the document.
-    write = click.echo if form == "table" else say
+    write = tell if form == "table" else say
     which = f" of seed {found.best_seed}, the best of {found.seeds} on validation"
     again = ", trained again for it" if found.cached else ""
     write(f"Saved the head{which if found.seeds > 1 else ''}{again}, in {folder}.")

@@ -6,7 +6,7 @@ import click
 
 from cli.candidates import pools, splits
 from cli.following import next_sweep
-from cli.output import duration, interrupted, print_json, progress, say, size
+from cli.output import duration, interrupted, print_json, progress, say, size, tell
 from cli.params import cache_option, data_option, json_option, settings_options
 from cli.reading import open_corpus
 from lefcache.columns import Reading
@@ -94,7 +94,7 @@ def command(name: str, paths: tuple[str, ...], **options: Any) -> None:
 
 
 def _report(receipt: "Imported", cache: "Cache", corpus: "Corpus", options: dict[str, Any]) -> None:
-    write = say if options["as_json"] else click.echo
+    write = say if options["as_json"] else tell
     for line in receipt.notes:
         write(f"  note: {line}")
     there = "  all of it was in the cache already, with the same bytes"

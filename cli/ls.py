@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import cache_words, deliver, print_table, say, size, visible
+from cli.output import cache_words, deliver, print_table, say, size, tell
 from cli.params import cache_option, form_options
 
 if TYPE_CHECKING:
@@ -84,11 +84,12 @@ def _show(opened: "Cache", cache: str, entries: Sequence[dict[str, Any]]) -> Non
     for corpus in opened.values():
         for model in corpus.values():
             if resume := model.resume_command():
-                click.echo(f"\n{model.corpus}/{model.model} is not finished:")
+                tell("")
+                tell(f"{model.corpus}/{model.model} is not finished:")
                 for pages in model.values():
                     for line in pages.progress(pages.missing):
-                        click.echo(f"  {pages.split}: {line}")
-                click.echo(f"Go on with:\n  {visible(resume)}")
+                        tell(f"  {pages.split}: {line}")
+                tell(f"Go on with:\n  {resume}")
 
 
 def _key(entry: dict[str, Any]) -> str:

@@ -88,8 +88,14 @@ class Commands(click.Group):
             with stoppable():
                 return super().invoke(ctx)
         except LefError as error:
-            click.echo(f"Error: {error}", err=True)
+            from cli.output import say
+
+            say(f"Error: {error}")
             ctx.exit(1)
+        except click.UsageError as error:
+            from cli.visible import visible_lines
+
+            raise click.UsageError(visible_lines(error.format_message()), error.ctx) from error
         except KeyboardInterrupt as error:
             from cli.output import interrupted
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli.candidates import short_names
-from cli.output import deliver, facts, print_table
+from cli.output import deliver, facts, print_table, tell
 from cli.params import form_options
 from lefcache.errors import ModelError
 from lefcache.wording import command_line, did_you_mean
@@ -80,7 +80,7 @@ def _describe(name: str) -> dict[str, Any]:
 
 
 def _show(model: dict[str, Any]) -> None:
-    click.echo(model["name"])
+    tell(model["name"])
     facts(
         {
             "hub id": _hub_id(model),
@@ -96,7 +96,7 @@ def _show(model: dict[str, Any]) -> None:
             "on this machine": model["path"] or "no; lef extract downloads it first",
         }
     )
-    click.echo(f"Next: {command_line(['lef', 'extract', '--model', model['name']])}")
+    tell(f"Next: {command_line(['lef', 'extract', '--model', model['name']])}")
 
 
 def _hub_id(model: dict[str, Any]) -> str:
@@ -121,5 +121,5 @@ def _list(models: Sequence[dict[str, Any]]) -> None:
     ]
     columns = ["name", "hub id", ">blocks", ">width", "licence", "on this machine"]
     print_table("short names for --model", columns, rows)
-    click.echo("Any other: lef extract --model ORG/NAME, or a folder.")
-    click.echo(f"What to know of one: {command_line(['lef', 'models', models[0]['name']])}")
+    tell("Any other: lef extract --model ORG/NAME, or a folder.")
+    tell(f"What to know of one: {command_line(['lef', 'models', models[0]['name']])}")

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -16,6 +15,7 @@ import click
 
 from cli.params import DEFAULT_CACHE
 from cli.signals import exit_code
+from cli.visible import visible, visible_json, visible_lines
 from lefcache.wording import command_line
 
 if TYPE_CHECKING:  # --help and completion should not wait for rich
@@ -23,34 +23,43 @@ if TYPE_CHECKING:  # --help and completion should not wait for rich
 
 BAR = 24  # characters of a full bar
 LOG_SECONDS = 30.0  # between two lines of progress where there is no terminal
-JOINERS = "\u200c\u200d"  # zero-width (non-)joiner
 NO_TERMINAL_WIDTH = 160  # files and pipes have no width; a table should not be squeezed for them
 
 
 def say(line: str) -> None:
     """A line for the person watching, on stderr."""
-    click.echo(line, err=True)
+    click.echo(visible_lines(line), err=True)
+
+
+def tell(*cells: str) -> None:
+    """A line of the answer, on stdout; several cells are separated by tabs."""
+    click.echo("\t".join(map(visible_lines, cells)))
 
 
 def print_json(document: Any) -> None:
     """The one document of `--json`, or one line of `--jsonl`."""
     unicode = _document_is_unicode()
-    click.echo(json.dumps(document, ensure_ascii=not unicode, allow_nan=False))
+    click.echo(visible_json(json.dumps(document, ensure_ascii=not unicode, allow_nan=False)))
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """The rows of `--csv` under a header: numbers as they are, true and false, nothing for None.
 
-    Each is written as it comes.
+    Each is written as it comes; to a terminal as what cannot steer it, to a program as it is.
     """
     _document_is_unicode()
+    shown = visible if sys.stdout.isatty() else str
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     sys.stdout.flush()
     for row in rows:
         cells = (row[name] for name in columns)
-        writer.writerow(str(cell).lower() if isinstance(cell, bool) else cell for cell in cells)
+        writer.writerow(shown(cell) if isinstance(cell, str) else _number(cell) for cell in cells)
         sys.stdout.flush()
+
+
+def _number(cell: Any) -> Any:
+    return str(cell).lower() if isinstance(cell, bool) else cell
 
 
 def _document_is_unicode() -> bool:
@@ -109,7 +118,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().removesuffix("\n").split("\n"):
-        click.echo(line.rstrip())
+        tell(line.rstrip())
 
 
 def _console(stderr: bool = False) -> "Console":
@@ -121,25 +130,6 @@ def _console(stderr: bool = False) -> "Console":
     if not (stderr or console.is_terminal):
         console.width = NO_TERMINAL_WIDTH
     return console
-
-
-def visible(text: str) -> str:
-    """Text that cannot steer the terminal: control characters are shown as what they are.
-
-    Spaces of any width and joiners stay, which French, Japanese, Persian and emoji are written
-    with; what turns the direction of writing does not.
-    """
-    return "".join(
-        character if _harmless(character) else repr(character)[1:-1] for character in text
-    )
-
-
-def _harmless(character: str) -> bool:
-    return (
-        character.isprintable()
-        or character in JOINERS
-        or unicodedata.category(character) == "Zs"  # spaces
-    )
 
 
 def bar(share: float) -> str:
@@ -183,16 +173,16 @@ class Advance(Protocol):
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Advance]:
     """A bar with rows/s, tokens/s and time left; a line now and then where there is no terminal."""
-    console = _console(stderr=True)
+    console, label = _console(stderr=True), visible(label)
     if total == 0:
         yield lambda split, rows, tokens: None
     elif console.is_terminal and not console.is_dumb_terminal:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=12),  # in all narrow enough for 80 characters
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console) as live:
@@ -253,7 +243,7 @@ def facts(values: Mapping[str, Any], indent: str = "  ", err: bool = False) -> N
     """Names and values, one a line, on stdout or stderr."""
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
-        click.echo(f"{indent}{name:<{width}}  {visible(plain(value))}".rstrip(), err=err)
+        (say if err else tell)(visible(f"{indent}{name:<{width}}  {plain(value)}".rstrip()))
 
 
 def plain(value: Any) -> str:
@@ -271,5 +261,6 @@ def plain(value: Any) -> str:
 
 def interrupted(error: KeyboardInterrupt, what: str) -> NoReturn:
     """End a command that Ctrl-C or SIGTERM stopped: what became of it, and how to repeat it."""
-    say(f"\nInterrupted{what}{command_line(['lef', *sys.argv[1:]])}")
+    say("")  # what the terminal shows of Ctrl-C has a line of its own
+    say(f"Interrupted{what}{command_line(['lef', *sys.argv[1:]])}")
     sys.exit(exit_code(error))

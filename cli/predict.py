@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import percent, print_csv, print_json, print_table, say, visible
+from cli.output import percent, print_csv, print_json, print_table, say, tell
 from cli.params import device_option, form_options
+from cli.visible import visible
 from lefcache.columns import Reading, text_of
 from lefcache.saved import read_card
 from lefcache.travel import head_folder
@@ -196,4 +197,4 @@ def _print_lines(answers: Iterator["Prediction"]) -> None:
     """Label, probability and text, tab-separated: for other programs, and for long lists."""
     for answer in answers:
         share = percent(answer.probabilities[answer.label])
-        click.echo(f"{visible(answer.label)}\t{share}\t{visible(answer.text)}")
+        tell(visible(answer.label), share, visible(answer.text))

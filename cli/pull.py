@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli.candidates import pools as known_pools
-from cli.output import print_json, say
+from cli.output import print_json, say, tell
 from cli.params import cache_option, json_option
 from cli.pulling import Pulling, open_cache
 from lefcache.files import REMOTE
@@ -95,4 +95,4 @@ def _pull_from_store(
     if as_json:
         print_json({"path": str(where), "splits": [asdict(each) for each in done]})
     else:
-        click.echo(f"{count(len(done), 'split')} in {where}")
+        tell(f"{count(len(done), 'split')} in {where}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import facts, print_json, say, size, visible
+from cli.output import facts, print_json, say, size, tell
 from lefcache.feature import check_layers
 from lefcache.wording import count
 
@@ -41,21 +41,21 @@ def pull_from_hub(
             with transfer(f"from {place}", offer.bytes) as arrived:
                 notes = pull(opened, offer, arrived)
             for note in notes:
-                say(f"note: {visible(note)}")
+                say(f"note: {note}")
     if as_json:
         print_json(_document(offer, dry_run))
     else:
         for part in offer.parts:
             said = "would be pulled" if dry_run else "pulled, every block compared"
-            click.echo(visible(f"{part.path}: {part.described.layers}: {said}"))
+            tell(f"{part.path}: {part.described.layers}: {said}")
         for path in offer.here:
-            click.echo(f"{path}: all of it is here already")
+            tell(f"{path}: all of it is here already")
 
 
 def _show(offer: "Offer") -> None:
     """What a snapshot is, before anything of it is used."""
     say(f"{offer.snapshot.place}")
-    say(f"  licence, as its card says: {visible(offer.snapshot.licence) or 'none'}")
+    say(f"  licence, as its card says: {offer.snapshot.licence or 'none'}")
     told = set()
     for part in offer.parts:
         each = part.described

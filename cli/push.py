@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import keys
-from cli.output import print_json, say, size, visible
+from cli.output import print_json, say, size, tell
 from cli.params import cache_option, json_option
 from lefcache.wording import count
 
@@ -62,11 +62,12 @@ def command(key: str, place: str, dry_run: bool, as_json: bool, cache: str, **ho
     if as_json:
         print_json(_document(plan, made, dry_run))
     elif dry_run:
-        click.echo(f"{size(plan.changed_bytes)} would be uploaded to {where}")
+        tell(f"{size(plan.changed_bytes)} would be uploaded to {where}")
     elif made[0]:
-        click.echo(f"pushed: {visible(made[1])}\nTo get it elsewhere: lef pull hub:{where.id}")
+        tell(f"pushed: {made[1]}")
+        tell(f"To get it elsewhere: lef pull hub:{where.id}")
     else:
-        click.echo(f"{where} has all of it already")
+        tell(f"{where} has all of it already")
 
 
 def _checked(path: str, blocks: int) -> None:
@@ -77,7 +78,7 @@ def _show(plan: "Plan") -> None:
     seen = "private" if plan.private else "public: anybody can read it"
     say(f"{plan.place} ({'is there' if plan.parent else 'new'}, {seen})")
     for each in plan.splits:
-        say(visible(f"  {each.path}: {each.layers}; {count(each.rows, 'row')}, {each.dtype}"))
+        say(f"  {each.path}: {each.layers}; {count(each.rows, 'row')}, {each.dtype}")
     say(
         f"  {count(len(plan.files), 'file')} ({size(plan.bytes)}): {len(plan.changed):,} to upload "
         f"({size(plan.changed_bytes)}), {len(plan.gone):,} to delete"
@@ -86,7 +87,7 @@ def _show(plan: "Plan") -> None:
     say(f"  {labels}; the texts are not in a cache")
     for each in plan.splits:
         if not each.licence:
-            say(visible(f"  the licence of {each.model} is not known here: the card says so"))
+            say(f"  the licence of {each.model} is not known here: the card says so")
             break
 
 

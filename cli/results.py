@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.candidates import corpora
-from cli.output import cache_words, deliver, print_table, say
+from cli.output import cache_words, deliver, print_table, say, tell
 from cli.params import cache_option, form_options
 from cli.pulling import open_for_study
 from cli.tables import SHORT, on_test
@@ -79,7 +79,7 @@ def show(found: Sequence["Finished"], cache: str) -> None:
         for each in found
     ]
     print_table(f"finished studies in {cache}", columns, rows)
-    click.echo(f"Hold two against each other: lef compare{cache_words(cache)} ID ID")
+    tell(f"Hold two against each other: lef compare{cache_words(cache)} ID ID")
 
 
 def _tested(each: "Finished") -> str:

@@ -5,7 +5,7 @@ import sys
 import click
 
 from cli.candidates import keys
-from cli.output import print_json, size, visible
+from cli.output import print_json, say, size, tell
 from cli.params import cache_option, json_option
 
 
@@ -39,7 +39,7 @@ def command(key: str, dry_run: bool, yes: bool, cache: str, as_json: bool) -> No
         for each in things
     ]
     for line in lines:
-        click.echo(visible(line), err=as_json)
+        (say if as_json else tell)(line)
     if not dry_run:
         if not yes:
             _ask(total)
@@ -50,7 +50,7 @@ def command(key: str, dry_run: bool, yes: bool, cache: str, as_json: bool) -> No
         ]
         print_json({"removed": removed, "bytes": total, "dry_run": dry_run})
     else:
-        click.echo(f"{size(total)} {'would be removed' if dry_run else 'removed'}")
+        tell(f"{size(total)} {'would be removed' if dry_run else 'removed'}")
 
 
 def _ask(total: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import keys
-from cli.output import deliver, facts, plain, size
+from cli.output import deliver, facts, plain, size, tell
 from cli.params import cache_option, form_options
 from lefcache.spec import Spec
 from lefcache.wording import count
@@ -99,11 +99,11 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
 
 
 def _show(key: str, document: Mapping[str, Any]) -> None:
-    click.echo(key)
+    tell(key)
     words = _in_words(document) if "arrays" in document and "spec" in document else document
     for name, value in words.items():
         if isinstance(value, Mapping) and value:
-            click.echo(name)
+            tell(name)
             facts(value)
         else:
             facts({name: value}, indent="")

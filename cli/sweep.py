@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.beaten import fixed, settled
-from cli.output import bar, cache_words, deliver, duration, percent, print_table, say
+from cli.output import bar, cache_words, deliver, duration, percent, print_table, say, tell
 from cli.params import flag_of, given, study_options
 from cli.pulling import open_for_study
 from cli.tables import PER_CLASS, SHORT, on_test, print_baselines, print_per_class
@@ -172,10 +172,11 @@ def _report(points: "Sequence[Point]", options: dict[str, Any], finals: Collecti
         print_baselines(beaten)
     if options["per_class"]:
         print_per_class(found.per_class, found.n_test, found.seeds)
-    click.echo(_verdict(found, finals))
+    for line in _verdict(found, finals):
+        tell(line)
     if found.id:
-        click.echo(f"Result {found.id[:SHORT]}.")
-    click.echo(_next(found, options["cache"]))
+        tell(f"Result {found.id[:SHORT]}.")
+    tell(_next(found, options["cache"]))
 
 
 def _report_curve(points: "Sequence[Point]") -> None:
@@ -213,7 +214,7 @@ def _marks(found: "Sweep", finals: Collection[str]) -> dict[str, str]:
     return marks
 
 
-def _verdict(found: "Sweep", finals: Collection[str]) -> str:
+def _verdict(found: "Sweep", finals: Collection[str]) -> list[str]:
     score = {row.feature: row.val_accuracy for row in found.rows}
     leaders = _leaders(found)
     lines = []
@@ -229,7 +230,7 @@ def _verdict(found: "Sweep", finals: Collection[str]) -> str:
             lines.append(f"{best}, {what}, is the best{whose}.")
     heads = count(len(found.rows) * found.seeds, "head")
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
-    return "\n".join([*lines, f"{heads}, 0 forward passes, {took}."])
+    return [*lines, f"{heads}, 0 forward passes, {took}."]
 
 
 def _leaders(found: "Sweep") -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import keys
-from cli.output import print_json, say, visible
+from cli.output import print_json, say, tell
 from cli.params import cache_option, json_option
 from lefcache.errors import LefError
 from lefcache.wording import count
@@ -90,12 +90,12 @@ def _repair(cache: "Cache", report: "Report") -> None:
         except LefError as error:
             say(f"Error: {error}")
     for written in clear(cache, report):
-        say(f"Running: {visible(written)}")
+        say(f"Running: {written}")
         try:
             _run(written)
         except (LefError, click.ClickException) as error:
             say(f"Error: {error}")
-            say(f"The damaged blocks are cleared. To compute them, run: {visible(written)}")
+            say(f"The damaged blocks are cleared. To compute them, run: {written}")
 
 
 def _corpus(cache: "Cache", name: str) -> Any:
@@ -130,15 +130,15 @@ def _show(report: "Report", repaired: Sequence["Damage"], tried: bool) -> None:
     }
     for kind, lines in kinds.items():
         if lines:
-            click.echo(f"{kind}:")
+            tell(f"{kind}:")
             for line in lines[:SHOWN]:
-                click.echo(f"  {visible(line)}")
+                tell(f"  {line}")
             if len(lines) > SHOWN:
-                click.echo(f"  and {len(lines) - SHOWN:,} more (--json lists them all)")
+                tell(f"  and {len(lines) - SHOWN:,} more (--json lists them all)")
     found = len(report.damaged) + len(report.missing)
-    click.echo(
+    tell(
         f"{count(report.checked_blocks, 'block')} checked, "
         + ("all whole" if not found else count(found, "thing") + " found")
     )
     if found and not tried:
-        click.echo("Compute it again with: lef verify --repair")
+        tell("Compute it again with: lef verify --repair")

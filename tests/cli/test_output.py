@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.output import plain, print_csv, print_table, progress, visible
+from cli.output import plain, print_csv, print_table, progress
 from cli.params import spelled
 
 ROOT = Path(__file__).parents[2]
@@ -184,19 +184,6 @@ def test_only_the_last_column_of_a_table_gives_way(monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("fault", "99.1", *text.split()))
     assert max(map(len, shown.splitlines())) <= 80
-
-
-@pytest.mark.parametrize(
-    "text", ["colis\xa0?", "荷物\u3000どこ", "क्\u200dष", "👩\u200d💻", "❤\ufe0f"]
-)
-def test_spaces_and_joiners_are_shown_as_they_are(text):
-    assert visible(text) == text
-
-
-@pytest.mark.parametrize("character", "\x1b\x07\x9b\n\t\u2028\u202e\u2066\u200f\u200b\ufeff\udcff")
-def test_what_steers_a_terminal_is_spelt_out(character):
-    assert visible(f"a{character}b").isascii()
-    assert visible(f"a{character}b").isprintable()
 
 
 PRINTS = {
