@@ -9,6 +9,7 @@ from cli.output import deliver, percent, print_table, say, tell
 from cli.params import cache_option, form_options
 from cli.pulling import open_for_study
 from cli.tables import SHORT
+from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache import Cache
@@ -104,8 +105,8 @@ def _show(found: "Comparison") -> None:
     else:
         (pair, *_) = found.pairs
         tell(
-            f"Only the first was right about {pair.first_only:,} texts, only the second about "
-            f"{pair.second_only:,}."
+            f"Seed {pair.first_seed} and seed {pair.second_seed}: only the first was right about "
+            f"{count(pair.first_only, 'text')}, only the second about {pair.second_only:,}."
         )
     tell(f"{found.sentence} ({found.method})")
 

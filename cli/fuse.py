@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from lefcache import Cache
     from lefcache.rows import Table
     from lefcache.study import Estimate, Fused
+    from lefcache.train import Head
 
 
 FEW = 6  # features that a title names
-CSV = ("figure", "mean", "std", "ci95_low", "ci95_high", "n")
+CSV = ("figure", "mean", "std", "ci95_low", "ci95_high", "n", "protocol")
 FIGURES = {
     "val_accuracy": "accuracy, validation",
     "test_accuracy": "accuracy, test",
@@ -118,9 +119,9 @@ def _point(
         "protocol": options["protocol"],
         "n_train": size,
         "device": options["device"],
-        "on_seed": lambda seed, _, run: say(
-            f"  seed {seed}: {percent(run.val_accuracy)} % on {judged} at epoch "
-            f"{run.best_epoch}, {duration(run.seconds)}"
+        "on_seed": lambda seed, head, run: say(
+            f"  {_whose(head, tables)}seed {seed}: {percent(run.val_accuracy)} % on {judged} at "
+            f"epoch {run.best_epoch}, {duration(run.seconds)}"
         ),
     }
     if size:
@@ -138,13 +139,18 @@ def _point(
     chosen = next(recipe for recipe in recipes if recipe.to_json()["op"] == best.op)
     beaten = []
     if options["baselines"]:
-        beaten = [
-            *settled(cache, tables, data, options, size),
-            *fixed(cache, tables, data, options),
-        ]
+        beaten += settled(cache, tables, data, options, size)
+        beaten += fixed(cache, tables, data, options, n_train=size)
     if options["baselines"] or options["alone"]:
         beaten += alone_baselines(cache, tables, chosen, train=options["alone"], **same)
     return Point(best, tried, beaten)
+
+
+def _whose(head: "Head", tables: "Mapping[str, Table]") -> str:
+    """Before a line of progress: which feature a head is on, if it is not on all of them."""
+    features = head.card.features if head.card else ()
+    alone = len(features) < len(tables["train"].features)
+    return f"{features[0]} alone, " if features and alone else ""
 
 
 def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
@@ -160,6 +166,7 @@ def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
                 "ci95_low": low,
                 "ci95_high": high,
                 "n": found.n_val if name == "val_accuracy" else found.n_test,
+                "protocol": found.protocol,
             }
 
 
@@ -176,7 +183,7 @@ def _show(
     if len(points) > 1:
         report_curve(points)
     if point.baselines:
-        print_baselines(point.baselines)
+        print_baselines(point.baselines, options["protocol"])
     _report(point.best, figures, options, settings)
 
 

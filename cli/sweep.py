@@ -30,6 +30,7 @@ CSV = (
     "test_ci95_high",
     "seconds",
     "best",
+    "protocol",
 )
 CLOSE = 0.1  # a feature that is further behind the best one adds little to it
 
@@ -129,6 +130,7 @@ def _record(row: "Row", found: "Sweep") -> dict[str, Any]:
         "test_ci95_low": low,
         "test_ci95_high": high,
         "best": row.feature == found.best,
+        "protocol": found.protocol,
     }
 
 
@@ -169,7 +171,7 @@ def _report(points: "Sequence[Point]", options: dict[str, Any], finals: Collecti
     if len(points) > 1:
         _report_curve(points)
     if beaten:
-        print_baselines(beaten)
+        print_baselines(beaten, found.protocol)
     if options["per_class"]:
         print_per_class(found.per_class, found.n_test, found.seeds)
     for line in _verdict(found, finals):

@@ -12,10 +12,11 @@ def studied(lef, fakes, texts):
     fakes(depth=3)
     assert lef("extract", "--data", texts, "--model", "fake").code == 0
     ids = [
-        lef("fuse", "--models", models, *FAST, "--json").json["id"]
+        lef("fuse", "--models", models, *FAST, "--no-baselines", "--json").json["id"]
         for models in ("fake:1,fake:2", "fake:3")
     ]
-    ids.append(lef("sweep", "--models", "fake", "--show-test", "--json").json["id"])
+    words = ("sweep", "--models", "fake", "--show-test", "--no-baselines", "--json")
+    ids.append(lef(*words).json["id"])
     return lef, ids
 
 
