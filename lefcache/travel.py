@@ -44,7 +44,7 @@ def fetch(repo_id: str, revision: str | None = None, **options: Any) -> Path:
     from huggingface_hub import hf_hub_download
 
     with refusals(repo_id, revision):
-        card = Path(hf_hub_download(repo_id, CARD, revision=revision, **options))
+        card = _card(repo_id, revision, options)
         try:
             name = weights_file(json.loads(card.read_bytes())["weights"])
         except (ValueError, LookupError, TypeError, RecursionError):
@@ -52,6 +52,36 @@ def fetch(repo_id: str, revision: str | None = None, **options: Any) -> Path:
         # The branch may have moved on: its folder is named after the commit that the card is of.
         hf_hub_download(repo_id, name, revision=card.parent.name, **options)
     return card.parent
+
+
+def _card(repo_id: str, revision: str | None, options: dict[str, Any]) -> Path:
+    """The card of a head at a revision, or as it was here before where the hub does not answer."""
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        HTTPError,
+        LocalEntryNotFoundError,
+    )
+
+    if options.get("local_files_only"):
+        return Path(hf_hub_download(repo_id, CARD, revision=revision, **options))
+    try:
+        # Asked first, a missing network is known at once: a download tries again for half a minute.
+        HfApi(token=options.get("token")).model_info(repo_id, revision=revision, timeout=10)
+    except (HTTPError, ConnectionError) as error:
+        if 0 < _status(error) < 500:
+            raise
+        try:
+            options["local_files_only"] = True  # of the weights, too, that are fetched next
+            return Path(hf_hub_download(repo_id, CARD, revision=revision, **options))
+        except LocalEntryNotFoundError:
+            raise error from None
+    # By its own name, which is then known here without a network, too.
+    return Path(hf_hub_download(repo_id, CARD, revision=revision, **options))
+
+
+def _status(error: BaseException) -> int:
+    """The status of the answer that an error is about; 0 if none came."""
+    return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 
 def readme_there(repo_id: str, revision: str | None = None, token: str | None = None) -> bytes:
@@ -86,8 +116,9 @@ def refusals(repo_id: str, revision: str | None = None) -> Iterator[None]:
         wrapped = isinstance(error, hub.LocalEntryNotFoundError | RuntimeError)
         found = (error.__cause__ if wrapped else None) or error
         say = next((say for kind, say in _sayings(hub) if isinstance(found, kind)), "")
-        status = getattr(getattr(found, "response", None), "status_code", 0)
-        say = say or _STATUS.get(status, "the hub cannot be reached, or does not answer ({why})")
+        say = say or _STATUS.get(
+            _status(found), "the hub cannot be reached, or does not answer ({why})"
+        )
         why = " ".join(f"{type(found).__name__} {found}".split())[:300]
         raise StorageError(
             f"{PREFIX}{repo_id}: {say.format(why=why, revision=revision, id=repo_id)}"
