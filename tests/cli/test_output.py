@@ -63,11 +63,14 @@ def test_fuse_as_csv_has_a_row_for_each_figure(extracted):
     words = ("fuse", "--models", "one:1,two:2", *FAST)
     found = rows(extracted(*words, "--csv"))
     document = extracted(*words, "--json").json
-    assert [row["figure"] for row in found] == ["val_accuracy", "test_accuracy", "test_macro_f1"]
+    assert [row["figure"] for row in found] == [
+        *("val_accuracy", "test_accuracy", "test_macro_f1"),
+        *("test_log_loss", "test_calibration_error"),
+    ]
     for row in found:
         assert float(row["mean"]) == document[row["figure"]]["mean"]
         assert float(row["ci95_high"]) == document[row["figure"]]["ci95"][1]
-    assert [row["n"] for row in found[1:]] == ["10", "10"]
+    assert [row["n"] for row in found[1:]] == ["10"] * 4
 
 
 def test_show_as_csv_is_keys_and_values(extracted):
@@ -243,7 +246,7 @@ def test_a_console_without_blocks_still_shows_a_sweep(extracted, tmp_path):
     ("target", "words"),
     [
         ("lefcache.study.sweep", ["sweep", "--models", "one", "--seed", "3"]),
-        ("lefcache.study.fuse", ["fuse", "--models", "one:1,two:2"]),
+        ("lefcache.study.fuse_best", ["fuse", "--models", "one:1,two:2"]),
         ("lefcache.cache.tree.Cache.ls", ["ls"]),
     ],
 )
