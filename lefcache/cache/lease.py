@@ -87,7 +87,7 @@ class _Lease:
         """Keep the lease until `ended`; for good where somebody else has it, or time is up."""
         while not self.ended.wait(RENEWAL):
             try:
-                if not self._put(self._tag):
+                if not self._put(self._tag) and not (self._is_ours() and self._put(self._tag)):
                     self._until = 0.0
                     return
             except StorageError:  # the server may come back before the lease runs out
@@ -97,6 +97,14 @@ class _Lease:
         """Let others have it at once, unless it is no longer ours to give."""
         if time.monotonic() < self._until - SAFETY:
             self.bucket.delete([self.object])
+
+    def _is_ours(self) -> bool:
+        """Whether it is ours all the same: the answer to a renewal may have been lost."""
+        found = self.bucket.tagged(self.object)
+        if found is None or _read(found[0]).get("lease") != self._ours["lease"]:
+            return False
+        self._tag = found[1]
+        return True
 
     def _put(self, tag: str | None) -> bool:
         asked = time.monotonic()

@@ -11,7 +11,7 @@ import pytest
 
 from lefcache.cache import lease as lease_module
 from lefcache.cache.lock import exclusive
-from lefcache.errors import BusyError
+from lefcache.errors import BusyError, StorageError
 from lefcache.files import Url
 from lefcache.stores.objects import bucket_at
 from tests import s3
@@ -144,6 +144,24 @@ def test_it_is_renewed_for_as_long_as_it_is_held(root, quick):
         bucket_at(root).put("still", b"ours")
         with pytest.raises(BusyError), exclusive(root, NAME):
             pass
+
+
+def test_it_is_still_ours_after_a_renewal_whose_answer_was_lost(root, quick, monkeypatch):
+    with exclusive(root, NAME):
+        bucket, lost = bucket_at(root), []
+        swap = bucket.swap
+
+        def unheard(*given):
+            tag = swap(*given)
+            if not lost:
+                lost.append(tag)
+                raise StorageError("the connection broke")
+            return tag
+
+        monkeypatch.setattr(bucket, "swap", unheard)
+        time.sleep(2.6)
+        assert lost
+        bucket.put("still", b"ours")
 
 
 def test_who_lost_it_writes_nothing_more_and_leaves_it_alone(root, quick):
