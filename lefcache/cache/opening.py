@@ -27,7 +27,9 @@ def open(path: str | Path | None = None) -> "Cache":
 def place_of(written: str | Path) -> Path | Url:
     """A cache's folder or address as a user writes it."""
     text = str(written)
-    return Url(text.rstrip("/")) if text.startswith(REMOTE) else path_of(written)
+    if not text.startswith(REMOTE):
+        return path_of(written)
+    return Url(REMOTE + text.removeprefix(REMOTE).rstrip("/"))
 
 
 def store_at(written: str | Path) -> Home:

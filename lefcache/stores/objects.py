@@ -194,8 +194,10 @@ class Bucket:
 def bucket_at(url: Url) -> Bucket:
     """The objects below an address, the same for all who ask: a lease guards them all.
 
-    Raises StorageError, which names the extra, without obstore.
+    Raises StorageError for an address without a bucket and, naming the extra, without obstore.
     """
+    if not url.removeprefix(REMOTE).partition("/")[0]:
+        raise StorageError(f"{url} names no bucket: write s3://BUCKET/FOLDER")
     if find_spec("obstore") is None:
         raise StorageError(f"{url}: object stores need obstore: {install_extra('s3')}")
     return Bucket(url)
@@ -214,8 +216,6 @@ def _connected(url: Url, seconds: int) -> "S3Store":
     from obstore.store import S3Store
 
     bucket, _, prefix = url.removeprefix(REMOTE).partition("/")
-    if not bucket:
-        raise StorageError(f"{url} names no bucket: write --cache s3://BUCKET/FOLDER")
     client: Any = {"connect_timeout": "3s", "timeout": f"{REQUEST_SECONDS}s"}
     if os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "yes", "on"):
         client["allow_http"] = True
@@ -240,9 +240,9 @@ _FIXES = {
     "169.254.169.254": "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "InvalidAccessKeyId": "these credentials are unknown there: check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "this key is not the secret one: check AWS_SECRET_ACCESS_KEY",
-    "403": "access is denied: these credentials may not do this here",
-    "401": "access is denied: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "301": "the bucket lies in another region: set AWS_REGION",
+    "status code: 403": "access is denied: these credentials may not do this here",
+    "status code: 401": "access is denied: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "redirect without LOCATION": "the bucket lies in another region: set AWS_REGION",
     "non-2xx status code: 5": f"the server fails again and again; {_AGAIN}",
     "error sending request": f"no server answers: check AWS_ENDPOINT_URL and the network; {_AGAIN}",
 }

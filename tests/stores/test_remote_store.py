@@ -176,6 +176,16 @@ def test_what_is_denied_is_told(faulty, monkeypatch):
         faulty.store.attrs("")
 
 
+def test_numbers_in_a_name_are_not_taken_for_a_status():
+    told = "Error performing GET http://host/b/mean/403/c/301/0 in 4.401ms - Server returned {}"
+    assert objects_module._fix(told.format("non-2xx status code: 500 Error")).startswith(
+        "the server fails again"
+    )
+    assert "AWS_REGION" in objects_module._fix(
+        "Received redirect without LOCATION, this normally indicates"
+    )
+
+
 def test_an_endpoint_without_tls_must_be_allowed(s3_server, monkeypatch):
     s3.use(monkeypatch, s3_server)
     monkeypatch.delenv("AWS_ALLOW_HTTP")
