@@ -101,7 +101,7 @@ class _Checked:
         try:
             check()
         except UNREADABLE as error:
-            if not any(each.path.startswith(path) for each in self.damaged):
+            if not any(f"{each.path}/".startswith(f"{path}/") for each in self.damaged):
                 self._metadata_damage(path, f"{error}")
 
     def metadata(self, key: str) -> None:
