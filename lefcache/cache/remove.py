@@ -37,7 +37,7 @@ def doomed(store: Home, key: str) -> list[Doomed]:
     names = [name.partition(":")[0].partition("@")[0] for name in (corpus, *parts[:1])]
     known = all(NAME.fullmatch(name) and name not in RESERVED for name in names)
     if known and store.attrs("/".join(names)):
-        found = list(_named(store, corpus, parts))
+        found = _emptied(store, list(_named(store, corpus, parts)))
     if not found:
         raise FeatureError(
             f"nothing in {store.root} is called {key}: write corpus[/model[/split[/pool[/layer]]]] "
@@ -72,7 +72,7 @@ def _named(store: Home, corpus: str, parts: Sequence[str]) -> Iterator[Doomed]:
         return
     for path in _splits(store, "/".join([corpus, model, *parts[1:2]])):
         if len(parts) == 2:
-            yield from _whole(store, path)
+            yield Doomed(path)
             continue
         pages = Pages(store, *path.split("/"))
         if sign:
@@ -82,13 +82,19 @@ def _named(store: Home, corpus: str, parts: Sequence[str]) -> Iterator[Doomed]:
             wanted = {name for name in _arrays(pages) if name.split("/")[: len(below)] == below}
         if chosen := tuple(name for name in _arrays(pages) if name in wanted):
             rest = {*_arrays(pages)} - wanted
-            yield from [Doomed(path, chosen)] if rest else _whole(store, path)
+            yield Doomed(path, chosen if rest else ())
 
 
-def _whole(store: Home, path: str) -> Iterator[Doomed]:
-    """A split; its model too, if that is the last one: settings bind nobody without vectors."""
-    model = path.rpartition("/")[0]
-    yield Doomed(path if len(_splits(store, model)) > 1 else model)
+def _emptied(store: Home, found: Sequence[Doomed]) -> list[Doomed]:
+    """The model itself where all its splits go: settings bind nobody without vectors."""
+    whole = {each.path for each in found if not each.arrays}
+    models = {path: path.rpartition("/")[0] for path in whole if path.count("/") == 2}
+    empty = {model for model in models.values() if {*_splits(store, model)} <= whole}
+    return list(
+        dict.fromkeys(
+            Doomed(models[each.path]) if models.get(each.path) in empty else each for each in found
+        )
+    )
 
 
 def _splits(store: Home, path: str) -> list[str]:

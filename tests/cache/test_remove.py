@@ -82,7 +82,14 @@ def test_splits_models_and_corpora_go_whole(made):
 def test_the_last_array_of_a_split_takes_the_split_with_it(made):
     rm(made, "tiny/fake@max")
     assert [each.path for each in doomed(made.store, "tiny/fake/test/mean")] == ["tiny/fake/test"]
-    assert {e.path for e in doomed(made.store, "tiny/fake@mean")} == {PATH, "tiny/fake/test"}
+    assert [each.path for each in doomed(made.store, "tiny/fake@mean")] == ["tiny/fake"]
+
+
+def test_the_last_arrays_of_all_splits_take_the_settings_with_them(made):
+    rm(made, "tiny/fake/train/max")
+    for pool in ("max", "mean"):
+        rm(made, f"tiny/fake@{pool}")
+    assert not made.store.attrs("tiny/fake")
 
 
 @pytest.mark.parametrize(
