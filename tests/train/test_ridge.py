@@ -4,7 +4,7 @@ from sklearn.linear_model import Ridge as Refit
 from sklearn.linear_model import RidgeClassifierCV
 
 from lefcache.errors import NotFiniteError
-from lefcache.train import ridge
+from lefcache.train import passes, ridge
 from lefcache.train.ridge import ALPHAS, best, fit_ridge
 
 SHAPES = [(60, 12), (24, 40), (20, 20), (21, 20)]
@@ -73,7 +73,7 @@ def test_float32_in_many_chunks_says_the_same(count, width, monkeypatch):
     rows, labels = draw(count, width, dtype=np.float16)
     exact = fit_ridge(rows, labels, 3)
     monkeypatch.setattr(ridge, "EXACT_WORK", 0)
-    monkeypatch.setattr(ridge, "CHUNK_BYTES", 7 * 4 * width)  # seven rows
+    monkeypatch.setattr(passes, "CHUNK_BYTES", 7 * 4 * width)  # seven rows
     quick = fit_ridge(rows, labels, 3)
     assert quick.coef.dtype == np.float32
     np.testing.assert_allclose(quick.loo_error[1:], exact.loo_error[1:], rtol=1e-2)
@@ -89,7 +89,7 @@ def test_scale_does_not_matter():
 @pytest.mark.parametrize("index", [np.arange(5, 50), np.array([1, 2, 5, 8, 30, 31, 40, 44, 58])])
 def test_rows_used_are_the_only_ones_read(index, monkeypatch):
     rows, labels = draw(60, 4)
-    monkeypatch.setattr(ridge, "CHUNK_BYTES", 3 * 8 * 4)
+    monkeypatch.setattr(passes, "CHUNK_BYTES", 3 * 8 * 4)
     path = fit_ridge(rows, labels[index], 3, index=index)
     same = fit_ridge(rows[index], labels[index], 3)
     np.testing.assert_allclose(path.coef, same.coef)
@@ -121,3 +121,13 @@ def test_ties_go_to_the_lower_error_and_then_to_the_stronger_alpha():
     accuracy = np.array([0.5, 0.9, 0.9, 0.9])
     assert best(accuracy, np.array([0.1, 0.3, 0.2, 0.3])) == 2
     assert best(accuracy, np.array([0.1, 0.2, 0.2, 0.2])) == 3
+
+
+def test_leave_one_out_is_left_out_on_demand():
+    rows, labels = draw(60, 12)
+    whole, quick = fit_ridge(rows, labels, 3), fit_ridge(rows, labels, 3, leave_out=False)
+    np.testing.assert_array_equal(quick.coef, whole.coef)
+    assert quick.loo_predicted.shape == (len(ALPHAS), 0)
+    assert np.isnan(quick.loo_accuracy).all()
+    assert np.isnan(quick.loo_error).all()
+    assert quick.only(2).loo_predicted.shape == (1, 0)
