@@ -1,5 +1,6 @@
 """Flags that several commands share, and flags made from a dataclass of settings."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any, TypeVar
@@ -65,6 +66,26 @@ class Features(click.types.StringParamType):
             return example(ctx.info_name or "", ctx.params.get("cache"), ctx.params.get("data"))
         except DAMAGE:
             return None
+
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def _bytes(ctx: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", text.strip().upper())
+    if match is None or not float(match[1]):
+        raise click.BadParameter(f"'{text}' is no size such as 4GB")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+memory_option = click.option(
+    "--memory",
+    callback=_bytes,
+    help="What heads and layers that train together may take, for example 4GB  [default: most of "
+    "what is free]",
+)
 
 
 def form_options(command: Command) -> Command:

@@ -7,7 +7,7 @@ import click
 
 from cli.beaten import fixed, settled
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say, tell
-from cli.params import flag_of, given, study_options
+from cli.params import flag_of, given, memory_option, study_options
 from cli.pulling import open_for_study
 from cli.tables import PER_CLASS, SHORT, on_test, print_baselines, print_per_class
 from lefcache.recipe import Recipe
@@ -41,11 +41,13 @@ CLOSE = 0.1  # a feature that is further behind the best one adds little to it
     "Heads a layer.",
     click.option(
         "--probe",
-        type=click.Choice(["ridge", "mlp"]),
+        type=click.Choice(["ridge", "logistic", "mlp"]),
         default="ridge",
         show_default=True,
-        help="ridge: closed form, seconds; mlp: the method's own head.",
+        help="ridge: closed form, seconds; logistic: logistic regression to convergence; mlp: the "
+        "method's own head.",
     ),
+    memory_option,
     click.option("--show-test", is_flag=True, help="Fill the test column of every row."),
 )
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
@@ -62,9 +64,9 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     from lefcache.study import sizes_of
 
     settings = given(Recipe, options)
-    if settings and options["probe"] == "ridge":
+    if settings and (probe := options["probe"]) != "mlp":
         flags = ", ".join(flag_of(name) for name in settings)
-        raise click.UsageError(f"{flags}: for --probe mlp; a ridge has no such settings")
+        raise click.UsageError(f"{flags}: for --probe mlp; --probe {probe} has no such settings")
     cache = open_for_study(options["cache"])
     tables = cache.tables(models, data)
     for line in cache.unextracted(models, data):
@@ -113,6 +115,7 @@ def _point(
         show_test=options["show_test"],
         protocol=options["protocol"],
         fixed=[name for name in names if name in here],
+        memory=options["memory"],
         results=cache.results,
         on_row=_show_row if options["probe"] == "mlp" else None,
         **same,

@@ -22,7 +22,7 @@ from lefcache.presets import (
 from lefcache.settings import setting
 
 # Raised whenever our own arithmetic (heads, fit loop, ridge, carving) changes the numbers.
-NUMERICS = 1
+NUMERICS = 2
 
 # The settings of the first version: the others are written down only where they are used, so
 # that a setting that came later changes no older result.

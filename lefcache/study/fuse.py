@@ -23,8 +23,8 @@ from lefcache.study.fused import (
     shares_of_layers,
 )
 from lefcache.study.identity import Shelf, check_tables, identity, known_of
-from lefcache.train import Head, Trained, train
-from lefcache.train.fit import device_of
+from lefcache.train import Head, Trained
+from lefcache.train.fit import Job, device_of, train_all
 from lefcache.train.saving import check_destination, check_savable, load_card
 
 Runs = list[tuple[int, Trained]]
@@ -155,18 +155,16 @@ def _run(
     on_seed: OnSeed | None,
 ) -> tuple[Runs, Head]:
     """Train each seed; returns what came out, and the head that is best on validation."""
-    validation, test = tables.get("validation"), tables.get("test")
+    splits = tables["train"], tables.get("validation"), tables.get("test")
     runs: Runs = []
     best: tuple[float, Head] | None = None
-    for seed in chain:
-        head, trained = train(
-            tables["train"], recipe, validation=validation, test=test, seed=seed, device=where
-        )
-        runs.append((seed, trained))
-        if best is None or trained.val_accuracy > best[0]:
-            best = trained.val_accuracy, head
+    trained = train_all([Job(*splits, seed) for seed in chain], recipe, device=where)
+    for seed, (head, run) in zip(chain, trained, strict=True):
+        runs.append((seed, run))
+        if best is None or run.val_accuracy > best[0]:
+            best = run.val_accuracy, head
         if on_seed is not None:
-            on_seed(seed, head, trained)
+            on_seed(seed, head, run)
     assert best is not None  # check_tables saw to it
     return runs, best[1]
 

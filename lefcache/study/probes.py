@@ -1,6 +1,6 @@
 """What a layer is judged by: a small classifier, fitted to one feature at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.study.identity import BY_LEFT_OUT
-from lefcache.train import Head, logits, train
-from lefcache.train.protocol import BY_CARVED, BY_SPLIT, labelled
-from lefcache.train.ridge import best, fit_part
+from lefcache.train import Head, Trained, logistic, logits, ridge
+from lefcache.train.fit import Job, train_all
+from lefcache.train.logistic import Logistic
+from lefcache.train.protocol import BY_CARVED, BY_SPLIT, labelled, training_parts
+from lefcache.train.ridge import Ridge, best
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a probe may need to know: ridge needs none of it."""
+    """What a probe may need to know: ridge and logistic need none of it."""
 
     recipe: Recipe = Recipe()  # noqa: RUF009  frozen
     seeds: tuple[int, ...] = (0,)
     device: str | torch.device = "auto"
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def ridge_probe(table: Table, validation: Table | None, setup: Setup) -> Probed:
     (SST-2's phrases) leave-one-out is optimistic: give such a corpus a validation split.
     """
     learned = labelled(table)
-    path = fit_part(learned)
+    path = ridge.fit_part(learned, leave_out=validation is None)
     if validation is None:
         figures, errors, held_out = path.loo_accuracy, path.loo_error, 0
     else:
@@ -60,38 +63,63 @@ def ridge_probe(table: Table, validation: Table | None, setup: Setup) -> Probed:
         errors = np.square(decided - targets).mean(axis=(1, 2), dtype=np.float64)
         held_out = len(judged)
     choice = best(figures, errors)
-    chosen = path.only(choice)
-
-    def predict(table: Table) -> NDArray[np.int32]:
-        classes: NDArray[np.int32] = chosen.decide(table.rows[0]).argmax(axis=2).astype(np.int32)
-        return classes  # (1, N)
-
     by = BY_LEFT_OUT if validation is None else BY_SPLIT
-    return Probed(float(figures[choice]), by, len(learned), held_out, predict)
+    answer = _answer(path.only(choice))
+    return Probed(float(figures[choice]), by, len(learned), held_out, answer)
+
+
+def logistic_probe(table: Table, validation: Table | None, setup: Setup) -> Probed:
+    """Multinomial logistic regression to convergence: one minimum, whatever the seed.
+
+    The regularisation is chosen by accuracy on validation, or on rows carved from train, ties by
+    log-loss.
+    """
+    learned, judged = training_parts(table, validation)
+    path = logistic.fit_part(learned)
+    decided = path.decide(judged.table.rows[0], judged.index)  # (A, N, C)
+    figures = (decided.argmax(axis=2) == judged.labels).mean(axis=1)
+    said = torch.from_numpy(decided).log_softmax(dim=2).numpy()
+    losses = -said[:, np.arange(len(judged)), judged.labels].mean(axis=1, dtype=np.float64)
+    choice = best(figures, losses)
+    by = BY_CARVED if validation is None else BY_SPLIT
+    answer = _answer(path.only(choice))
+    return Probed(float(figures[choice]), by, len(learned), len(judged), answer)
+
+
+def _answer(chosen: Ridge | Logistic) -> Callable[[Table], NDArray[np.int32]]:
+    """The classes (1, N) that a path of one regularisation gives the rows of a table."""
+
+    def answer(table: Table) -> NDArray[np.int32]:
+        classes: NDArray[np.int32] = chosen.decide(table.rows[0]).argmax(axis=2).astype(np.int32)
+        return classes
+
+    return answer
 
 
 def mlp_probe(table: Table, validation: Table | None, setup: Setup) -> Probed:
     """The recipe's own head on one feature, once for each seed; accuracies are their mean."""
-    heads: list[Head] = []
-    figures: list[float] = []
-    for seed in setup.seeds:
-        head, trained = train(
-            table, setup.recipe, validation=validation, seed=seed, device=setup.device
-        )
-        heads.append(head)
-        figures.append(trained.val_accuracy)
+    jobs = [Job(table, validation, seed=seed) for seed in setup.seeds]
+    trained = train_all(jobs, setup.recipe, device=setup.device, memory=setup.memory)
+    return probed_of([*trained], validation is not None)
+
+
+def probed_of(trained: Sequence[tuple[Head, Trained]], validated: bool) -> Probed:
+    """What the heads of one layer come to, one for each seed."""
 
     def predict(table: Table) -> NDArray[np.int32]:
-        return np.stack([logits(head, table).argmax(axis=1) for head in heads]).astype(np.int32)
+        return np.stack([logits(head, table).argmax(axis=1) for head, _ in trained]).astype(
+            np.int32
+        )
 
-    by = BY_CARVED if validation is None else BY_SPLIT
-    return Probed(float(np.mean(figures)), by, trained.n_train, trained.n_val, predict)
+    by = BY_SPLIT if validated else BY_CARVED
+    figure = float(np.mean([one.val_accuracy for _, one in trained]))
+    return Probed(figure, by, trained[0][1].n_train, trained[0][1].n_val, predict)
 
 
-PROBES: dict[str, Probe] = {"ridge": ridge_probe, "mlp": mlp_probe}
+PROBES: dict[str, Probe] = {"ridge": ridge_probe, "logistic": logistic_probe, "mlp": mlp_probe}
 
-# Closed forms give the same whatever the recipe and the seed.
-SEEDLESS = ("ridge",)
+# A single minimum is the same whatever the recipe and the seed.
+SEEDLESS = ("ridge", "logistic")
 
 # Without a validation split these need no rows held out: each row is left out in turn.
 LEAVING_OUT = ("ridge",)

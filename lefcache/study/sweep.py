@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from lefcache.errors import RecipeError
-from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.study.arrange import arranged, check_protocol
+from lefcache.study.depth import deepest, depth_of
 from lefcache.study.identity import (
     CHOSEN,
     Shelf,
@@ -27,6 +27,7 @@ from lefcache.study.identity import (
     notes_on_paper,
     notes_on_rows,
 )
+from lefcache.study.judge import Bench
 from lefcache.study.probes import LEAVING_OUT, PROBES, SEEDLESS, Probe, Probed, Setup
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
@@ -112,7 +113,7 @@ def _row_of(values: Mapping[str, Any]) -> Row:
 Judged = tuple[Row, NDArray[np.int32] | None]
 
 
-def sweep(
+def sweep(  # noqa: PLR0913  keyword settings
     tables: Mapping[str, Table],
     probe: str | Probe = "ridge",
     recipe: Recipe = Recipe(),  # noqa: B008  frozen
@@ -124,14 +125,15 @@ def sweep(
     n_train: int | None = None,
     fixed: Collection[str] = (),
     device: str | torch.device = "auto",
+    memory: int | None = None,
     results: Path | None = None,
     on_row: Callable[[Row], None] | None = None,
 ) -> Sweep:
     """Judge every feature of the tables on its own and choose the best, ties to the shallower.
 
     The test is read for the chosen feature only, after it was chosen: the best of 33 layers on
-    the test itself would be 33 chances to be lucky. At most one layer of train and one of
-    another split are in memory.
+    the test itself would be 33 chances to be lucky. At most two layers are in memory: one is read
+    while the other is computed.
 
     Args:
         tables: `train`, and `validation` and `test` where the corpus has them, of equal features.
@@ -146,7 +148,9 @@ def sweep(
         fixed: features that were settled beforehand, such as the last layer: shown the test too, as
             baselines beside the rows, since nobody chooses by it.
         device: of the probe `mlp`.
-        results: a folder that finished sweeps are kept in and loaded from; own functions are not.
+        memory: bytes that the heads and layers of `mlp` may take; None for most of what is free.
+        results: a folder that finished sweeps, and the finished layers of one that was interrupted,
+            are kept in and loaded from; own functions are not.
         on_row: called as each row is judged, before the chosen one is shown the test.
     """
     start = time.perf_counter()
@@ -157,10 +161,11 @@ def sweep(
     check_protocol(tables, protocol)
     used, by = arranged(tables, protocol, n_train, carves=name not in LEAVING_OUT)
     every = "test" in tables and (show_test or protocol == "paper")
+    settings = None if name in SEEDLESS else recipe
     key = identity(
         "sweep",
         tables,
-        None if name in SEEDLESS else recipe,
+        settings,
         chain,
         probe=name,
         show_test=every,
@@ -172,12 +177,9 @@ def sweep(
     known: dict[str, Any] = dict(known_of(used))
     if found := shelf.find():
         return Sweep.from_json(found | known)  # one of before does not say it
-    features = used["train"].features
-    shown = {at for at, each in enumerate(features) if every or str(each) in fixed}
-    shown = shown if "test" in used else set()
-    judged, best, leader = _judge_all(fit, used, Setup(recipe, chain, where), shown, on_row)
-    if "test" in used and best not in shown:
-        judged[best] = _show_test(judged[best][0], leader, alone(used, best)["test"])
+    shown = _shown(used, every, fixed)
+    bench = Bench(fit, name, Setup(recipe, chain, where, memory), settings, shelf.results)
+    judged, best, leader = _judge_all(bench, used, shown, on_row)
     carved = n_train is not None and name not in LEAVING_OUT
     swept = replace(
         _summary(used, judged, best, leader, every, fixed),
@@ -193,6 +195,14 @@ def sweep(
     predicted = np.stack([*tested.values()]) if tested else None
     shelf.put(swept.to_json(), predicted, where, shown=[*tested])
     return swept
+
+
+def _shown(tables: Mapping[str, Table], every: bool, fixed: Collection[str]) -> set[int]:
+    """The places of the features that are shown the test whichever is chosen."""
+    if "test" not in tables:
+        return set()
+    features = tables["train"].features
+    return {at for at, each in enumerate(features) if every or str(each) in fixed}
 
 
 def _summary(
@@ -218,7 +228,7 @@ def _summary(
             for at, (row, _) in enumerate(judged)
         ),
         best=judged[best][0].feature,
-        last=_deepest(train.features),
+        last=deepest(train.features),
         seconds=0.0,
         fixed=tuple(row for row, _ in judged if row.feature in fixed),
         per_class=_report(judged[best][1], test),
@@ -241,20 +251,22 @@ def _probe_of(probe: str | Probe) -> tuple[Probe, str]:
 
 
 def _judge_all(
-    fit: Probe,
+    bench: Bench,
     tables: Mapping[str, Table],
-    setup: Setup,
     shown: Collection[int],
     on_row: Callable[[Row], None] | None,
 ) -> tuple[list[Judged], int, Probed]:
-    """Every row with what it predicted of the test, where shown; the best one's place and probe."""
+    """Every row with what it predicted of the test, where shown; the best one's place and probe.
+
+    The best one is shown the test once all are judged.
+    """
     judged: list[Judged] = []
     best, leader, highest = 0, None, (math.inf, math.inf)
-    for place, feature in enumerate(tables["train"].features):
-        mine = alone(tables, place)
-        start = time.perf_counter()
-        probed = fit(mine["train"], mine.get("validation"), setup)
-        row = Row(str(feature), probed.val_accuracy, time.perf_counter() - start)
+    features = tables["train"].features
+    layers = [alone(tables, place) for place in range(len(features))]
+    for place, (probed, seconds) in enumerate(bench.judge(layers)):
+        feature, mine = features[place], layers[place]
+        row = Row(str(feature), probed.val_accuracy, seconds)
         rank = (-row.val_accuracy, depth_of(feature))
         if leader is None or rank < highest:
             best, leader, highest = place, probed, rank  # only the leader's heads are kept
@@ -262,6 +274,8 @@ def _judge_all(
         if on_row is not None:
             on_row(judged[-1][0])
     assert leader is not None  # a table has at least one feature
+    if "test" in tables and best not in shown:
+        judged[best] = _show_test(judged[best][0], leader, layers[best]["test"])
     return judged, best, leader
 
 
@@ -278,16 +292,3 @@ def _show_test(row: Row, probed: Probed, test: Table) -> Judged:
         test_ci95=accuracy_interval(correct),
     )
     return filled, predicted
-
-
-def depth_of(feature: Feature) -> float:
-    """How deep a feature lies, in blocks: the mean of its layers; `last` is below them all."""
-    numbers = [part if isinstance(part, int) else math.inf for part in feature.parts]
-    return sum(numbers) / len(numbers)
-
-
-def _deepest(features: Sequence[Feature]) -> tuple[str, ...]:
-    depths: dict[str, float] = {}
-    for feature in features:
-        depths[feature.model] = max(depth_of(feature), depths.get(feature.model, -math.inf))
-    return tuple(str(each) for each in features if depth_of(each) == depths[each.model])

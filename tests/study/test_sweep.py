@@ -1,4 +1,5 @@
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,10 @@ from lefcache.extract import extract
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.study import PROBES, Probed, Sweep, fuse, sweep
+from lefcache.study.depth import depth_of
 from lefcache.study.identity import identity
-from lefcache.study.sweep import depth_of
 from lefcache.testing import FakeBackbone
+from lefcache.train import members
 from lefcache.train.ridge import fit_ridge
 
 TINY = Recipe(width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=20, epochs=3)
@@ -74,7 +76,7 @@ def test_the_test_is_read_for_the_chosen_layer_only(tables, probe, validated):
     swept = sweep(tables, probe, TINY, seeds=2)
     assert swept.best == "m:2"
     assert [row.test_accuracy is None for row in swept.rows] == [True, False, True]
-    assert rows[1].reads == (1 if probe == "ridge" else 2)  # once for each seed
+    assert rows[1].reads == (2 if probe == "mlp" else 1)  # once for each seed
     assert swept.rows[1].test_ci95[0] <= swept.rows[1].test_accuracy <= swept.rows[1].test_ci95[1]
 
 
@@ -153,6 +155,8 @@ def test_its_json_has_what_others_rely_on(tables):
     [
         ("ridge", True, "validation split", (120, 50)),
         ("ridge", False, "leave-one-out", (120, 0)),
+        ("logistic", True, "validation split", (120, 50)),
+        ("logistic", False, "carved from train", (108, 12)),
         ("mlp", True, "validation split", (120, 50)),
         ("mlp", False, "carved from train", (108, 12)),
     ],
@@ -206,7 +210,7 @@ def test_texts_that_train_has_too_are_told_beside_the_score(tables, tmp_path, st
         "1 of 50 validation texts is also in train",
         "14 of 40 test texts are also in train",
     ]
-    (stored,) = tmp_path.rglob("*.json")
+    (stored,) = tmp_path.glob("tiny/*.json")
     document = json.loads(stored.read_text())
     for field in ("n_val_known", "n_test_known"):  # as a version wrote it that did not count them
         del document["payload"]["result"][field]
@@ -260,6 +264,70 @@ def test_a_finished_sweep_is_loaded_and_not_run_again(tables, tmp_path):
     assert again.to_json()["cached"] is True
     # A ridge knows neither seeds nor recipe, so that neither makes another sweep of it.
     assert sweep(tables, recipe=TINY, seeds=5, results=tmp_path).cached
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_an_interrupted_sweep_goes_on_where_it_was(tables, tmp_path, probe, monkeypatch):
+    monkeypatch.setattr(members, "STACK_BYTES", 0)  # heads so small are done all at once otherwise
+    options = {"seeds": 2, "results": tmp_path / "results"}
+    whole = sweep(tables, probe, TINY, seeds=2)
+    train = tables["train"]
+    broken = with_rows(train, [*train.rows[:2], Watched(train.rows[2], forbidden=True)])
+    with pytest.raises(AssertionError, match="must not be read"):
+        sweep(tables | {"train": broken}, probe, TINY, **options)
+    # The best layer is fitted again, to be shown the test; the other one that was done is not.
+    rows = [Watched(each, forbidden=place == 0) for place, each in enumerate(train.rows)]
+    rest = sweep(tables | {"train": with_rows(train, rows)}, probe, TINY, **options)
+    assert not rest.cached
+    assert [replace(row, seconds=0) for row in rest.rows] == [
+        replace(row, seconds=0) for row in whole.rows
+    ]
+
+
+def test_a_sweep_of_more_layers_judges_the_new_ones_only(tables, tmp_path):
+    def first(count):
+        return {
+            name: replace(
+                table,
+                features=table.features[:count],
+                specs=table.specs[:count],
+                rows=tuple(
+                    Watched(rows, name == "train" and place == 0 and count == 3)
+                    for place, rows in enumerate(table.rows[:count])
+                ),
+            )
+            for name, table in tables.items()
+        }
+
+    sweep(first(2), results=tmp_path)
+    assert sweep(first(3), results=tmp_path).best == "m:2"
+
+
+def test_at_most_two_layers_are_read_at_a_time(tables):
+    lock, under_way, most = threading.Lock(), set(), 0
+
+    def begin(place):
+        nonlocal most
+        with lock:
+            under_way.add(place)
+            most = max(most, len(under_way))
+
+    class Layer(Watched):
+        def __init__(self, rows, place):
+            super().__init__(rows)
+            self.place = place
+
+        def __getitem__(self, index):
+            begin(self.place)
+            return super().__getitem__(index)
+
+    train = tables["train"]
+    rows = [Layer(train.rows[place % 3], place) for place in range(9)]
+    features = tuple(Feature.parse(f"m:{number}") for number in range(9))
+    many = replace(train, rows=tuple(rows), features=features, specs=train.specs * 3)
+    judged = sweep({"train": many}, on_row=lambda row: under_way.discard(int(row.feature[2:])))
+    assert len(judged.rows) == 9
+    assert most <= 3  # two at work, and one whose row is being told
 
 
 @pytest.mark.parametrize("change", ["label", "text", "spec", "probe", "show_test", "feature"])
@@ -322,7 +390,7 @@ def test_a_probe_may_be_a_function(tables, tmp_path):
 def test_mistakes_are_told_before_any_work(tables):
     watched = with_rows(tables["train"], [Watched(r, forbidden=True) for r in tables["train"].rows])
     tables["train"] = watched
-    with pytest.raises(RecipeError, match="no probe 'svm': it is one of ridge, mlp"):
+    with pytest.raises(RecipeError, match="no probe 'svm': it is one of ridge, logistic, mlp"):
         sweep(tables, "svm")
     with pytest.raises(RecipeError, match="no seeds"):
         sweep(tables, "mlp", seeds=0)

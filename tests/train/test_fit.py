@@ -10,8 +10,10 @@ from lefcache.errors import CorpusError, NotFiniteError, RecipeError
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Extent, Rows
-from lefcache.train import fit as loop
-from lefcache.train import fit_ridge, logits, scoring, train
+from lefcache.train import fit_ridge, logits, loop, scoring, train
+from lefcache.train.draws import Masks
+from lefcache.train.head import new_head
+from lefcache.train.members import whole
 from lefcache.train.protocol import training_parts
 
 TINY = Recipe(width=16, hidden=(16, 8), lr=3e-3, batch=10, epochs=6)
@@ -103,22 +105,23 @@ def test_training_is_what_a_plain_loop_does(split):
     """Two epochs against torch written by hand, with an Adam that is not fused."""
     table, validation = split(30), split(10, split="validation")
     head, result = train(table, replace(TINY, epochs=2), validation=validation, seed=4)
-    states = []
     with torch.random.fork_rng():
         torch.manual_seed(4)
-        plain = loop.new_head(table.widths, 2, TINY).train()
-        adam = torch.optim.Adam(plain.parameters(), lr=TINY.lr, fused=False)
-        for epoch in (1, 2):
-            order = np.random.default_rng((4, epoch)).permutation(30)
-            for rows in np.split(order, 3):
-                adam.zero_grad()
-                values = plain(torch.from_numpy(table.rows[0][rows]).float())
-                labels = torch.from_numpy(table.labels[rows]).long()
-                torch.nn.functional.cross_entropy(values, labels).backward()
-                adam.step()
-            states.append(weights(plain))
-    assert result.best_epoch == 2  # dropout stays on after the first look at validation
-    torch.testing.assert_close(weights(head), states[-1])
+        plain = new_head(table.widths, 2, TINY).train()
+    masks = Masks(plain, [4], None, torch.device("cpu"))
+    masks.measure(lambda: plain(torch.zeros(2, *table.widths)))
+    adam = torch.optim.Adam(plain.parameters(), lr=TINY.lr, fused=False)
+    for epoch in (1, 2):
+        order = np.random.default_rng((4, epoch)).permutation(30)
+        for step, rows in enumerate(np.split(order, 3), start=3 * (epoch - 1)):
+            adam.zero_grad()
+            masks.use(masks.draw(step, len(rows)))
+            values = plain(torch.from_numpy(table.rows[0][rows]).float())
+            labels = torch.from_numpy(table.labels[rows]).long()
+            torch.nn.functional.cross_entropy(values, labels).backward()
+            adam.step()
+    assert result.best_epoch == 2
+    torch.testing.assert_close(weights(head), weights(plain))
 
 
 def test_predictions_cover_all_rows_and_scores_those_with_labels(split):
@@ -226,7 +229,7 @@ def test_bfloat16_stays_narrow_in_memory_and_is_widened_exactly(split, tmp_path)
     narrow = table.rows[0].astype(dtype_of("bfloat16"))
     narrow.tofile(tmp_path / "0")
     rows = Rows([Extent(str(tmp_path / "0"), 0, 40)], narrow.dtype, narrow.shape[1])
-    loaded = loop._whole(rows)
+    loaded = whole(rows)
     assert loaded.dtype == torch.bfloat16
     assert loaded.element_size() * loaded.nelement() == rows.nbytes // 2
     assert torch.equal(loaded.float(), torch.from_numpy(narrow.astype(np.float32)))
@@ -240,11 +243,11 @@ def test_bfloat16_stays_narrow_in_memory_and_is_widened_exactly(split, tmp_path)
 
 def test_large_splits_are_judged_in_pieces(split, monkeypatch):
     table, test = split(60), split(20, split="test")
-    whole = train(table, TINY, test=test)[1]
+    at_once = train(table, TINY, test=test)[1]
     for module in (loop, scoring):
         monkeypatch.setattr(module, "EVAL_ROWS", 7)
     pieces = train(table, TINY, test=test)[1]
-    np.testing.assert_allclose(pieces.probabilities, whole.probabilities, atol=1e-6)
+    np.testing.assert_allclose(pieces.probabilities, at_once.probabilities, atol=1e-6)
 
 
 def test_infinite_rows_stop_the_run_and_say_why(split):
