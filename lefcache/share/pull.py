@@ -70,18 +70,19 @@ def looked(
     folder = home / f".pull+{place.id.replace('/', '+')}+{snapshot.place.revision}.partial"
     listing = Listing(snapshot)
     splits = listing.below(key.strip("/"))
-    try:
-        with _alone(cache, place):
-            for stray in home.glob(f".pull+{place.id.replace('/', '+')}+*.partial"):
-                if stray != folder:  # of a commit that is no longer wanted
-                    shutil.rmtree(stray)
+    # Held to the end: another pull of the same place would clear away what this one has fetched.
+    with _alone(cache, place):
+        for stray in home.glob(f".pull+{place.id.replace('/', '+')}+*.partial"):
+            if stray != folder:  # of a commit that is no longer wanted
+                shutil.rmtree(stray)
+        try:
             found = look_at(listing, splits, folder)
-        with read_from(snapshot.place):
-            offer = _offer(cache, listing, found, (layers, pools, name), folder)
-        yield offer
-    finally:
-        if not any((folder / name).is_file() for name in listing.vectors()):
-            shutil.rmtree(folder, ignore_errors=True)
+            with read_from(snapshot.place):
+                offer = _offer(cache, listing, found, (layers, pools, name), folder)
+            yield offer
+        finally:
+            if not any((folder / name).is_file() for name in listing.vectors()):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _offer(
@@ -116,7 +117,7 @@ def pull(
     offer: Offer,
     on_bytes: OnBytes | None = None,
 ) -> list[str]:
-    """Fetch what was offered, check every byte, and take it over; notes for the user.
+    """Fetch what was offered, check every byte, and take it over, inside `looked`; returns notes.
 
     Nothing is in the cache before all of it was checked. Stopped half-way, what was fetched stays
     aside for the next time. Raises DamagedError for bytes that are not those written, StorageError
@@ -124,17 +125,16 @@ def pull(
     """
     notes: list[str] = []
     origin = str(offer.snapshot.place)
-    with _alone(cache, offer.snapshot.place):
-        _check_room(cache, offer)
-        Hub(offer.snapshot.place).fetch(offer.files, offer.folder, on_bytes)
-        for part in offer.parts:
-            _check(part, origin)
-        for part in offer.parts:
-            corpus = part.path.split("/")[0]
-            notes += adopt_corpus(cache.store, part.source, corpus)
-            adopt(cache.store, part.source, part.arrays, part.path, origin)
-            part.source.store.delete(part.source.path)  # large splits should not be there twice
-        shutil.rmtree(offer.folder)
+    _check_room(cache, offer)
+    Hub(offer.snapshot.place).fetch(offer.files, offer.folder, on_bytes)
+    for part in offer.parts:
+        _check(part, origin)
+    for part in offer.parts:
+        corpus = part.path.split("/")[0]
+        notes += adopt_corpus(cache.store, part.source, corpus)
+        adopt(cache.store, part.source, part.arrays, part.path, origin)
+        part.source.store.delete(part.source.path)  # large splits should not be there twice
+    shutil.rmtree(offer.folder)
     return notes
 
 

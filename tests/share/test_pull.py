@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from lefcache.cache import open as open_cache
-from lefcache.errors import DamagedError, FeatureError, LefError, MismatchError, StorageError
+from lefcache.errors import (
+    BusyError,
+    DamagedError,
+    FeatureError,
+    LefError,
+    MismatchError,
+    StorageError,
+)
 from lefcache.extract import extract
 from lefcache.files import Url
 from lefcache.share import pull as pulling
@@ -416,3 +423,11 @@ def test_a_cache_on_an_object_store_is_brought_to_a_folder_first(tmp_path):
     with pytest.raises(StorageError, match="bring it to a folder first"):
         folder_of(away)
     assert folder_of(SimpleNamespace(path=tmp_path)) == tmp_path
+
+
+def test_two_pulls_of_one_place_do_not_clear_away_each_others_files(pushed, other):
+    with looked(other, PLACE, layers="2") as offer:
+        with pytest.raises(BusyError), looked(other, PLACE):
+            pass
+        pulling.pull(other, offer)
+    assert verify(other).whole
