@@ -17,7 +17,7 @@ Look = Callable[[Path, str, See], Any]
 def look(path: Path, node: str, see: See) -> Any:
     """What is seen of a node of a file; None where there is no such node."""
     with opened(path) as file:
-        return _seen(file, node, see)
+        return _seen(_node(file, node), see)
 
 
 @contextmanager
@@ -44,6 +44,7 @@ class Held:
         self._open = ExitStack()
         self._file: h5py.File | None = None
         self._state: object = None
+        self._nodes: dict[str, Any] = {}
         self._seen: dict[tuple[str, See], Any] = {}
 
     def look(self, path: Path, node: str, see: See) -> Any:
@@ -55,7 +56,9 @@ class Held:
         try:
             with _numbered():
                 if (node, see) not in self._seen:
-                    self._seen[node, see] = _seen(self._file, node, see)
+                    if node not in self._nodes:
+                        self._nodes[node] = _node(self._file, node)
+                    self._seen[node, see] = _seen(self._nodes[node], see)
         except BaseException:
             self.close()  # what was read of a file in change must not be seen again
             raise
@@ -63,13 +66,17 @@ class Held:
 
     def close(self) -> None:
         """Keep nothing open."""
-        self._open.close()
+        self._nodes.clear()
         self._seen.clear()
+        self._open.close()
         self._file = None
 
 
-def _seen(file: "h5py.File", path: str, see: See) -> Any:
-    node = file.get(path) if path else file
+def _node(file: "h5py.File", path: str) -> Any:
+    return file.get(path) if path else file
+
+
+def _seen(node: Any, see: See) -> Any:
     return None if node is None else see(node)
 
 

@@ -179,8 +179,9 @@ class Hdf5Store:
 
     def extents(self, path: str) -> list[Extent]:
         """Where the rows of each chunk lie in the file, in order."""
-        info, extents = self.info(path), []
-        for number, chunk in enumerate(self.chunks(path)):
+        info, chunks = self._places(path)
+        extents = []
+        for number, chunk in enumerate(chunks):
             assert info is not None, "an array with chunks"
             start = number * info.chunk_rows
             if chunk is None:
@@ -191,14 +192,18 @@ class Hdf5Store:
 
     def chunks(self, path: str) -> list[Extent | None]:
         """Where each whole chunk lies, padding and all; None where there is no such place."""
+        return self._places(path)[1]
+
+    def _places(self, path: str) -> tuple[ArrayInfo | None, list[Extent | None]]:
+        """What an array is made of and where its chunks lie, at one look: a writer may be at it."""
         nothing: tuple[ArrayInfo | None, list[int | None]] = (None, [])
         info, places = self._look(path, places_of, nothing)
         if info is None:
-            return []
+            return None, []
         size = info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize
         with on_disk(self.root):
             end = _size(self.root)
-        return [
+        return info, [
             None if at is None or at + size > end else Extent(str(self.root), at, info.chunk_rows)
             for at in places
         ]

@@ -504,11 +504,22 @@ class TestHdf5(StoreContract):
             assert (store.children("a"), store.attrs("a")) == (["b"], {})
             assert (store.sealed("a/b"), store.info("a/x")) == (True, None)
             assert store.extents("a/b") == filled.extents("a/b")
-        assert len(opened) == 1 + 2 * 3  # those of `filled` are looks of their own
+        assert len(opened) == 1 + 3  # those of `filled` are looks of their own
         store.attrs("a")["mine"] = 1
         store.children("a").append("mine")
         assert (store.children("a"), store.attrs("a")) == (["b"], {})
         held.close()
+
+    def test_extents_are_those_of_one_moment(self, filled, monkeypatch):
+        look = filled._look_at
+
+        def overtaken(path, node, see):
+            seen = look(path, node, see)
+            self.make(filled.root).resize("a/b", 30)
+            return seen
+
+        monkeypatch.setattr(filled, "_look_at", overtaken)
+        assert [each.rows for each in filled.extents("a/b")] == [4, 4, 2]
 
     def test_what_a_writer_changes_is_seen_though_the_file_was_open(self, filled):
         held = Held()
