@@ -67,7 +67,7 @@ def one_by_one(job: Job, recipe: Recipe, where: torch.device) -> float:
             optimiser.zero_grad()
             cross_entropy(head(rows[chosen].float()), labels[chosen]).backward()
             optimiser.step()
-    float(next(head.parameters()).sum())  # waits for the GPU
+    float(next(head.parameters()).detach().sum())  # waits for the GPU
     return time.perf_counter() - start
 
 
