@@ -21,7 +21,7 @@ from cli.params import (
 from cli.reading import open_corpus
 from lefcache.columns import Reading
 from lefcache.errors import StorageError
-from lefcache.files import path_of
+from lefcache.files import lies_there, path_of
 from lefcache.spec import FORMATS, STORED, Spec
 from lefcache.wording import command_line, count
 
@@ -138,7 +138,7 @@ def _check_repeated(flag: str, values: Sequence[str]) -> None:
     """Refuse `--pool mean,first`; a folder may have a comma in its name."""
     for value in values:
         folders = (value, value.partition("=")[2])
-        if "," in value and not any(each and path_of(each).exists() for each in folders):
+        if "," in value and not any(each and lies_there(path_of(each)) for each in folders):
             several = [item.strip() for item in value.split(",") if item.strip()]
             again = command_line(word for item in several for word in (flag, item))
             raise click.UsageError(f"{flag} takes one value; repeat it for several: {again}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cli.output import say
 from cli.params import given
 from lefcache.columns import Reading
+from lefcache.files import lies_there
 from lefcache.wording import count
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ def open_corpus(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
     cache = lefcache.open(options["cache"])
     source = options["data"] or cache.corpus()
     reading = Reading(**given(Reading, options))
-    if source in cache and not Path(source).exists():
+    if source in cache and not lies_there(Path(source)):
         # A corpus that the cache knows by name is read again from where it came.
         known = cache[source].attrs
-        source, reading = known["source"], reading.over(Reading.from_flags(known["options"]))
+        source = known.get("source", source)
+        reading = reading.over(Reading.from_flags(known.get("options", {})))
     corpus = lefcache.read_corpus(source, **asdict(reading))
     say(
         f"{corpus.name}: "

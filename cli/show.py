@@ -9,6 +9,8 @@ import click
 from cli.candidates import keys
 from cli.output import deliver, facts, plain, size, tell
 from cli.params import cache_option, form_options
+from lefcache.cache.documents import described
+from lefcache.errors import DamagedError
 from lefcache.spec import Spec
 from lefcache.wording import count
 
@@ -59,7 +61,7 @@ def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
         return attrs | {"models": list(corpus)}
     model = corpus[parts[1]]
     if len(parts) == 2:
-        attrs = cache.store.attrs("/".join(parts))
+        attrs = described(cache.store, "/".join(parts))
         return attrs | {"spec": _spec(attrs["spec"]), "extracted": list(model)}
     return _describe_split(cache.pages(parts[1], parts[2], parts[0]))
 
@@ -71,7 +73,8 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
     arrays = {}
     for name in pages.arrays:
         info = pages.store.info(f"{pages.path}/{name}")
-        assert info is not None
+        if info is None:
+            raise DamagedError(f"{pages.path}/{name} is not there; see: lef verify {pages.path}")
         arrays[name] = {
             "shape": list(info.shape),
             "dtype": str(info.dtype),
@@ -82,7 +85,7 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
         }
     return {
         "spec": _spec(pages.spec.to_json()),
-        "provenance": pages.model_attrs["provenance"],
+        "provenance": pages.model_attrs.get("provenance", {}),
         "rows": {
             "asked": pages.rows,
             "done": pages.done_rows,

@@ -1,6 +1,5 @@
 """`lef verify`: is every byte of the cache what was written, and make again what is not."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -12,23 +11,29 @@ import click
 from cli.candidates import keys
 from cli.output import print_json, say, tell
 from cli.params import cache_option, json_option
-from lefcache.errors import LefError
-from lefcache.wording import count
+from lefcache.errors import LefError, ModelError
+from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
     from lefcache import Cache
     from lefcache.verify import Damage, Report
 
 FOUND = 3
+TRUST = "--trust-remote-code"
 SHOWN = 40  # lines of one kind
 
 
 @click.command("verify", short_help="Compare every byte with its checksum; repair what is damaged.")
 @click.argument("key", required=False, default="", shell_complete=keys)
 @click.option("--repair", is_flag=True, help="Extract damaged and missing blocks again.")
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="With --repair: run code that comes with a model, where the extraction did.",
+)
 @cache_option
 @json_option
-def command(key: str, repair: bool, cache: str, as_json: bool) -> None:
+def command(key: str, repair: bool, trust_remote_code: bool, cache: str, as_json: bool) -> None:
     """Read the whole cache, a corpus (sst2), a model (sst2/mistral) or a split, and compare it.
 
     Vectors, tokens and ledgers, labels, text hashes and metadata are held against their checksums.
@@ -49,7 +54,7 @@ def command(key: str, repair: bool, cache: str, as_json: bool) -> None:
     repaired: list[Damage] = []
     if repair and not report.whole:
         with redirect_stdout(sys.stderr):
-            _repair(opened, report)
+            _repair(opened, report, trust_remote_code)
         after = verify(lefcache.open(cache), key)
         left = [*after.damaged, *after.missing]
         repaired = [each for each in [*report.damaged, *report.missing] if each not in left]
@@ -78,7 +83,7 @@ def _open(cache: str, repair: bool) -> "Cache":
     return lefcache.open(cache)
 
 
-def _repair(cache: "Cache", report: "Report") -> None:
+def _repair(cache: "Cache", report: "Report", trusted: bool) -> None:
     """Clear what is damaged, then run what computes it; what cannot be run is said."""
     from lefcache.cache.register import restore
     from lefcache.repair import clear
@@ -89,13 +94,13 @@ def _repair(cache: "Cache", report: "Report") -> None:
                 say(f"{path}: read again from the data")
         except LefError as error:
             say(f"Error: {error}")
-    for written in clear(cache, report):
-        say(f"Running: {written}")
+    for words in clear(cache, report):
+        say(f"Running: {command_line(words)}")
         try:
-            _run(written)
+            _run(words, trusted)
         except (LefError, click.ClickException) as error:
             say(f"Error: {error}")
-            say(f"The damaged blocks are cleared. To compute them, run: {written}")
+            say(f"The damaged blocks are cleared. To compute them, run: {command_line(words)}")
 
 
 def _corpus(cache: "Cache", name: str) -> Any:
@@ -105,19 +110,22 @@ def _corpus(cache: "Cache", name: str) -> Any:
     return open_corpus({"cache": str(cache.path), "data": name, **nothing})[0]
 
 
-def _run(written: str) -> None:
-    """The words of `lef extract ... && lef extract ...`, each command in this process."""
+def _run(words: Sequence[str], trusted: bool) -> None:
+    """Run `lef extract ...` or `lef import ...` in this process.
+
+    The words are the cache's, which may be a stranger's: code that comes with a model is allowed
+    by who types the command, and never by a cache.
+    """
     from cli.main import main
 
-    words: list[str] = []
-    for word in [*shlex.split(written), "&&"]:
-        if word == "&&":
-            main.get_command(click.Context(main), words[1]).main(  # type: ignore[union-attr]
-                words[2:], standalone_mode=False
-            )
-            words = []
-        else:
-            words.append(word)
+    if TRUST in words and not trusted:
+        raise ModelError(
+            "the model was run with code that comes with it: if you trust its authors, allow that "
+            f"with lef verify --repair {TRUST}"
+        )
+    made = main.get_command(click.Context(main), words[1])
+    assert made is not None
+    made.main([*words[2:]], standalone_mode=False)
 
 
 def _show(report: "Report", repaired: Sequence["Damage"], tried: bool) -> None:

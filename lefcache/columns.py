@@ -178,4 +178,9 @@ def _label(value: Any, sheet: Sheet, column: str) -> str | None:
             return None
         # One missing label makes floats of a column of whole numbers: 1.0 is the label 1.
         value = int(value) if value.is_integer() else value
-    return None if value is None else str(value).strip() or None
+    if value is None:
+        return None
+    label = str(value).strip()
+    if fault := _fault(label):
+        raise CorpusError(f"{sheet.where}: column '{column}' {fault}")
+    return label or None

@@ -15,7 +15,7 @@ from lefcache.bundled import bundled
 from lefcache.columns import Reading, Sheet, texts_and_labels
 from lefcache.errors import CorpusError
 from lefcache.feature import NAME, NAMES, RESERVED, name_like
-from lefcache.files import path_of
+from lefcache.files import lies_there, path_of
 from lefcache.hub import load_hub
 from lefcache.readers import READERS, SPREADSHEETS, sheet_of
 from lefcache.wording import command_line, count, did_you_mean
@@ -195,12 +195,13 @@ class _Found:
 def _find(data: str, given: Reading) -> _Found:
     place = place_of(data)
     path = path_of(place)
-    if not path.exists() and (entry := hub_entry(place)):
+    there = lies_there(path)
+    if not there and (entry := hub_entry(place)):
         return _find_hub(entry, given, data)
-    if path.exists() or place == "demo":
+    if there or place == "demo":
         name = data.removesuffix(place)  # with its =
-        source = name + (str(path.resolve()) if path.exists() else place)
-        return _find_files(path if path.exists() else bundled("demo"), given, source)
+        source = name + (str(path.resolve()) if there else place)
+        return _find_files(path if there else bundled("demo"), given, source)
     beside = [each.name for each in path.parent.glob("*") if each.is_dir()]
     near = did_you_mean(place, [*HUB, "demo"]) or did_you_mean(path.name, beside)
     raise CorpusError(
@@ -284,7 +285,7 @@ def _split_files(folder: Path) -> dict[str, Path]:
 def _classes(columns: Iterable[Iterable[str | None]]) -> tuple[str, ...]:
     """All labels of the corpus: numbers in numeric order, names in alphabetical order."""
     names = {label for column in columns for label in column if label is not None}
-    numeric = all(re.fullmatch(r"-?\d+", name) for name in names)
+    numeric = all(re.fullmatch(r"-?[0-9]{1,300}", name) for name in names)
     # 07 and 7 are the same number and not the same name.
     return tuple(sorted(names, key=lambda name: (int(name), name) if numeric else (0, name)))
 

@@ -26,9 +26,10 @@ RESERVED = ("labels", "rows", "results", "ledger")
 
 Layer = int | str  # a number, "last", or a mean such as "20~24" and "4+8+12"
 
-_PART = r"(?:-?\d+|last)"
-_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:/(\d+))?")
-_SPAN = re.compile(r"(-?\d+)~(-?\d+)")
+_NUMBER = r"-?[0-9]{1,6}"  # of a layer: no model has a million
+_PART = rf"(?:{_NUMBER}|last)"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:/([0-9]{{1,6}}))?")
+_SPAN = re.compile(rf"({_NUMBER})~({_NUMBER})")
 _SUM = re.compile(rf"{_PART}(?:\+{_PART})+")
 _HOW = (
     "write MODEL:LAYER[@POOL], for example llama2:24, nvembed:last or bert:3@first; "
@@ -214,7 +215,7 @@ def describe_layers(layers: Iterable[Layer]) -> str:
 def _parse_layer(text: str, whole: str, how: str = _HOW) -> Layer:
     if text == "last":
         return text
-    if re.fullmatch(r"-?\d+", text):
+    if re.fullmatch(_NUMBER, text):
         return int(text)
     if span := _SPAN.fullmatch(text):
         first, last = int(span[1]), int(span[2])

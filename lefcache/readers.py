@@ -101,7 +101,10 @@ def _read_csv(file: Path) -> Read:
 
 def _separator(lines: list[str]) -> str:
     """A semicolon where the header has one and would be a single column without it."""
-    header = next(csv.reader(line for line in lines if line.strip()), [])
+    try:
+        header = next(csv.reader(line for line in lines if line.strip()), [])
+    except csv.Error:  # which reading all of it names
+        return ","
     return ";" if len(header) == 1 and ";" in header[0] else ","
 
 
@@ -154,10 +157,12 @@ def _read_parquet(file: Path) -> Read:
     except ImportError as error:
         raise CorpusError(f"reading {file.name} needs pyarrow: {install_extra('hub')}") from error
     try:
-        table = parquet.read_table(file)
-    except (ArrowException, OSError) as error:
+        # This file and no other: read_table takes folders too, and makes columns of their names.
+        with parquet.ParquetFile(file) as opened:
+            table = opened.read()
+        columns = [column.to_pylist() for column in table.columns]
+    except (ArrowException, OSError, ValueError, OverflowError) as error:
         raise CorpusError(f"{file} is no readable parquet file: {error}") from error
-    columns = [column.to_pylist() for column in table.columns]
     return table.column_names, [list(row) for row in zip(*columns, strict=True)], ()
 
 

@@ -20,6 +20,9 @@ from lefcache.presets import (
     dropout_of,
 )
 from lefcache.settings import setting
+from lefcache.typed import checked
+
+MOST_LAYERS = 100  # of a classifier that is read from a file
 
 # Raised whenever our own arithmetic (heads, fit loop, ridge, carving) changes the numbers.
 NUMERICS = 2
@@ -198,7 +201,13 @@ class Recipe:
                 f"written by a newer lefcache (unknown setting {', '.join(unknown)}): "
                 "upgrade lefcache"
             )
-        return cls(**values)
+        try:
+            made = checked(cls(**values))
+        except TypeError as error:
+            raise RecipeError(f"no recipe: {error}") from error
+        if not made.named or len(made.hidden) > MOST_LAYERS:
+            raise RecipeError(f"no recipe: an operator by name, at most {MOST_LAYERS} layers")
+        return made
 
 
 def _plain(value: Any) -> Any:

@@ -10,12 +10,12 @@ from lefcache.dtypes import largest
 from lefcache.verify import Damage, Report
 
 
-def clear(cache: Cache, report: Report) -> list[str]:
+def clear(cache: Cache, report: Report) -> list[list[str]]:
     """Take damaged blocks out of the ledger, so that an extraction computes just them again.
 
     Each row is cleared in one write, and a block is damaged whether its row is there or not: a kill
-    costs nothing more. Metadata in which one bit was flipped gets it back. Returns the commands
-    that make what is missing.
+    costs nothing more. Metadata in which one bit was flipped gets it back. Returns the words
+    of the commands that make what is missing.
 
     Raises BusyError while a split is being extracted, StorageError where nothing can be written.
     """
@@ -32,7 +32,7 @@ def clear(cache: Cache, report: Report) -> list[str]:
             cache.store.sweep(path)
             for each in found:
                 _clear(cache, path, each)
-        commands += _command(cache, path)
+        commands += _commands(cache, path)
     return commands
 
 
@@ -69,10 +69,10 @@ def _find_magnitudes(cache: Cache, path: str, number: int, block: int) -> None:
     write_magnitudes(cache.store, path, generation, block, values)
 
 
-def _command(cache: Cache, path: str) -> list[str]:
-    """The command that computes what a split lacks, if it lacks anything and still knows how."""
+def _commands(cache: Cache, path: str) -> list[list[str]]:
+    """The commands that compute what a split lacks, if it lacks anything and still knows how."""
     try:
         pages = Pages(cache.store, *path.split("/"))
-        return [pages.resume_command()] if pages.missing else []
+        return pages.resume_words() if pages.missing else []
     except UNREADABLE:  # the metadata is beyond repair: the report says so
         return []

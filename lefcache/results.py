@@ -7,9 +7,12 @@ that it was scored by lie once for all results of the same ones, in `truth-<dige
 import hashlib
 import io
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,12 @@ from numpy.typing import NDArray
 
 from lefcache.errors import CorpusError, DamagedError, ResultError, StorageError
 from lefcache.feature import NAME, NAMES
-from lefcache.files import path_of, replace_file
+from lefcache.files import is_own, parse_json, path_of, read_own, replace_file
+
+DIGEST = re.compile("[0-9a-f]{32}")
+MOST_PREDICTIONS = 16 << 30  # bytes
+# What a header of .npy that is none ends in.
+NO_ARRAY = (ValueError, TypeError, LookupError, SyntaxError, TokenError, MemoryError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -59,13 +67,17 @@ class Result:
         if digest is None:
             return None
         try:
-            raw = beside.read_bytes()
+            raw = read_own(beside, MOST_PREDICTIONS)
         except FileNotFoundError:
             raise DamagedError(f"{beside} is missing: {_mend(self.path)}") from None
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"{beside} cannot be read ({error})") from error
         if _digest(raw, 16) != digest:
             raise DamagedError(f"{beside} has changed since it was written: {_mend(self.path)}")
-        array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
-        return array
+        try:
+            return _array_of(raw)
+        except NO_ARRAY as error:
+            raise DamagedError(f"{beside} is no array ({error}): {_mend(self.path)}") from error
 
 
 def result_id(payload: Mapping[str, Any]) -> str:
@@ -130,13 +142,17 @@ def find(results: Path, corpus: str, id: str) -> Result | None:
 def load(path: Path) -> Result:
     """Read one JSON file that `save` wrote; DamagedError, naming it, where that fails."""
     try:
-        document = json.loads(path.read_bytes())
+        content = read_own(path)
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} cannot be read ({error})") from error
+    try:
+        document = parse_json(content)
         digest, payload = document["predictions"], document["payload"]
-    except (ValueError, KeyError, TypeError) as error:
+        truth = document.get("truth")  # of a result of before there is none
+        if not (isinstance(payload, dict) and _is_digest(digest) and _is_digest(truth)):
+            raise ValueError("it has no payload, or digests that are none")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} is no result: {_mend(path)}") from error
-    truth = document.get("truth")  # of a result of before there is none
-    if not (isinstance(payload, dict) and {type(digest), type(truth)} <= {str, type(None)}):
-        raise DamagedError(f"{path} is no result: {_mend(path)}")
     return Result(path, payload, digest, truth)
 
 
@@ -168,7 +184,31 @@ def list(results: Path, corpus: str | None = None) -> Iterator[Result]:
 def _place(results: Path, corpus: str, id: str) -> Path:
     if not NAME.fullmatch(corpus):
         raise CorpusError(f"'{corpus}' cannot name a folder ({NAMES})")
+    for folder in (results, results / corpus):
+        try:
+            is_own(folder)
+        except ValueError as error:
+            raise DamagedError(str(error)) from error
     return results / corpus / f"{id}.json"
+
+
+def _is_digest(value: object) -> bool:
+    return value is None or (isinstance(value, str) and DIGEST.fullmatch(value) is not None)
+
+
+def _array_of(raw: bytes) -> NDArray[Any]:
+    """The numbers of a file that `_bytes_of` made; one of NO_ARRAY for anything else.
+
+    numpy would make room for whatever shape the header says, before it has seen any numbers.
+    """
+    stream = io.BytesIO(raw)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("another version of .npy")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    start = stream.tell()
+    if dtype.kind not in "iuf" or math.prod(shape) * dtype.itemsize != len(raw) - start:
+        raise ValueError(f"{dtype} of the shape {shape}")
+    return np.frombuffer(raw, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
 
 
 def _bytes_of(array: NDArray[Any]) -> tuple[bytes, str]:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from lefcache.errors import StorageError
-from lefcache.files import path_of
+from lefcache.errors import DamagedError, StorageError
+from lefcache.files import MOST_METADATA, path_of, read_own
 
 CARD = "head.json"
 MODEL_CARD = "README.md"  # the same for people, and more
@@ -21,11 +21,25 @@ def weights_file(digest: str) -> str:
 
 
 def read_card(folder: Path) -> bytes:
-    """The bytes of a saved head's card; StorageError where there is none."""
+    """The bytes of a saved head's card; raises what `read_file` does."""
+    return read_file(path_of(folder) / CARD)
+
+
+def read_file(file: Path, most: int = MOST_METADATA) -> bytes:
+    """The bytes of a file of a head; StorageError where there is none, DamagedError for a link.
+
+    Only in the folder of the hub's downloads files are links to those beside it.
+    """
+    blobs = file.parent.resolve().parents[1] / "blobs"
+    if file.is_symlink() and file.parent.parent.name == "snapshots":
+        kept = file.resolve()
+        file = kept if kept.parent == blobs else file
     try:
-        return (path_of(folder) / CARD).read_bytes()
+        return read_own(file, most)
     except OSError as error:
-        raise no_head(folder, error) from error
+        raise no_head(file.parent, error) from error
+    except ValueError as error:
+        raise DamagedError(f"{error}: copy the head with its files, as cp -rL does") from error
 
 
 def no_head(folder: Path, error: OSError) -> StorageError:

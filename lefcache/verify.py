@@ -1,6 +1,6 @@
 """Is a cache whole? Every byte against its checksum, and what each damage costs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from lefcache.cache import Cache, Pages
-from lefcache.cache.ledger import Generation, vouched
+from lefcache.cache.documents import described
+from lefcache.cache.ledger import Generation, check_ledger, ledgers, vouched
 from lefcache.cache.magnitudes import spoilt_magnitudes
 from lefcache.cache.register import CHANGING
 from lefcache.cache.sums import Stored, torn_blocks
@@ -127,7 +128,7 @@ class _Checked:
 
     def labels(self, corpus: str) -> None:
         """Compare labels and row hashes with the checksums among a corpus's attributes."""
-        attrs = self.store.attrs(corpus)
+        attrs = described(self.store, corpus)
         known = attrs.get("checksums", {})
         for split, rows in attrs["splits"].items():
             for what in ("labels", "rows"):
@@ -166,11 +167,10 @@ class _Checked:
                 )
 
     def _generations(self, pages: Pages) -> Iterator[Generation]:
-        numbers = filter(str.isdecimal, self.store.children(f"{pages.path}/ledger"))
-        for number in sorted(numbers, key=int):
+        for number in ledgers(self.store, pages.path):
             here = f"{pages.path}/ledger/{number}"
-            if arrays := tuple(self.store.attrs(here).get("arrays", ())):
-                yield Generation(int(number), arrays, _rows_of_ledger(self.store, here))
+            if arrays := tuple(described(self.store, here).get("arrays", ())):
+                yield Generation(number, arrays, _rows_of_ledger(self.store, here, arrays))
 
     def _ledger(self, pages: Pages, generation: Generation) -> None:
         rows, finished = vouched(generation.ledger), pages.finished(generation)
@@ -234,8 +234,9 @@ def _there(stored: Stored, pages: Pages, block: int) -> bool:
     return all(each is not None for each in stored.chunks[first:beyond])
 
 
-def _rows_of_ledger(store: Any, path: str) -> Any:
+def _rows_of_ledger(store: Any, path: str, arrays: Sequence[str]) -> Any:
     """The ledger, with rows that cannot be read as rows that no block can have."""
+    check_ledger(store, path, arrays)
     try:
         return store.read(path, sparse=True)
     except DamagedError:

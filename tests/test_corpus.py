@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lefcache.columns import Reading
 from lefcache.corpus import (
     Corpus,
     Split,
@@ -20,6 +21,8 @@ from lefcache.corpus import (
     split_name,
 )
 from lefcache.errors import CorpusError
+from lefcache.texts import read_texts
+from tests.hostile import CLIMBING, ESCAPES, anything, few, flipped, many, only_our_errors
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -550,3 +553,99 @@ def test_a_corpus_is_shown_in_one_line_and_not_text_by_text(make_corpus):
 def test_a_table_that_is_no_split_by_its_name_is_said_to_be_unread(write_tsv):
     folder = write_tsv("own", train=[("a", "x"), ("b", "y")], teste=[("c", "x")])
     assert any("not read: teste.tsv" in note for note in read_corpus(folder).describe())
+
+
+# Files of a stranger
+
+GOOD = {
+    ".tsv": b"text\tlabel\na\tyes\nb\tno\n",
+    ".csv": b'text,label\n"a, ""b""",yes\nb,no\n',
+    ".jsonl": b'{"text": "a", "label": 1}\n{"text": "b", "label": null, "more": [1, {"x": 2}]}\n',
+}
+TEXTS = st.text() | st.sampled_from(["\x00", '"', "\r", '\\ud800"', "1e999", "[" * 9999, ESCAPES])
+BYTES = st.binary(max_size=60) | TEXTS.map(lambda text: text.encode(errors="surrogatepass"))
+
+
+@given(st.sampled_from([*GOOD]), st.data())
+@many
+def test_any_bytes_are_read_or_refused(tmp_path_factory, ending, data):
+    file = tmp_path_factory.mktemp("fuzz") / f"train{ending}"
+    lines = st.lists(BYTES, max_size=4).map(b"\n".join)
+    file.write_bytes(data.draw(flipped(GOOD[ending]) | lines))
+    _read(file)
+
+
+@given(st.data())
+@few
+def test_any_bytes_of_parquet_are_read_or_refused(tmp_path_factory, data):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    file = tmp_path_factory.mktemp("fuzz") / "train.parquet"
+    parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [1, 0]}), file)
+    file.write_bytes(data.draw(flipped(file.read_bytes())))
+    _read(file)
+
+
+RECORDS = st.dictionaries(st.sampled_from(["text", "label", "sentence"]) | TEXTS, anything)
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=3))
+@many
+def test_any_records_are_read_or_refused(tmp_path_factory, records):
+    file = tmp_path_factory.mktemp("fuzz") / "train.jsonl"
+    file.write_text("\n".join(json.dumps(record) for record in records))
+    _read(file)
+
+
+def _read(file):
+    for how in ({}, {"text_column": "b"}, {"template": "{text} {label}"}):
+        with only_our_errors():
+            read_corpus(file, **how).describe()
+        with only_our_errors():
+            read_texts(file, Reading(**how))
+
+
+def test_columns_of_parquet_of_any_kind_are_read_or_refused(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    texts = pyarrow.array(["a", "b"])
+    broken = pyarrow.Array.from_buffers(
+        pyarrow.string(),
+        2,
+        [None, pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pyarrow.py_buffer(b"\xff\xfe")],
+    )
+    columns = {
+        "invalid letters": broken,
+        "bytes": pyarrow.array([b"a", b"\xff"]),
+        "times without end": pyarrow.array([2**62, 1], pyarrow.timestamp("ms")),
+        "lists": pyarrow.array([["a"], []]),
+        "maps": pyarrow.array([[("a", 1)], []], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+    }
+    for name, column in columns.items():
+        for table in ({"text": column, "label": texts}, {"text": texts, "label": column}):
+            file = tmp_path / "train.parquet"
+            parquet.write_table(pyarrow.table(table), file)
+            _read(file)
+            assert name
+
+
+def test_the_folders_of_a_parquet_file_are_no_columns(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "label=7"
+    folder.mkdir()
+    parquet.write_table(pyarrow.table({"text": ["a"]}), folder / "train.parquet")
+    assert read_corpus(f"x={folder}").splits["train"].labels is None
+
+
+def test_a_label_of_thousands_of_digits_is_a_name(folder):
+    corpus = read_corpus(folder(train_csv=f"text,label\na,{'9' * 5000}\nb,7\n"))
+    assert sorted(map(len, corpus.classes)) == [1, 5000]
+
+
+def test_half_a_surrogate_pair_is_no_label(folder):
+    with pytest.raises(CorpusError, match="surrogate"):
+        read_corpus(folder(train_jsonl='{"text": "a", "label": "\\ud800"}'))
+
+
+@pytest.mark.parametrize("data", [*CLIMBING, ESCAPES, "=", "x=" + "y" * 5000])
+def test_a_place_that_is_none_is_refused(data):
+    with pytest.raises(CorpusError):
+        read_corpus(data if data not in (".", "/", "..", "../..", "~") else "x=nowhere")

@@ -1,4 +1,5 @@
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -281,3 +282,30 @@ def test_a_pool_may_be_called_by_its_other_name():
     assert [parse_pool(name) for name in ("cls", "mean")] == ["first", "mean"]
     with pytest.raises(FeatureError, match=r"no pool 'maen': .*own \(did you mean mean\?\)"):
         parse_pool("maen")
+
+
+@given(st.text(max_size=12) | st.from_regex(r"[a-z:.~+@,/0-9٣-]{1,16}", fullmatch=True))
+def test_anything_is_a_feature_or_an_error_of_ours(text):
+    for parse in (
+        Feature.parse,
+        parse_pool,
+        check_layers,
+        lambda text: parse_layers(text, 3, [0, 1, 2, 3, "last"]),
+        lambda text: parse_features(text, lambda _: Known()),
+        lambda text: list(Feature.parse(text).resolve(3).parts)[:9],
+    ):
+        with suppress(FeatureError):
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    "layer", ["9" * 5000, "0..99999999999", "0~999999999999", "1+" + "9" * 99, "0..9/" + "9" * 5000]
+)
+def test_layers_without_end_are_refused_at_once(layer):
+    for parse in (
+        lambda: Feature.parse(f"m:{layer}"),
+        lambda: parse_layers(layer, 3, [0, 1, 2, 3, "last"]),
+        lambda: parse_features(f"m:{layer}", lambda _: Known()),
+    ):
+        with pytest.raises(FeatureError):
+            parse()

@@ -1,11 +1,15 @@
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lefcache import results
 from lefcache.errors import CorpusError, DamagedError, StorageError
+from tests.hostile import DEEP, edits, few, flipped, many, only_our_errors
 
 ID = "0123456789abcdef"
 PREDICTIONS = np.arange(6, dtype=np.int32).reshape(2, 3)
@@ -128,3 +132,102 @@ def test_where_folders_cannot_be_opened_results_are_kept_all_the_same(tmp_path, 
     results.save(tmp_path, "mr", ID, {"accuracy": 0.5})
     monkeypatch.undo()
     assert results.find(tmp_path, "mr", ID).payload == {"accuracy": 0.5}
+
+
+# Results of a stranger
+
+
+def npy(header, content=b"", magic=b"\x93NUMPY\x01\x00"):
+    text = header.encode().ljust(118) + b"\n"
+    return magic + len(text).to_bytes(2, "little") + text + content
+
+
+BOMBS = {
+    "a shape beyond all memory": npy(
+        f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**50},)}}"
+    ),
+    "a shape beyond all numbers": npy(
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (10**99,)}"
+    ),
+    "a negative shape": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}", bytes(8)),
+    "objects": npy(
+        "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"cos\nsystem\n(S'id'\ntR."
+    ),
+    "texts": npy("{'descr': '<U2', 'fortran_order': False, 'shape': (1,)}", bytes(8)),
+    "a structure": npy(
+        "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,)}", bytes(8)
+    ),
+    "code": npy("{'descr': __import__('os').system('id'), 'fortran_order': 0, 'shape': ()}"),
+    "no end": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "(" * 50),
+    "a later version": npy("{}", magic=b"\x93NUMPY\x09\x00"),
+    "a zip": b"PK\x03\x04" + bytes(40),
+    "a pickle": b"\x80\x04cos\nsystem\n(S'id'\ntR.",
+    "more than it says": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", bytes(9)),
+    "nothing": b"",
+}
+
+
+def laid_down(folder, raw):
+    """A result whose predictions are these bytes, with the digest that they have."""
+    path = results.save(folder, "mr", ID, {}, PREDICTIONS)
+    path.with_suffix(".npy").write_bytes(raw)
+    document = json.loads(path.read_text())
+    document["predictions"] = results._digest(raw, 16)
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_predictions_that_are_no_numbers_are_refused_before_room_is_made(tmp_path, name):
+    path = laid_down(tmp_path, BOMBS[name])
+    with pytest.raises(DamagedError, match=r"\.npy is no array"):
+        results.load(path).predictions()
+
+
+@given(st.data())
+@few
+def test_any_predictions_are_read_or_refused(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("fuzz")
+    good = results.save(folder, "mr", ID, {}, PREDICTIONS).with_suffix(".npy").read_bytes()
+    with only_our_errors():
+        results.load(laid_down(folder, data.draw(flipped(good)))).predictions()
+
+
+@given(st.data())
+@many
+def test_any_document_is_read_or_refused(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("fuzz")
+    path = results.save(folder, "mr", ID, {"a": [1]}, PREDICTIONS, np.arange(3, dtype=np.int32))
+    path.write_text(json.dumps(data.draw(edits(json.loads(path.read_text())))))
+    with only_our_errors():
+        found = results.find(folder, "mr", ID)
+        found.predictions()
+        found.truth()
+
+
+@pytest.mark.parametrize("content", [DEEP, "NaN", '{"predictions": null, "payload": {"a": NaN}}'])
+def test_what_is_no_json_is_no_result(tmp_path, content):
+    path = results.save(tmp_path, "mr", ID, {})
+    path.write_text(content)
+    with pytest.raises(DamagedError, match="is no result"):
+        results.load(path)
+
+
+@pytest.mark.parametrize("name", ["", "mr", f"mr/{ID}.json", f"mr/{ID}.npy"])
+def test_links_in_the_place_of_results_are_refused(tmp_path, name):
+    home = tmp_path / "home"
+    theirs = tmp_path / "theirs"
+    results.save(home, "mr", ID, {}, PREDICTIONS)
+    home.rename(theirs)
+    place = home / name
+    if name:
+        shutil.copytree(theirs, home)
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    place.symlink_to(theirs / name)
+    before = {file: file.read_bytes() for file in theirs.rglob("*.*")}
+    with pytest.raises(DamagedError, match="is a link"):
+        results.find(home, "mr", ID).predictions()
+    if name in ("", "mr"):
+        with pytest.raises(DamagedError, match="is a link"):
+            results.save(home, "mr", ID, {"other": 1})
+    assert {file: file.read_bytes() for file in theirs.rglob("*.*")} == before

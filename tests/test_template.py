@@ -1,5 +1,7 @@
 """Templates: a row's own cells between braces, and nothing else of Python."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,3 +83,17 @@ def test_a_cell_of_several_values_is_refused(value):
 def test_what_is_no_template_is_refused(template, message):
     with pytest.raises(CorpusError, match=message):
         fill(template, {"a": "x", "b": "y"})
+
+
+@given(st.text(max_size=20) | st.from_regex(r"[{}a.!:\[\]_0-9]{1,20}", fullmatch=True))
+def test_any_template_is_filled_or_refused(template):
+    with suppress(CorpusError):
+        assert isinstance(fill(template, {"a": "x", "b": 1}), str)
+
+
+@pytest.mark.parametrize(
+    "template", ["{a.__class__}", "{a[0]}", "{a!r}", "{a:>999999999}", "{a:{b}}", "{0.__init__}"]
+)
+def test_nothing_of_python_is_looked_up(template):
+    with pytest.raises(CorpusError):
+        fill(template, {"a": "x", "b": 1})

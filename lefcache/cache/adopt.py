@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.cache.documents import described
 from lefcache.cache.identity import check_model
 from lefcache.cache.ledger import checksum
 from lefcache.cache.pages import TOKENS, Pages
@@ -61,7 +62,7 @@ def adopt_corpus(store: Home, source: Pages, corpus: str) -> list[str]:
 
     Labels that are here already stay, whatever comes with the vectors.
     """
-    attrs, here = source.store.attrs(source.corpus), store.attrs(corpus)
+    attrs, here = described(source.store, source.corpus), described(store, corpus)
     classes = [*here.get("classes", ())]
     classes += [name for name in attrs["classes"] if name not in classes]
     code = np.array([*map(classes.index, attrs["classes"]), UNLABELLED], np.int32)
@@ -236,13 +237,13 @@ def _request(
 
 def _record(store: Home, path: str, pulled: Mapping[str, str]) -> None:
     """Write down where arrays came from: a model's provenance tells only of its first ones."""
-    attrs = store.attrs(path)
+    attrs = described(store, path)
     store.set_attrs(path, attrs | {"pulled": {**attrs.get("pulled", {}), **pulled}})
 
 
 def _check_texts(store: Home, source: Pages, corpus: str) -> None:
-    here = store.attrs(corpus).get("splits", {})
-    for split, rows in source.store.attrs(source.corpus)["splits"].items():
+    here = described(store, corpus).get("splits", {})
+    for split, rows in described(source.store, source.corpus)["splits"].items():
         if split not in here:
             continue
         known = store.read(f"{corpus}/rows/{split}", here[split])
@@ -273,7 +274,7 @@ def _check_tokens(store: Home, source: Pages, path: str) -> None:
 
 def corpus_of(store: Store, corpus: str) -> Corpus:
     """A corpus as another cache knows it: hashes for texts. IncompleteError while labels change."""
-    attrs = store.attrs(corpus)
+    attrs = described(store, corpus)
     if attrs.get(CHANGING):
         raise IncompleteError(
             f"the labels of {corpus} are being replaced in {store.root}, or were when a run was "
@@ -289,7 +290,7 @@ def corpus_of(store: Store, corpus: str) -> Corpus:
 
 def rows_of_corpus(store: Store, corpus: str, what: str, split: str) -> NDArray[Any]:
     """The labels or text hashes of a split, as their checksum says; DamagedError if not."""
-    attrs = store.attrs(corpus)
+    attrs = described(store, corpus)
     name = f"{what}/{split}"
     rows: NDArray[Any] = store.read(f"{corpus}/{name}", attrs["splits"][split])
     known = attrs.get("checksums", {}).get(name)

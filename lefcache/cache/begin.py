@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from lefcache.cache.documents import described
 from lefcache.cache.lock import many_processes
 from lefcache.errors import MismatchError
 from lefcache.stores import Home
@@ -15,7 +16,7 @@ CHUNK_ROWS_LEAST = 64
 
 def begin_split(store: Home, path: str, request: "Request") -> None:
     """Write down how a split is cut, or that it has more rows than before."""
-    attrs, kept = store.attrs(path), store.format_of(path)
+    attrs, kept = described(store, path), store.format_of(path)
     wanted = request.format or kept
     if wanted == "hdf5":
         _check_alone(path, kept)

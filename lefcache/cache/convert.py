@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lefcache.cache.documents import described
 from lefcache.cache.ledger import Generation, checksum
 from lefcache.cache.lock import exclusive
 from lefcache.cache.pages import Pages
@@ -20,7 +21,7 @@ def convert_split(store: Home, path: str, format: str) -> bool:
     DamagedError where rows are not those that were written, StorageError for a disk that has no
     room for both.
     """
-    if len(path.split("/")) != 3 or not store.attrs(path):
+    if len(path.split("/")) != 3 or not described(store, path):
         raise FeatureError(f"no split {path} in {store.root}: `lef ls` lists what there is")
     if not isinstance(store, MixedStore):
         raise StorageError(

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lefcache.aliases import HUB, hub_entry
+from lefcache.cache.documents import described
 from lefcache.corpus import place_of
 from lefcache.feature import Layer, describe_layers
-from lefcache.files import Url, path_of
+from lefcache.files import Url, lies_there, path_of
 from lefcache.registry import MODELS
 from lefcache.spec import Spec
 from lefcache.stores import Store
@@ -17,6 +18,8 @@ from lefcache.wording import command_line, did_you_mean, nearest
 if TYPE_CHECKING:
     from lefcache.cache.pages import Pages
     from lefcache.cache.tree import Cache
+
+Words = list[str]  # of a command
 
 DEFAULT_CACHE = "lef-cache"
 SETTLED = ("dtype", "attention")  # settings whose `auto` means, on a cache, what it was made with
@@ -31,6 +34,18 @@ def extract_command(
     more: Iterable[str] = (),
 ) -> str:
     """`lef extract ...` with the flags that are not defaults, quoted for a shell."""
+    return command_line(extract_words(cache, data, model, layers, pools, more))
+
+
+def extract_words(
+    cache: Path | Url,
+    data: str,
+    model: str,
+    layers: Iterable[Layer] = (),
+    pools: Iterable[str] = (),
+    more: Iterable[str] = (),
+) -> Words:
+    """The words of that command."""
     words = ["lef", "extract"]
     if str(cache) != DEFAULT_CACHE:
         words += ["--cache", str(cache)]
@@ -39,13 +54,18 @@ def extract_command(
         words += ["--layers", written]
     for pool in pools:
         words += ["--pool", pool]
-    return command_line([*words, *more])
+    return [*words, *more]
+
+
+def spelled(commands: Iterable[Words]) -> str:
+    """Commands to type, one after the other."""
+    return " && ".join(map(command_line, commands))
 
 
 def way_to(cache: "Cache", model: str, corpus: str, data: str) -> str:
     """What was meant, or the command that runs a model which is not here; what can work."""
-    attrs, place = cache.store.attrs(corpus), place_of(data)
-    if not (attrs or path_of(place).exists() or hub_entry(place)):
+    attrs, place = described(cache.store, corpus), place_of(data)
+    if not (attrs or lies_there(path_of(place)) or hub_entry(place)):
         near = nearest(corpus, [*cache, *HUB, "demo"])
         if near != corpus:
             meant = did_you_mean(corpus, [near])
@@ -66,46 +86,48 @@ def command_again(
     arrays: Iterable[str],
     more: Iterable[str],
     known: Iterable[str] = (),
-) -> str:
-    """The command that runs a model of the cache once more, for arrays such as `mean/24`.
+) -> list[Words]:
+    """The commands that run a model of the cache once more, for arrays such as `mean/24`.
 
     Everything else is as it was run before. `known` are arrays that may be asked for as well.
     """
-    data, made = store.attrs(corpus), store.attrs(f"{corpus}/{model}")
+    data, made = described(store, corpus), described(store, f"{corpus}/{model}")
     source = made.get("source")
     named = f"{model}={source}" if source and source != model else model
     spec, provenance = Spec.from_json(made["spec"]), made.get("provenance") or {}
     flags = [*more, *corpus_flags(data), *model_flags(spec, provenance, made.get("flags", ()))]
-    commands = (
-        extract_command(store.root, data.get("source") or corpus, named, layers, pools, flags)
+    return [
+        extract_words(store.root, data.get("source") or corpus, named, layers, pools, flags)
         for layers, pools in products(arrays, known)
-    )
-    return " && ".join(commands)
+    ]
 
 
-def extract_again(splits: Sequence["Pages"], arrays: Sequence[str]) -> str:
-    """The command that computes these arrays of some splits of a model once more, alike in all."""
+def extract_again(splits: Sequence["Pages"], arrays: Sequence[str]) -> list[Words]:
+    """The commands that compute these arrays of some splits of a model once more, alike in all."""
     first, rows = splits[0], {each.split: each.rows for each in splits}
     dtype, store = first.attrs.get("store_dtype", "auto"), first.store
     # What an array is stored as is settled by its first block.
     settled = dtype == "auto" or {*arrays} <= {*first.arrays}
     stored = [] if settled else ["--store-dtype", dtype]
-    return " && ".join(
-        command_again(store, first.corpus, first.model, arrays, [*more, *stored], first.asked)
+    return [
+        command
         for more in split_flags(rows, corpus_rows(store, first.corpus))
-    )
+        for command in command_again(
+            store, first.corpus, first.model, arrays, [*more, *stored], first.asked
+        )
+    ]
 
 
 def corpus_rows(store: Store, corpus: str) -> dict[str, int]:
     """How many rows each split of a corpus has, whatever of them was extracted."""
-    return dict(store.attrs(corpus)["splits"])
+    return dict(described(store, corpus)["splits"])
 
 
 def more_splits(
     store: Store, corpus: str, model: str, arrays: Iterable[str], splits: Sequence[str]
-) -> str:
-    """The command that runs a model on more splits, or imports it there, for these arrays."""
-    if Spec.from_json(store.attrs(f"{corpus}/{model}")["spec"]).imported:
+) -> list[Words]:
+    """The commands that run a model on more splits, or import it there, for these arrays."""
+    if Spec.from_json(described(store, f"{corpus}/{model}")["spec"]).imported:
         return import_command(store, corpus, model, files_wanted(splits, arrays))
     return command_again(store, corpus, model, arrays, ["--splits", ",".join(splits)])
 
@@ -116,21 +138,22 @@ def import_command(
     model: str,
     paths: Mapping[str, Iterable[str]],
     more: Iterable[str] = (),
-) -> str:
+) -> list[Words]:
     """`lef import ...` of some paths for each pooling: what `command_again` is for imports."""
-    data, made = store.attrs(corpus), store.attrs(f"{corpus}/{model}")
+    data, made = described(store, corpus), described(store, f"{corpus}/{model}")
     words = ["--cache", str(store.root)] * (str(store.root) != DEFAULT_CACHE)
     words += ["--data", data.get("source") or corpus, *corpus_flags(data), *more]
     if note := Spec.from_json(made["spec"]).note:
-        words += ["--note", note]
-    commands = (["import", model, *files, "--pool", pool] for pool, files in paths.items())
-    return " && ".join(command_line(["lef", *command, *words]) for command in commands)
+        words += _flag("note", note)
+    return [
+        ["lef", "import", model, *files, "--pool", pool, *words] for pool, files in paths.items()
+    ]
 
 
-def import_again(store: Store, path: str, arrays: Iterable[str]) -> str:
-    """The command that reads imported arrays of a split such as `sst2/openai/train` once more."""
+def import_again(store: Store, path: str, arrays: Iterable[str]) -> list[Words]:
+    """The commands that read imported arrays of a split such as `sst2/openai/train` once more."""
     corpus, model, split = path.split("/")
-    attrs, made = store.attrs(path), store.attrs(f"{corpus}/{model}")
+    attrs, made = described(store, path), described(store, f"{corpus}/{model}")
     paths: dict[str, dict[str, None]] = {}  # of each pooling, as they were given
     for name in arrays:
         paths.setdefault(name.partition("/")[0], {})[attrs["files"][name]["given"]] = None
@@ -154,8 +177,14 @@ def spec_flags(spec: Spec) -> list[str]:
     for each in fields(spec):
         value = getattr(spec, each.name)
         if each.metadata and each.name not in SETTLED and value != each.default:
-            words += [f"--{each.name.replace('_', '-')}", str(value)]
+            words += _flag(each.name, str(value))
     return words
+
+
+def _flag(name: str, value: str) -> list[str]:
+    """A flag with its value, which is not to be taken for the next flag."""
+    flag = f"--{name.replace('_', '-')}"
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
 
 
 def model_flags(spec: Spec, provenance: Mapping[str, Any], flags: Iterable[str] = ()) -> list[str]:
@@ -169,7 +198,7 @@ def model_flags(spec: Spec, provenance: Mapping[str, Any], flags: Iterable[str] 
 def corpus_flags(attrs: Mapping[str, Any]) -> list[str]:
     """The flags that read this corpus again, beside its source."""
     options = attrs.get("options", {})
-    return [word for flag, value in options.items() for word in (f"--{flag}", str(value))]
+    return [word for flag, value in options.items() for word in _flag(flag, value)]
 
 
 def split_flags(here: Mapping[str, int], whole: Mapping[str, int]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lefcache.cache.documents import described
 from lefcache.errors import MismatchError
 from lefcache.spec import Spec
 from lefcache.stores import Store
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def check_model(store: Store, request: "Request") -> None:
     """Refuse a model that was made with other settings; the message is the difference."""
     path = f"{request.corpus}/{request.model}"
-    attrs = store.attrs(path)
+    attrs = described(store, path)
     if _bare(store, path):
         return
     known, imports = Spec.from_json(attrs["spec"]), request.spec.imported
@@ -44,13 +45,18 @@ def _deeper(attrs: Mapping[str, Any], request: "Request") -> bool:
 def describe_model(store: Store, request: "Request") -> None:
     """Write down what a model is, unless there are vectors that this was written for."""
     path = f"{request.corpus}/{request.model}"
-    attrs = store.attrs(path)
+    attrs = described(store, path)
     if attrs and _deeper(attrs, request):
-        store.set_attrs(path, attrs | {"depth": request.depth})
+        attrs |= {"depth": request.depth}
+        store.set_attrs(path, attrs)
+    made = dict(request.provenance or {})
+    before = attrs.get("provenance", {})
+    if attrs and made.get("remote_code") and not before.get("remote_code"):
+        store.set_attrs(path, attrs | {"provenance": {**before, "remote_code": True}})
     if _bare(store, path):
         known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
-        made = {"source": request.source, "flags": list(request.flags)}
-        store.set_attrs(path, known | made | {"provenance": dict(request.provenance or {})})
+        told = {"source": request.source, "flags": list(request.flags)}
+        store.set_attrs(path, known | told | {"provenance": made})
 
 
 def _bare(store: Store, model: str) -> bool:

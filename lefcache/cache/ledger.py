@@ -12,6 +12,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.cache.documents import MOST_BLOCKS, described
 from lefcache.errors import DamagedError
 from lefcache.stores import Store
 
@@ -33,16 +34,32 @@ class Generation:
 def read_generations(store: Store, path: str) -> list[Generation]:
     """The sets of arrays of a split, in the order in which they were added."""
     found = []
-    for name in sorted(filter(str.isdecimal, store.children(f"{path}/ledger")), key=int):
-        here = f"{path}/ledger/{name}"
-        arrays = tuple(store.attrs(here).get("arrays", ()))
-        ledger = store.read(here, sparse=True)
+    for number in ledgers(store, path):
+        here = f"{path}/ledger/{number}"
+        arrays = tuple(described(store, here).get("arrays", ()))
         if not arrays:  # killed between creating the ledger and naming its arrays
             continue
-        if ledger.dtype != np.uint32 or ledger.ndim != 2 or ledger.shape[1] != 2 + len(arrays):
-            raise DamagedError(f"{here}: not the ledger of {len(arrays)} arrays")
-        found.append(Generation(int(name), arrays, ledger))
+        check_ledger(store, here, arrays)
+        found.append(Generation(number, arrays, store.read(here, sparse=True)))
     return found
+
+
+def ledgers(store: Store, path: str) -> list[int]:
+    """The numbers of the ledgers of a split, in order; what is called otherwise is none of ours."""
+    names = (name for name in store.children(f"{path}/ledger") if name.isdecimal())
+    return sorted(int(name) for name in names if name == str(int(name)))
+
+
+def check_ledger(store: Store, path: str, arrays: Sequence[str]) -> None:
+    """Refuse what cannot be the ledger of these arrays, before it is read."""
+    info = store.info(path)
+    if (
+        info is None
+        or info.dtype != np.uint32
+        or info.shape[1:] != (2 + len(arrays),)
+        or info.shape[0] > MOST_BLOCKS
+    ):
+        raise DamagedError(f"{path}: not the ledger of {len(arrays)} arrays")
 
 
 def checksum(values: NDArray[Any]) -> int:

@@ -13,7 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lefcache.errors import BusyError, StorageError
-from lefcache.files import Url
+from lefcache.files import Url, parse_json, read_own
+from lefcache.stores.disk import no_link
 
 
 @contextmanager
@@ -33,6 +34,8 @@ def exclusive(root: Path | Url, name: str, wait: float = 0.0) -> Iterator[None]:
         with _writable(root):
             folder = root / ".locks"
             folder.mkdir(parents=True, exist_ok=True)
+            for ours in (folder, folder / f"{name}.lock", folder / f"{name}.json"):
+                no_link(ours)  # or a stranger's cache would have us write over any file
             try:
                 held.enter_context(FileLock(folder / f"{name}.lock", timeout=wait))
             except Timeout as error:
@@ -85,7 +88,7 @@ def ourselves() -> dict[str, str | int]:
 
 def _holder(folder: Path, name: str) -> dict[str, Any]:
     try:
-        holder = json.loads((folder / f"{name}.json").read_text())
+        holder = parse_json(read_own(folder / f"{name}.json"))
         return holder if isinstance(holder, dict) else {}
     except (OSError, ValueError):
         return {}

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.cache.documents import MOST_BLOCKS
 from lefcache.cache.ledger import Generation, checksum, vouched
+from lefcache.errors import DamagedError
 from lefcache.stores import Store
 
 if TYPE_CHECKING:
@@ -44,9 +46,9 @@ def copy_magnitudes(
     store: Store, path: str, generation: Generation, number: int, columns: Sequence[int]
 ) -> None:
     """Write down those of some arrays of a set once more, for the set of this number."""
-    if store.info(_of(path, generation)) is None:
+    written = _read(store, path, generation)
+    if written is None:
         return
-    written = store.read(_of(path, generation), sparse=True)
     arrays = tuple(generation.arrays[column] for column in columns)
     fewer = replace(generation, number=number, arrays=arrays)
     create_magnitudes(store, path, fewer, len(written))
@@ -56,10 +58,9 @@ def copy_magnitudes(
 
 def spoilt_magnitudes(store: Store, path: str, generation: Generation) -> list[int]:
     """The finished blocks whose magnitudes are not those that were written, if that is known."""
-    info = store.info(_of(path, generation))
-    if info is None or info.shape[1:] != (len(generation.arrays) + 1,):
+    written = _read(store, path, generation)
+    if written is None or written.shape[1:] != (len(generation.arrays) + 1,):
         return []
-    written = store.read(_of(path, generation), sparse=True)
     return [
         int(block)
         for block in np.flatnonzero(vouched(generation.ledger[: len(written)]))
@@ -72,12 +73,11 @@ def read_magnitudes(pages: "Pages") -> dict[str, NDArray[np.float32]]:
     """(blocks,) of each array, NaN for a block that is missing; without those that have none."""
     found: dict[str, NDArray[np.float32]] = {}
     for generation in pages.generations:
-        if pages.store.info(_of(pages.path, generation)) is None:
+        written = _read(pages.store, pages.path, generation)
+        if written is None:
             continue
-        written, finished = (
-            pages.store.read(_of(pages.path, generation), sparse=True),
-            pages.finished(generation),
-        )
+        finished = pages.finished(generation)
+        written = written[: len(finished)]
         known = np.full((len(finished), len(generation.arrays)), np.nan, np.float32)
         written = written[:, : len(generation.arrays)]
         # A run that was stopped while it made room for more rows leaves fewer blocks here.
@@ -100,6 +100,18 @@ def _sum(row: NDArray[np.float32], generation: Generation, block: int) -> np.uin
     """The checksum of a row at its place: nothing else would notice two that were swapped."""
     place = np.array([generation.number, block], np.uint32)
     return np.uint32(checksum(np.append(row.view(np.uint32), place)))
+
+
+def _read(store: Store, path: str, generation: Generation) -> NDArray[np.float32] | None:
+    """The rows of a set of arrays, None where none were kept; DamagedError for what is none."""
+    here, columns = _of(path, generation), len(generation.arrays)
+    info = store.info(here)
+    if info is None:
+        return None
+    known = info.dtype == np.float32 and info.shape[1:] in ((columns,), (columns + 1,))
+    if not known or info.shape[0] > MOST_BLOCKS:
+        raise DamagedError(f"{here}: not the magnitudes of {columns} arrays")
+    return store.read(here, sparse=True)
 
 
 def _of(path: str, generation: Generation) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lefcache.cache.display import html_table
+from lefcache.cache.documents import described
 from lefcache.cache.pages import Pages
 from lefcache.corpus import SPLITS
 from lefcache.errors import FeatureError
@@ -66,7 +67,7 @@ class CorpusNode(Node[ModelNode]):
     @property
     def attrs(self) -> dict[str, Any]:
         """Classes, source, rows of each split, digest of the texts."""
-        return self.cache.store.attrs(self.corpus)
+        return described(self.cache.store, self.corpus)
 
     def all_pages(self) -> list[Pages]:
         """Every model and split of this corpus."""

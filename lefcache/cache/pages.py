@@ -7,17 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.cache import hints
 from lefcache.cache.display import html_table, one_line
-from lefcache.cache.hints import (
-    by_pool,
-    command_again,
-    corpus_rows,
-    extract_again,
-    files_wanted,
-    import_again,
-    import_command,
-    split_flags,
-)
+from lefcache.cache.documents import described, known, read_rows
 from lefcache.cache.layers import Layers
 from lefcache.cache.ledger import Generation, finished, read_generations
 from lefcache.cache.magnitudes import read_magnitudes
@@ -39,8 +31,10 @@ class Pages(Mapping[str, Layers]):
     def __init__(self, store: Home, corpus: str, model: str, split: str) -> None:
         self.store, self.corpus, self.model, self.split = store, corpus, model, split
         self.path = f"{corpus}/{model}/{split}"
-        self.attrs = store.attrs(self.path)
-        self.model_attrs = store.attrs(f"{corpus}/{model}")
+        self.attrs = described(store, self.path)
+        self.model_attrs = described(store, f"{corpus}/{model}")
+        if self.attrs:
+            known(store, corpus), known(store, f"{corpus}/{model}")
 
     @property
     def rows(self) -> int:
@@ -53,10 +47,9 @@ class Pages(Mapping[str, Layers]):
         return self._count("block_rows")
 
     def _count(self, name: str) -> int:
-        value = self.attrs.get(name)
-        if not isinstance(value, int) or value < 1:
-            raise DamagedError(f"{self.path}: {name} is {value!r} where a number should be")
-        return value
+        if not self.attrs:
+            raise DamagedError(f"{self.path} is not there: it has no {name}")
+        return int(self.attrs[name])
 
     @property
     def depth(self) -> int:
@@ -142,7 +135,9 @@ class Pages(Mapping[str, Layers]):
                 sets.setdefault(self.done[name], []).append(name)
         lines = []
         for rows, names in sorted(sets.items(), reverse=True):
-            pools = [f"{p}: layers {describe_layers(each)}" for p, each in by_pool(names).items()]
+            pools = [
+                f"{p}: layers {describe_layers(each)}" for p, each in hints.by_pool(names).items()
+            ]
             lines.append("; ".join([f"{rows:,} of {self.rows:,} rows", *pools]))
         return lines
 
@@ -153,11 +148,11 @@ class Pages(Mapping[str, Layers]):
     @property
     def pools(self) -> list[str]:
         """The poolings that are stored."""
-        return list(by_pool(self.arrays))
+        return list(hints.by_pool(self.arrays))
 
     def layers(self, pool: str) -> list[Layer]:
         """The layers stored with this pooling, in order; `last` where it is not an alias."""
-        return by_pool(self.arrays).get(pool, [])
+        return hints.by_pool(self.arrays).get(pool, [])
 
     def matrix(self, feature: Feature, verify: bool = False) -> Matrix:
         """The (N, D) vectors of a feature of this model; `verify` compares them with the ledger.
@@ -196,12 +191,9 @@ class Pages(Mapping[str, Layers]):
 
     def tokens(self) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
         """(N,) tokens pooled of each row, 0 if it is still missing, and (N,) whether it was cut."""
-        begun = TOKENS in self.arrays
-        packed = (
-            self.store.read(f"{self.path}/{TOKENS}", sparse=True)
-            if begun
-            else np.zeros(self.rows, "<u4")
-        )
+        packed = np.zeros(self.rows, "<u4")
+        if TOKENS in self.arrays:
+            packed = read_rows(self.store, f"{self.path}/{TOKENS}", np.uint32, self.rows, True)
         return packed & ~CUT, (packed & CUT) != 0
 
     def resume_command(self, others: Iterable["Pages"] = ()) -> str:
@@ -209,10 +201,14 @@ class Pages(Mapping[str, Layers]):
 
         `others` are splits of this model that lack the same.
         """
+        return hints.spelled(self.resume_words(others))
+
+    def resume_words(self, others: Iterable["Pages"] = ()) -> list[list[str]]:
+        """The same as the words of each command it takes."""
         arrays = self.missing or self.asked
         if self.spec.imported:
-            return import_again(self.store, self.path, arrays)
-        return extract_again([self, *others], arrays)
+            return hints.import_again(self.store, self.path, arrays)
+        return hints.extract_again([self, *others], arrays)
 
     def __getitem__(self, pool: str) -> Layers:
         if pool not in self.pools:
@@ -262,16 +258,19 @@ class Pages(Mapping[str, Layers]):
     def _add_command(self, array: str) -> str:
         """The command that adds an array to all splits that this model was run on."""
         path = f"{self.corpus}/{self.model}"
-        rows = {split: int(self.store.attrs(f"{path}/{split}")["rows"]) for split in self._splits}
-        return " && ".join(
-            command_again(self.store, self.corpus, self.model, [array], more)
-            for more in split_flags(rows, corpus_rows(self.store, self.corpus))
+        rows = {
+            split: int(described(self.store, f"{path}/{split}")["rows"]) for split in self._splits
+        }
+        return hints.spelled(
+            command
+            for more in hints.split_flags(rows, hints.corpus_rows(self.store, self.corpus))
+            for command in hints.command_again(self.store, self.corpus, self.model, [array], more)
         )
 
     def _add_import(self, array: str) -> str:
         """The command that imports an array of all splits that this model has."""
-        paths = files_wanted(self._splits, [array])
-        return import_command(self.store, self.corpus, self.model, paths)
+        paths = hints.files_wanted(self._splits, [array])
+        return hints.spelled(hints.import_command(self.store, self.corpus, self.model, paths))
 
     @property
     def _splits(self) -> list[str]:

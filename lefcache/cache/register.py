@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.aliases import hub_entry
+from lefcache.cache.documents import check_labels, described, read_rows
 from lefcache.cache.ledger import checksum
 from lefcache.cache.lock import exclusive
 from lefcache.columns import Reading
@@ -32,10 +33,10 @@ def register(store: Store, corpus: Corpus) -> list[str]:
         for group in ("labels", "rows"):
             store.sweep(f"{corpus.name}/{group}")
         store.sweep(corpus.name, deep=False)
-        attrs = store.attrs(corpus.name)
+        attrs = described(store, corpus.name)
         for split, rows in attrs.get("splits", {}).items():
             if split in corpus.splits:
-                known = store.read(f"{corpus.name}/rows/{split}", rows)
+                known = read_rows(store, f"{corpus.name}/rows/{split}", np.uint64, rows)
                 _check_texts(store, corpus, split, known)
         _check_mark(corpus, attrs)
         kept = _kept_labels(store, corpus, attrs)
@@ -53,27 +54,28 @@ def read_labels(
     before and after.
     """
     for _ in range(2):  # one writer may have come in between; a second one is a kill's mark
-        attrs = store.attrs(corpus)
-        labels = store.read(f"{corpus}/labels/{split}", rows)
-        texts = store.read(f"{corpus}/rows/{split}", rows)
-        if not attrs.get(CHANGING) and store.attrs(corpus) == attrs:
+        attrs = described(store, corpus)
+        labels = _known_labels(store, corpus, split, rows)
+        texts = read_rows(store, f"{corpus}/rows/{split}", np.uint64, rows)
+        if not attrs.get(CHANGING) and described(store, corpus) == attrs:
+            check_labels(labels, len(attrs["classes"]), f"{corpus}/labels/{split}")
             return labels, texts, tuple(attrs["classes"])
     return None
 
 
 def labelled_splits(store: Store, corpus: str) -> list[str]:
     """The splits of a corpus in which any row has a label, in the order of SPLITS."""
-    known = store.attrs(corpus).get("splits", {})
+    known = described(store, corpus).get("splits", {})
     return [
         split
         for split in SPLITS
-        if split in known and _any(store.read(f"{corpus}/labels/{split}", known[split]))
+        if split in known and _any(_known_labels(store, corpus, split, known[split]))
     ]
 
 
 def reading_of(store: Store, corpus: str) -> Reading:
     """How a corpus was read: as its flags say, and a data set's short name where they do not."""
-    attrs = store.attrs(corpus)
+    attrs = described(store, corpus)
     given = Reading.from_flags(attrs.get("options", {}))
     entry = hub_entry(str(attrs.get("source", "")).rpartition("=")[2])
     return given.over(entry.reading) if entry else given
@@ -129,7 +131,7 @@ def _kept_labels(
     kept = {}
     for split, rows in attrs.get("splits", {}).items():
         if split in corpus.splits and not _any(_labels(corpus.splits[split])):
-            known = store.read(f"{corpus.name}/labels/{split}", rows)
+            known = _known_labels(store, corpus.name, split, rows)
             if _any(known):
                 appended = len(corpus.splits[split]) - rows
                 kept[split] = np.append(known, np.full(appended, UNLABELLED, np.int32))
@@ -153,7 +155,9 @@ def _notes(
     for split, rows in attrs.get("splits", {}).items():
         if split not in corpus.splits or split in kept:
             continue
-        known = _recode(store.read(f"{corpus.name}/labels/{split}", rows), old, both)
+        known = _known_labels(store, corpus.name, split, rows)
+        check_labels(known, len(old), f"{corpus.name}/labels/{split}")
+        known = _recode(known, old, both)
         labels = _recode(_labels(corpus.splits[split])[:rows], new, both)
         if changed := int((known != labels).sum()):
             notes.append(
@@ -217,7 +221,7 @@ def restore(store: Store, corpus: Corpus) -> list[str]:
     it was, and damaged.
     """
     with exclusive(store.root, corpus.name, wait=60.0):
-        attrs = store.attrs(corpus.name)
+        attrs = described(store, corpus.name)
         known, restored = attrs.get("checksums", {}), []
         for path, values in _values(corpus, attrs["classes"]).items():
             rows, here = attrs["splits"].get(path.partition("/")[2]), f"{corpus.name}/{path}"
@@ -237,8 +241,8 @@ def _described(corpus: Corpus, attrs: Mapping[str, Any], kept: Mapping[str, Any]
     options = dict(corpus.options)
     if not kept or any(_any(_labels(split)) for split in corpus.splits.values()):
         classes += [name for name in corpus.classes if name not in classes]
-    elif corpus.source == attrs["source"]:
-        options = attrs["options"]  # they name the column that the labels were in
+    elif corpus.source == attrs.get("source"):
+        options = attrs.get("options", {})  # they name the column that the labels were in
     return {
         "classes": classes,
         "source": corpus.source,
@@ -259,6 +263,10 @@ def _labels(split: Split) -> NDArray[np.int32]:
 
 def _any(labels: NDArray[np.int32]) -> bool:
     return bool(np.any(labels != UNLABELLED))
+
+
+def _known_labels(store: Store, corpus: str, split: str, rows: int) -> NDArray[np.int32]:
+    return read_rows(store, f"{corpus}/labels/{split}", np.int32, rows)
 
 
 def _recode(labels: NDArray[Any], old: list[str], new: Any) -> NDArray[np.int32]:

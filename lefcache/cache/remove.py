@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lefcache.cache.ledger import Generation, seal, vouched
+from lefcache.cache.documents import described
+from lefcache.cache.ledger import Generation, ledgers, seal, vouched
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import copy_magnitudes
 from lefcache.cache.pages import TOKENS, Pages
@@ -36,7 +37,7 @@ def doomed(store: Home, key: str) -> list[Doomed]:
     found: list[Doomed] = []
     names = [name.partition(":")[0].partition("@")[0] for name in (corpus, *parts[:1])]
     known = all(NAME.fullmatch(name) and name not in RESERVED for name in names)
-    if known and store.attrs("/".join(names)):
+    if known and described(store, "/".join(names)):
         found = _emptied(store, list(_named(store, corpus, parts)))
     if not found:
         raise FeatureError(
@@ -101,7 +102,7 @@ def _splits(store: Home, path: str) -> list[str]:
     """The paths of the splits at or below a corpus, model or split."""
     depth = path.count("/")
     if depth == 2:
-        return [path] if path.rpartition("/")[2] in SPLITS and store.attrs(path) else []
+        return [path] if path.rpartition("/")[2] in SPLITS and described(store, path) else []
     names = [each for each in store.children(path) if depth or each not in RESERVED]
     if depth == 1:
         return [f"{path}/{split}" for split in SPLITS if split in names]
@@ -151,10 +152,9 @@ def _vouch_again(pages: Pages, generation: Generation, kept: Sequence[str]) -> N
     Until the old one is gone both vouch for the same bytes.
     """
     store, path = pages.store, pages.path
-    numbers = [int(n) for n in store.children(f"{path}/ledger") if n.isdecimal()]
-    number = max(numbers) + 1
+    number = max(ledgers(store, path)) + 1
     columns = [generation.arrays.index(name) for name in kept]
-    attrs = store.attrs(f"{path}/ledger/{generation.number}")
+    attrs = described(store, f"{path}/ledger/{generation.number}")
     dtypes = {name: kind for name, kind in attrs.get("dtypes", {}).items() if name in kept}
     done = vouched(generation.ledger)
     copy_magnitudes(store, path, generation, number, columns)

@@ -9,7 +9,8 @@ from typing import Any
 from lefcache.cache.begin import first_attrs
 from lefcache.cache.convert import convert_split
 from lefcache.cache.display import html_table
-from lefcache.cache.hints import more_splits, way_to
+from lefcache.cache.documents import described
+from lefcache.cache.hints import more_splits, spelled, way_to
 from lefcache.cache.identity import check_model
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
@@ -122,7 +123,7 @@ class Cache(Node[CorpusNode]):
             split=split,
             origins=tuple(page.origin(each) for page, each in zip(pages, chosen, strict=True)),
             reading=reading_of(self.store, corpus),
-            source=str(self.store.attrs(corpus).get("source", "")),
+            source=str(described(self.store, corpus).get("source", "")),
         )
 
     def tables(
@@ -191,7 +192,7 @@ class Cache(Node[CorpusNode]):
         corpus, split = self.corpus(data), split_name(split)
         if split in self._splits(corpus, model):
             return Pages(self.store, corpus, model, split)
-        attrs = self.store.attrs(corpus)
+        attrs = described(self.store, corpus)
         if attrs and split not in attrs["splits"]:
             raise FeatureError(
                 f"{corpus} has no split {split}: it has {', '.join(attrs['splits'])}"
@@ -207,12 +208,12 @@ class Cache(Node[CorpusNode]):
 
     def spec(self, model: str, data: str | None = None) -> Spec | None:
         """What a model was extracted with; None if it is not in the cache."""
-        attrs = self.store.attrs(f"{self.corpus(data)}/{model}")
+        attrs = described(self.store, f"{self.corpus(data)}/{model}")
         return Spec.from_json(attrs["spec"]) if attrs else None
 
     def provenance(self, model: str, data: str | None = None) -> dict[str, Any]:
         """Where and with which versions a model was first run; {} if it is not in the cache."""
-        return dict(self.store.attrs(f"{self.corpus(data)}/{model}").get("provenance", {}))
+        return dict(described(self.store, f"{self.corpus(data)}/{model}").get("provenance", {}))
 
     def ls(self) -> list[dict[str, Any]]:
         """One entry per corpus, model and split: layers, pools, rows, done rows, bytes.
@@ -287,11 +288,11 @@ class Cache(Node[CorpusNode]):
 
     def _any_split(self, data: str | None, model: str) -> Pages:
         corpus = self.corpus(data)
-        known = self._splits(corpus, model) or list(self.store.attrs(corpus).get("splits", ()))
+        known = self._splits(corpus, model) or list(described(self.store, corpus).get("splits", ()))
         return self.pages(model, known[0] if known else "train", data)
 
     def _split_command(self, corpus: str, model: str, splits: list[str]) -> str:
         """The command that runs a model on more splits, for all that it has of the others."""
         here = [Pages(self.store, corpus, model, split) for split in self._splits(corpus, model)]
         arrays = [name for each in here for name in each.asked]
-        return more_splits(self.store, corpus, model, arrays, splits)
+        return spelled(more_splits(self.store, corpus, model, arrays, splits))

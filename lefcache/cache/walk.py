@@ -43,13 +43,11 @@ def nodes_below(cache: "Cache", key: str) -> Iterator[str]:
 
 def _below(cache: "Cache", path: str) -> Iterator[str]:
     yield path
-    if cache.store.format_of(path) == "hdf5":
-        try:
-            names = cache.store.children(path)
-        except DamagedError:
-            return  # which the look at its seal has told
-    else:
-        names = cache.store.folders(path)
+    try:
+        in_file = cache.store.format_of(path) == "hdf5"
+        names = cache.store.children(path) if in_file else cache.store.folders(path)
+    except DamagedError:
+        return  # which the look at its seal has told
     for name in names:
         yield from _below(cache, f"{path}/{name}" if path else name)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lefcache.cache.begin import begin_split
+from lefcache.cache.documents import described
 from lefcache.cache.identity import check_model, describe_model
 from lefcache.cache.ledger import Generation, checksum, seal
 from lefcache.cache.lock import exclusive
@@ -88,7 +89,7 @@ class Writer:
         self._lost: dict[str, np.dtype[Any]] = {
             name: dtype_of(dtype)
             for generation in pages.generations
-            for name, dtype in store.attrs(f"{self.path}/ledger/{generation.number}")
+            for name, dtype in described(store, f"{self.path}/ledger/{generation.number}")
             .get("dtypes", {})
             .items()
             if store.info(f"{self.path}/{name}") is None
@@ -157,7 +158,7 @@ class Writer:
     def record_halved(self, batches: int) -> None:
         """Remember that batches did not fit in memory: their last bits depend on where it was."""
         if batches:
-            attrs = self.store.attrs(self.path)
+            attrs = described(self.store, self.path)
             known = int(attrs.get("halved_batches", 0))
             self.store.set_attrs(self.path, attrs | {"halved_batches": known + batches})
 

@@ -9,6 +9,18 @@ from lefcache.errors import ModelError
 
 OWN = "own"  # the template that came with the tokenizer
 TEXT = "{text}"  # where the text stands in a frame
+# What a template ends in that does not know this message, or wants more of Python than it may
+# have: transformers runs it in a sandbox.
+REFUSED = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 def frame_of(tokenizer: Any, name: str) -> str:
@@ -27,7 +39,7 @@ def frame_of(tokenizer: Any, name: str) -> str:
         frame: str = tokenizer.apply_chat_template(
             message, tokenize=False, add_generation_prompt=True
         )
-    except TemplateError as error:
+    except REFUSED as error:
         raise ModelError(
             f"{name}: its chat template refuses a user's message ({error}): write it yourself with "
             f"--chat-template and {TEXT} where the text stands"

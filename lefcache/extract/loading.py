@@ -77,7 +77,10 @@ def load_backbone(
         # The command that resumes an extraction should work from any folder.
         found = replace(found, source=str(folder.resolve()))
     where = place(_device(device), device_map, offload_folder, max_memory)
+    check_trusted(name or found.name, settings.get("attention", ""), trust_remote_code)
     spec, notes = _settle(found, folder, settings, where.device)
+    if trust_remote_code:
+        notes.append("code that comes with the model may run (--trust-remote-code)")
     # A stranger's code may read the number of blocks for more than building them.
     blocks = None if trust_remote_code else blocks_for(layers)
     backbone = _assemble(found, folder, spec, notes, where, trust_remote_code, blocks)
@@ -93,6 +96,18 @@ def load_backbone(
     if checked:
         quick(backbone)
     return backbone
+
+
+def check_trusted(model: str, attention: str, trust_remote_code: bool) -> None:
+    """Refuse an attention whose code would be fetched from the hub, unless that is allowed.
+
+    One with a slash is the name of a repository there; it may come from a stranger's cache or head.
+    """
+    if "/" in attention and not trust_remote_code:
+        raise ModelError(
+            f"{model} is to run with the attention {attention!r}, which is code from the hub: if "
+            "you trust its authors, allow that with --trust-remote-code"
+        )
 
 
 def _unlike(model: ModelSource, backbone: HuggingFaceBackbone) -> list[str]:

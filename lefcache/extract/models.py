@@ -10,7 +10,7 @@ from pathlib import Path
 from lefcache.bundled import bundled
 from lefcache.errors import ModelError
 from lefcache.feature import NAME, NAMES, RESERVED, name_like
-from lefcache.files import path_of
+from lefcache.files import lies_there, path_of
 from lefcache.registry import MODELS, ModelEntry
 from lefcache.wording import command_line, did_you_mean
 
@@ -36,7 +36,7 @@ def resolve_model(text: str, name: str | None = None) -> ModelSource:
     Raises ModelError for a name that a cache cannot hold.
     """
     given, equals, source = text.partition("=")
-    if not equals or path_of(text).exists():  # a folder such as `lr=3` is no NAME=
+    if not equals or lies_there(path_of(text)):  # a folder such as `lr=3` is no NAME=
         given, equals, source = "", "", text
     entry = MODELS.get(source)
     # A hub id or folder is known by its last component; `--as` and NAME= win over that.
@@ -123,7 +123,7 @@ def _carried(entry: ModelEntry | None) -> Path | None:
 
 def _local(source: str) -> Path | None:
     folder = path_of(source)
-    if not folder.is_dir():
+    if not (lies_there(folder) and folder.is_dir()):
         return None
     files = weight_files(folder)
     if not (folder / "config.json").is_file() or not files:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lefcache.dtypes import dtype_of
 from lefcache.errors import DamagedError
+from lefcache.files import parse_json
 from lefcache.stores import BITS_OF, ArrayInfo
-from lefcache.stores.disk import checked
+from lefcache.stores.disk import bits_as, checked, possible
 from lefcache.stores.seal import SEAL, seal_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,26 @@ def new_array(
     return h5py.Dataset(made_id)
 
 
+def node_at(file: "h5py.File", path: str) -> Any:
+    """The group or array of a path, None where there is none.
+
+    ValueError for one that lies elsewhere: HDF5 follows links into any file of the machine.
+    """
+    import h5py
+
+    if not possible(path):
+        raise ValueError(f"{path[:200]!r} can be no place in a cache")
+    node: Any = file
+    for name in path.split("/") if path else ():
+        link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"{path} is a link, and may lead anywhere")
+        node = node[name]
+    return node
+
+
 def is_group(node: Any) -> bool:
     """Whether a node is no array."""
     return not hasattr(node, "chunks")
@@ -45,17 +65,19 @@ def is_group(node: Any) -> bool:
 
 def children_of(node: Any) -> list[str]:
     """Names below a group, sorted; none below an array."""
-    return sorted(node) if is_group(node) else []
+    return sorted(filter(possible, node)) if is_group(node) else []
 
 
 def attrs_of(node: Any) -> dict[str, Any]:
     """Attributes as plain values."""
-    return {name: json.loads(value) for name, value in node.attrs.items() if name not in OWN}
+    return {name: parse_json(value) for name, value in node.attrs.items() if name not in OWN}
 
 
 def put_attrs(file: "h5py.File", path: str, values: Mapping[str, Any]) -> None:
     """Replace the attributes of a node, making groups down to it where needed, and seal it."""
-    node = file.require_group(path or "/") if path not in file else file[path]
+    node = node_at(file, path)
+    if node is None:
+        node = file.require_group(path)
     for name in set(node.attrs) - {*values, *OWN}:
         del node.attrs[name]
     for name, value in values.items():
@@ -91,9 +113,10 @@ def info_of(node: Any) -> ArrayInfo | None:
         raise DamagedError(f"{node.name}: compressed, or laid out, by another program; cannot map")
     dtype, attrs = node.dtype, node.attrs
     if BITS_OF in attrs:
-        dtype = dtype_of(json.loads(attrs[BITS_OF]))
+        dtype = bits_as(dtype, parse_json(attrs[BITS_OF]))
     axes = tuple(map(str, attrs[AXES])) if AXES in attrs else ("",) * node.ndim
-    return checked(ArrayInfo(tuple(map(int, node.shape)), dtype, int(node.chunks[0]), axes))
+    shape, chunk = (tuple(map(int, each)) for each in (node.shape, node.chunks))
+    return checked(ArrayInfo(shape, dtype, chunk[0], axes), chunk)
 
 
 def places_of(node: Any) -> tuple[ArrayInfo, list[int | None]]:
@@ -102,5 +125,7 @@ def places_of(node: Any) -> tuple[ArrayInfo, list[int | None]]:
     assert info is not None, f"{node.name} is no array"
     below = [0] * (len(info.shape) - 1)
     starts = range(0, info.shape[0], info.chunk_rows)
+    if len(starts) > node.file.id.get_filesize():
+        raise DamagedError(f"{node.name}: more chunks than the file has bytes")
     places = [node.id.get_chunk_info_by_coord((start, *below)).byte_offset for start in starts]
     return info, places

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lefcache.stores.hdf5_nodes import node_at
 from lefcache.stores.journal import Draft, journal_of, pending
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ Look = Callable[[Path, str, See], Any]
 def look(path: Path, node: str, see: See) -> Any:
     """What is seen of a node of a file; None where there is no such node."""
     with opened(path) as file:
-        return _seen(_node(file, node), see)
+        return _seen(node_at(file, node), see)
 
 
 @contextmanager
@@ -57,7 +58,7 @@ class Held:
             with _numbered():
                 if (node, see) not in self._seen:
                     if node not in self._nodes:
-                        self._nodes[node] = _node(self._file, node)
+                        self._nodes[node] = node_at(self._file, node)
                     self._seen[node, see] = _seen(self._nodes[node], see)
         except BaseException:
             self.close()  # what was read of a file in change must not be seen again
@@ -70,10 +71,6 @@ class Held:
         self._seen.clear()
         self._open.close()
         self._file = None
-
-
-def _node(file: "h5py.File", path: str) -> Any:
-    return file.get(path) if path else file
 
 
 def _seen(node: Any, see: See) -> Any:

@@ -21,13 +21,14 @@ from lefcache.dtypes import BFLOAT16, raw
 from lefcache.errors import DamagedError
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
-from lefcache.stores.disk import on_disk, readable
+from lefcache.stores.disk import length_of, on_disk, readable
 from lefcache.stores.hdf5_nodes import (
     attrs_of,
     children_of,
     info_of,
     is_sealed,
     new_array,
+    node_at,
     places_of,
     put_attrs,
     seal_node,
@@ -63,7 +64,7 @@ class Hdf5Store:
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
-        if self.root.exists():
+        if self._there():
             with self._change() as file:
                 put_attrs(file, path, values)
         else:  # born with its attributes: a kill cannot leave a file that has none
@@ -90,9 +91,10 @@ class Hdf5Store:
         if self.info(path) is not None:
             # In a change of its own: what another array left free is not taken for zeros then.
             with self._change() as file:
-                del file[path]
+                _delete(file, path)
         narrow = np.dtype(dtype).name == BFLOAT16
         with self._change() as file:
+            node_at(file, path)  # which lies in this file, or nowhere yet
             array = new_array(file, path, tuple(shape), "<u2" if narrow else dtype, chunk_rows)
             if narrow:
                 array.attrs[BITS_OF] = json.dumps(BFLOAT16)
@@ -103,8 +105,9 @@ class Hdf5Store:
     def resize(self, path: str, rows: int) -> None:
         """Change the length; what lay beyond the new end is gone."""
         with self._change() as file:
-            file[path].resize(rows, axis=0)
-            seal_node(file[path])
+            array = node_at(file, path)
+            array.resize(rows, axis=0)
+            seal_node(array)
 
     def write(self, path: str, start: int, values: NDArray[Any]) -> None:
         """Write rows from `start` where they lie, and zeros after the last row of the array."""
@@ -126,7 +129,8 @@ class Hdf5Store:
         """Finish a change that a killed writer had decided on, and delete one it had not."""
         with on_disk(self.root):
             delete_drafts(self.root)
-            finish(self.root)
+            if self._there():
+                finish(self.root)
 
     def sync(self) -> None:
         """Put all that was written on the disk."""
@@ -150,10 +154,9 @@ class Hdf5Store:
         if not path:
             with on_disk(self.root):
                 discard(self.root)
-        elif self.root.is_file():
+        elif self._there():
             with self._change() as file:
-                if path in file:
-                    del file[path]
+                _delete(file, path)
 
     def read(
         self, path: str, stop: int | None = None, sparse: bool = False, start: int = 0
@@ -213,7 +216,7 @@ class Hdf5Store:
         for number in range(LOOKS):
             try:
                 with readable(self.root):
-                    if not self.root.is_file():
+                    if not self._there():
                         return absent
                     found: Found | None = self._look_at(self.root, path, see)
                     return absent if found is None else found
@@ -223,13 +226,17 @@ class Hdf5Store:
             time.sleep(PAUSE)
         raise AssertionError("the last look returns or raises")
 
+    def _there(self) -> bool:
+        """Whether the file is there; DamagedError for a link, which may lead to another."""
+        return length_of(self.root) is not None
+
     @contextmanager
     def _change(self) -> Iterator["h5py.File"]:
         """The file to change its metadata; all of it happens or nothing."""
         import h5py
 
         with on_disk(self.root):
-            if not self.root.exists():
+            if not self._there():
                 _new_file(self.root)
             with (
                 readable(self.root),
@@ -255,6 +262,11 @@ def _new_file(path: Path, group: str = "", attrs: Mapping[str, Any] | None = Non
 
 def _size(path: Path) -> int:
     return path.stat().st_size
+
+
+def _delete(file: "h5py.File", path: str) -> None:
+    if node_at(file, path) is not None:
+        del file[path]
 
 
 def _plain(dtype: np.dtype[Any]) -> np.dtype[Any]:

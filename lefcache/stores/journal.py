@@ -18,9 +18,10 @@ import google_crc32c
 import numpy as np
 
 from lefcache.errors import DamagedError
-from lefcache.files import replace_file
+from lefcache.files import read_own, replace_file
 
 MAGIC = b"lefcache journal 1\n"
+MOST = 1 << 30  # bytes of a journal: metadata is all that is in it
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,22 @@ class Change:
         return _head(body) + body
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "Change":
-        """Read a journal back; ValueError if it is damaged."""
+    def from_bytes(cls, content: bytes, room: int) -> "Change":
+        """Read a journal back, of a file that has so many bytes now.
+
+        ValueError if it is damaged, or would write beyond the file: room is made beforehand.
+        """
         head, body = content[: len(MAGIC) + 4], content[len(MAGIC) + 4 :]
-        if head != _head(body):
+        if head != _head(body) or len(body) < 16:
             raise ValueError("not a whole journal")
         size, count = np.frombuffer(body, "<u8", 2).tolist()
-        places = np.frombuffer(body, "<u8", 2 * count, 16).reshape(-1, 2).tolist()
-        pieces, start = [], 16 + 16 * count
-        for offset, length in places:
+        start = 16 + 16 * count
+        if start > len(body) or size > room:
+            raise ValueError("not the journal of this file")
+        pieces = []
+        for offset, length in np.frombuffer(body, "<u8", 2 * count, 16).reshape(-1, 2).tolist():
+            if offset + length > size or start + length > len(body):
+                raise ValueError("not the journal of this file")
             pieces.append((offset, body[start : start + length]))
             start += length
         return cls(size, tuple(pieces))
@@ -61,8 +69,9 @@ class Draft(io.RawIOBase):
 
     @property
     def change(self) -> Change:
-        """All that was written, in the order in which it was."""
-        return Change(self._size, tuple(self._pieces))
+        """All that was written and not cut off since, in the order in which it was."""
+        kept = [(at, piece[: max(0, self._size - at)]) for at, piece in self._pieces]
+        return Change(self._size, tuple((at, piece) for at, piece in kept if piece))
 
     def readable(self) -> bool:
         """Always."""
@@ -116,7 +125,7 @@ def pending(path: Path) -> Change | None:
     """A change that was decided and, by all that is known, not yet copied; None without one."""
     journal = journal_of(path)
     try:
-        return Change.from_bytes(journal.read_bytes())
+        return Change.from_bytes(read_own(journal, MOST), path.stat().st_size)
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -7,7 +7,6 @@ the file counts: the folder is what a conversion that was stopped has left behin
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,15 @@ from lefcache.errors import StorageError
 from lefcache.files import sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import ArrayInfo, Store
-from lefcache.stores.disk import on_disk
+from lefcache.stores.disk import (
+    NODE,
+    check_path,
+    length_of,
+    no_link,
+    on_disk,
+    place,
+    possible,
+)
 from lefcache.stores.hdf5_open import Held, Look, See, look
 from lefcache.stores.hdf5_store import Hdf5Store
 from lefcache.stores.zarr_store import ZarrStore
@@ -68,12 +75,13 @@ class MixedStore:
 
     def folders(self, path: str) -> list[str]:
         """What should be a node below a group that is a folder: its subfolders, but for chunks."""
-        folder = self.root / path
+        folder = place(self.root, path)
         if not folder.is_dir():
             return []
-        found = {each.name for each in folder.iterdir() if each.is_dir() and each.name[0] != "."}
-        files = {each.name.removesuffix(SUFFIX) for each in folder.glob(f"[!.]*{SUFFIX}")}
-        return sorted((found - {"c"} | files) - ({"results"} if not path else set()))
+        found = {each.name for each in folder.iterdir() if each.is_dir()}
+        files = {each.name.removesuffix(SUFFIX) for each in folder.glob(f"*{SUFFIX}")}
+        names = (found - {"c"} | files) - ({"results"} if not path else set())
+        return sorted(filter(NODE.fullmatch, names))
 
     @contextmanager
     def replacing(self, path: str, format: str) -> Iterator[Store]:
@@ -99,17 +107,21 @@ class MixedStore:
 
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted."""
+        if not possible(path):
+            return []
         store, rest = self._home(path)
         names = store.children(rest)
         if store is not self._zarr:
             return names
         with on_disk(self.root / path):
             files = (self.root / path).glob(f"*{SUFFIX}")
-            here = [each.name.removesuffix(SUFFIX) for each in files if each.name[0] != "."]
-        return sorted({*names, *here})
+            here = [each.name.removesuffix(SUFFIX) for each in files]
+        return sorted({*names, *filter(NODE.fullmatch, here)})
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
+        if not possible(path):
+            return {}
         store, rest = self._home(path)
         return store.attrs(rest)
 
@@ -130,6 +142,8 @@ class MixedStore:
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
+        if not possible(path):
+            return None
         store, rest = self._home(path)
         return store.info(rest)
 
@@ -202,12 +216,13 @@ class MixedStore:
     # Which is whose
 
     def _home(self, path: str) -> tuple[Store, str]:
-        """The store that a node lives in, and its path there."""
-        names = path.split("/")
-        for depth in range(1, len(names) + 1):
-            group = "/".join(names[:depth])
-            if group and isfile(f"{self.root}/{group}{SUFFIX}"):  # noqa: PTH113  at every look
-                return self._hdf5(group), "/".join(names[depth:])
+        """The store that a node lives in, and its path there; DamagedError for what is no place."""
+        check_path(path)
+        names, folder = path.split("/") if path else [], str(self.root)
+        for depth, name in enumerate(names, 1):
+            if length_of(f"{folder}/{name}{SUFFIX}") is not None:
+                return self._hdf5("/".join(names[:depth])), "/".join(names[depth:])
+            no_link(folder := f"{folder}/{name}")
         return self._zarr, path
 
     def _hdf5(self, group: str) -> Hdf5Store:
@@ -219,14 +234,16 @@ class MixedStore:
         return self._look(path, node, see)  # of now: files are known for longer than they are held
 
     def _file(self, group: str) -> Path:
-        folder = self.root / group
+        folder = place(self.root, group)
         return folder.with_name(f"{folder.name}{SUFFIX}")
 
     def _sweep_drafts(self, path: str) -> None:
         """Delete the copy that a conversion of this group had not finished."""
         folder = _draft(self.root / path)
         with on_disk(folder):
-            if folder.is_dir():
+            if folder.is_symlink():
+                folder.unlink()
+            elif folder.is_dir():
                 shutil.rmtree(folder)
         # With its journal, which would else be carried out on the next copy.
         Hdf5Store(_draft(self._file(path))).delete("")

@@ -5,10 +5,11 @@ takes longer than listing a cache. What is written is what zarr itself would wri
 in the metadata, by which one changed byte of it is noticed.
 """
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from lefcache.dtypes import dtype_of, raw
 from lefcache.errors import DamagedError
-from lefcache.files import DRAFT, replace_file, sync_file, sync_folder
+from lefcache.files import DRAFT, is_own, read_own, replace_file, sync_file, sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
-from lefcache.stores.disk import on_disk, readable
+from lefcache.stores.disk import NODE, length_of, no_link, on_disk, place, readable
 from lefcache.stores.seal import SEAL, is_whole, mended, sealed_json
 from lefcache.stores.zarr_nodes import (
     GROUP,
@@ -47,34 +48,34 @@ class ZarrStore:
 
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted: a child is a folder with a `zarr.json`."""
-        folder = self.root / path
+        folder = place(self.root, path)
         with on_disk(folder):
             if not folder.is_dir():
                 return []
-            names = (child.name for child in folder.iterdir() if _is_node(child))
-            # A name that begins with a dot is on its way in or out.
-            return sorted(name for name in names if not name.startswith("."))
+            # A name that begins with a dot is on its way in or out; none of ours has capitals.
+            names = (each.name for each in folder.iterdir() if NODE.fullmatch(each.name))
+            return sorted(name for name in names if (folder / name / METADATA).is_file())
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
-        folder = self.root / path
+        folder = place(self.root, path)
         with readable(folder):
             found = dict(_metadata(folder).get("attributes", {})) if _is_node(folder) else {}
         return {name: value for name, value in found.items() if name != SEAL}
 
     def sealed(self, path: str) -> bool | None:
         """Whether the metadata is what was written; None for a node from before it had a seal."""
-        folder = self.root / path
-        if not _is_node(folder):
-            raise DamagedError(f"{folder / METADATA} is missing")
+        folder = place(self.root, path)
         with readable(folder):
-            return is_whole((folder / METADATA).read_bytes())
+            if not _is_node(folder):
+                raise DamagedError(f"{folder / METADATA} is missing")
+            return is_whole(read_own(folder / METADATA))
 
     def mend(self, path: str) -> bool:
         """Give metadata the one bit back that was flipped; False if there is no such bit."""
-        file = self.root / path / METADATA
-        with on_disk(file):
-            content = mended(file.read_bytes()) if file.is_file() else None
+        file = place(self.root, path) / METADATA
+        with readable(file):
+            content = mended(read_own(file)) if _is_node(file.parent) else None
             if content:
                 self.sweep(path, deep=False)
                 replace_file(file, content)
@@ -82,7 +83,7 @@ class ZarrStore:
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
-        folder = self.root / path
+        folder = place(self.root, path)
         with readable(folder):
             node = _metadata(folder) if _is_node(folder) else GROUP
         self._ensure_parents(path)
@@ -93,7 +94,7 @@ class ZarrStore:
 
         zarr would write down attributes only without a seal, or with one of what was there before.
         """
-        file = self.root / path / METADATA
+        file = place(self.root, path) / METADATA
         with on_disk(file.parent):
             file.parent.mkdir(parents=True, exist_ok=True)
             replace_file(file, sealed_json(node), sync=False)
@@ -101,10 +102,9 @@ class ZarrStore:
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
-        with readable(self.root / path):
-            if not _is_node(self.root / path):
-                return None
-            return info_of(_metadata(self.root / path), self.root / path)
+        folder = place(self.root, path)
+        with readable(folder):
+            return info_of(_metadata(folder), folder) if _is_node(folder) else None
 
     def create(
         self,
@@ -122,9 +122,10 @@ class ZarrStore:
 
     def _ensure_parents(self, path: str) -> None:
         """Make the groups above a node, top first: zarr would make them last, if not killed."""
-        for parent in reversed(PurePath(path).parents):
-            if not _is_node(self.root / parent):
-                self._describe(str(parent), GROUP)
+        names = path.split("/") if path else []
+        for above in ("/".join(names[:depth]) for depth in range(len(names))):
+            if not (place(self.root, above) / METADATA).is_file():
+                self._describe(above, GROUP)
 
     def resize(self, path: str, rows: int) -> None:
         """Change the length; chunks beyond the new end are deleted."""
@@ -143,8 +144,13 @@ class ZarrStore:
         """Write whole chunks from `start`; each chunk file appears at once or not at all."""
         import zarr
 
-        with on_disk(self.root / path):
+        info = self.info(path)
+        assert info is not None, f"{path} is no array"
+        for _ in self._chunks(path, info, start + len(values), start):
+            pass  # none of their folders is a link
+        with readable(self.root / path):  # zarr reads more of the metadata than we do
             array = zarr.open_array(self.root / path, mode="r+").with_config(_WRITE_ZEROS)
+        with on_disk(self.root / path):
             assert start % array.chunks[0] == 0, "a write must begin a chunk"
             if bits_of := array.attrs.get(BITS_OF):
                 values = raw(values.astype(dtype_of(str(bits_of)), copy=False))
@@ -159,7 +165,7 @@ class ZarrStore:
 
         Its name ends in `.partial`, or in `.tmp` where it was to become metadata.
         """
-        folder = self.root / path
+        folder = place(self.root, path)
         with on_disk(folder):
             if deep:
                 strays = [*folder.parent.glob(f".{folder.name}.*.partial")] if path else []
@@ -167,7 +173,7 @@ class ZarrStore:
             else:  # zarr itself wrote metadata once, by way of a `.partial`
                 strays = [*folder.glob("zarr.*.partial"), *folder.glob(f".{METADATA}.*{DRAFT}")]
             for stray in strays:
-                if stray.is_dir():
+                if stray.is_dir() and not stray.is_symlink():
                     shutil.rmtree(stray)
                 else:
                     stray.unlink(missing_ok=True)
@@ -185,12 +191,13 @@ class ZarrStore:
 
     def size(self, path: str) -> int:
         """Bytes of all files below a node."""
-        files = (self.root / path).rglob("*")
-        return sum(file.stat().st_size for file in files if file.is_file())
+        found = os.walk(place(self.root, path))
+        files = (Path(folder, name) for folder, _, names in found for name in names)
+        return sum(file.lstat().st_size for file in files)
 
     def delete(self, path: str) -> None:
         """Take a node away at once, and then its files one by one."""
-        folder = self.root / path
+        folder = place(self.root, path)
         with on_disk(folder):
             if folder.is_dir():
                 gone = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
@@ -205,17 +212,16 @@ class ZarrStore:
         if info is None:
             raise DamagedError(f"{self.root / path} is no array")
         stop = info.shape[0] if stop is None else min(stop, info.shape[0])
+        there = []
+        for file, first in self._chunks(path, info, stop, start) if start < stop else ():
+            if (length := length_of(file)) or not sparse:
+                _check_length(file, length or 0, info)
+                there.append((file, first))
         with readable(self.root / path):
             found = np.zeros((max(stop - start, 0), *info.shape[1:]), info.dtype)
-        for file, first in self._chunks(path, info, stop):
-            low, high = max(first, start), min(first + info.chunk_rows, stop)
-            if low >= high:
-                continue
-            with on_disk(file):
-                content = file.read_bytes() if file.exists() else b""
-            if content or not sparse:
-                _check_length(file, len(content), info)
-                chunk = np.frombuffer(content, info.dtype).reshape(-1, *info.shape[1:])
+            for file, first in there:
+                low, high = max(first, start), min(first + info.chunk_rows, stop)
+                chunk = np.frombuffer(file.read_bytes(), info.dtype).reshape(-1, *info.shape[1:])
                 found[low - start : high - start] = chunk[low - first : high - first]
         return found
 
@@ -227,8 +233,7 @@ class ZarrStore:
         for file, start in self._chunks(path, info, info.shape[0]):
             # A length costs one look at the file and finds a torn or missing chunk at once; a
             # reader that skipped it would shift every later row onto the wrong text.
-            with on_disk(file):
-                _check_length(file, file.stat().st_size if file.exists() else 0, info)
+            _check_length(file, length_of(file) or 0, info)
             extents.append(Extent(str(file), 0, min(info.chunk_rows, info.shape[0] - start)))
         return extents
 
@@ -236,17 +241,22 @@ class ZarrStore:
         """Where each whole chunk lies, padding and all; None for one that is missing or torn."""
         info = self.info(path)
         assert info is not None, f"{path} is no array"
-        with on_disk(self.root / path):
-            files = [file for file, _ in self._chunks(path, info, info.shape[0])]
-            there = [f.is_file() and f.stat().st_size == chunk_bytes(info) for f in files]
+        files = [file for file, _ in self._chunks(path, info, info.shape[0])]
+        there = [length_of(file) == chunk_bytes(info) for file in files]
         places = zip(files, there, strict=True)
         return [Extent(str(f), 0, info.chunk_rows) if whole else None for f, whole in places]
 
-    def _chunks(self, path: str, info: ArrayInfo, rows: int) -> Iterator[tuple[Path, int]]:
-        """The file of each chunk that holds one of the first rows, and the row it begins with."""
-        below = "/0" * (len(info.shape) - 1)
-        for chunk, start in enumerate(range(0, rows, info.chunk_rows)):
-            yield self.root / path / f"c/{chunk}{below}", start
+    def _chunks(
+        self, path: str, info: ArrayInfo, stop: int, start: int = 0
+    ) -> Iterator[tuple[Path, int]]:
+        """The file of each chunk that holds one of the rows start..stop, and its first row."""
+        folder, below = place(self.root, path) / "c", "/0" * (len(info.shape) - 1)
+        no_link(folder)
+        for chunk in range(start // info.chunk_rows, -(-stop // info.chunk_rows)):
+            file = folder / f"{chunk}{below}"
+            for parent in file.parents[: len(info.shape) - 1]:
+                no_link(parent)
+            yield file, chunk * info.chunk_rows
 
 
 def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
@@ -255,9 +265,9 @@ def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
 
 
 def _is_node(folder: Path) -> bool:
-    return (folder / METADATA).is_file()
+    return is_own(folder / METADATA)
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
     """What Zarr v3 says of a group or array, as the format lays it down."""
-    return node_of((folder / METADATA).read_bytes())
+    return node_of(read_own(folder / METADATA))

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.rows import Table
-from lefcache.study.identity import CHOSEN, notes_on_known, notes_on_paper, notes_on_rows
+from lefcache.study.identity import (
+    CHOSEN,
+    as_written,
+    notes_on_known,
+    notes_on_paper,
+    notes_on_rows,
+)
 from lefcache.train import Trained
 from lefcache.train.calibration import (
     calibration_errors,
@@ -18,6 +24,7 @@ from lefcache.train.calibration import (
 )
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import Interval, accuracy_interval, f1_interval, per_class, spread
+from lefcache.typed import checked
 
 ESTIMATES = (
     "val_accuracy",
@@ -98,14 +105,15 @@ class Fused:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Fused":
         """Read what `to_json` wrote."""
-        read = {name: value for name, value in values.items() if name != "test_shown"}
-        for name in ("features", "best_epochs", "per_class"):
-            read[name] = tuple(read[name])
-        for name in ESTIMATES:
-            if one := read[name]:
-                pairs = {"ci95": tuple(one["ci95"]), "values": tuple(one["values"])}
-                read[name] = Estimate(**{**one, **pairs})
-        return cls(**read)
+        with as_written("what lies there"):
+            read = {name: value for name, value in values.items() if name != "test_shown"}
+            for name in ("features", "best_epochs", "per_class"):
+                read[name] = tuple(read[name])
+            for name in ESTIMATES:
+                if one := read[name]:
+                    pairs = {"ci95": tuple(one["ci95"]), "values": tuple(one["values"])}
+                    read[name] = Estimate(**{**one, **pairs})
+            return checked(cls(**read))
 
 
 def figures_on_test(runs: Sequence[Trained], test: Table) -> dict[str, Any]:

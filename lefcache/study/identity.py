@@ -1,7 +1,9 @@
 """What makes two studies the same one, so that neither is run twice."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lefcache import results as store
-from lefcache.errors import CorpusError, RecipeError
+from lefcache.errors import CorpusError, DamagedError, RecipeError
 from lefcache.recipe import NUMERICS, Recipe
 from lefcache.rows import Table
 from lefcache.train.protocol import (
@@ -148,6 +150,18 @@ def _contents(tables: Mapping[str, Table]) -> dict[str, Any]:
     return {"contents": found} if any(map(any, found.values())) else {}
 
 
+@contextmanager
+def as_written(where: object) -> Iterator[None]:
+    """Turn what a result that is none does to its reader into DamagedError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedError(
+            f"{where} is not the result of a study ({error}): delete it from the results folder "
+            "and run its configuration again"
+        ) from error
+
+
 class Shelf:
     """Where one study's result lies, or would lie; without a folder it holds nothing.
 
@@ -163,7 +177,12 @@ class Shelf:
     def find(self) -> dict[str, Any] | None:
         """The finished study's figures, marked as cached."""
         found = store.find(self.results, self.key["corpus"], self.id) if self.results else None
-        return found.payload["result"] | {"cached": True} if found else None
+        if found is None:
+            return None
+        with as_written(found.path):
+            if found.payload["key"] != json.loads(json.dumps(self.key)):
+                raise ValueError("it is of another study")
+            return {**found.payload["result"], "cached": True}
 
     def put(
         self,

@@ -20,6 +20,7 @@ from lefcache.study.identity import (
     CHOSEN,
     Shelf,
     alone,
+    as_written,
     check_tables,
     identity,
     known_of,
@@ -32,6 +33,7 @@ from lefcache.study.probes import LEAVING_OUT, PROBES, SEEDLESS, Probe, Probed, 
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import accuracy_interval, macro_f1, per_class
+from lefcache.typed import checked
 
 UNTESTED: dict[str, Any] = dict.fromkeys(("test_accuracy", "test_macro_f1", "test_ci95"))
 
@@ -99,10 +101,14 @@ class Sweep:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Sweep":
         """Read what `to_json` wrote."""
-        read = dict(values)
-        for name in ("rows", "fixed"):
-            read[name] = tuple(_row_of(row) for row in values[name])
-        return cls(**{**read, **{name: tuple(read[name]) for name in ("last", "per_class")}})
+        with as_written("what lies there"):
+            read = dict(values)
+            for name in ("rows", "fixed"):
+                read[name] = tuple(_row_of(row) for row in values[name])
+            made = cls(**{**read, **{name: tuple(read[name]) for name in ("last", "per_class")}})
+            if not {made.best, *made.last} <= {row.feature for row in made.rows}:
+                raise ValueError("its best or last feature is none of its rows")
+            return checked(made)
 
 
 def _row_of(values: Mapping[str, Any]) -> Row:

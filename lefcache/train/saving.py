@@ -10,12 +10,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lefcache.errors import DamagedError, RecipeError, StorageError
-from lefcache.files import path_of, replace_file
+from lefcache.files import parse_json, path_of, replace_file
 from lefcache.recipe import Recipe
-from lefcache.saved import CARD, no_head, read_card, weights_file
+from lefcache.saved import CARD, read_card, read_file, weights_file
 from lefcache.train.card import Card
 from lefcache.train.readme import drop_model_card, write_model_card
 
+MOST_WEIGHTS = 64 << 30  # bytes
 # What values of the wrong kind or size in a card end in; torch raises the RuntimeErrors.
 UNREADABLE = (
     ValueError,
@@ -23,6 +24,7 @@ UNREADABLE = (
     TypeError,
     AttributeError,
     ArithmeticError,
+    MemoryError,
     RuntimeError,
     SafetensorError,
 )
@@ -83,9 +85,9 @@ def read(folder: Path) -> tuple[Card, dict[str, Tensor]]:
     """The card and the weights in a folder, neither of them run; raises what `load_head` does."""
     document = read_card(folder)
     try:
-        values = json.loads(document)
+        values = parse_json(document)
         card, file = Card.from_json(values), folder / weights_file(values["weights"])
-        weights = _read(folder, file)
+        weights = read_file(file, MOST_WEIGHTS)
         if values["weights"] != _digest(weights):
             raise ValueError(f"{file.name} is not the file that {CARD} speaks of")
         return card, safetensors.torch.load(weights)
@@ -98,7 +100,7 @@ def load_card(folder: str | Path) -> Card:
     folder = path_of(folder)
     document = read_card(folder)
     try:
-        return Card.from_json(json.loads(document))
+        return Card.from_json(parse_json(document))
     except UNREADABLE as error:
         raise unreadable(folder, error) from error
 
@@ -106,13 +108,6 @@ def load_card(folder: str | Path) -> Card:
 def unreadable(folder: str | Path, error: Exception) -> DamagedError:
     """What to raise for a head whose files are not what `write` wrote."""
     return DamagedError(f"{folder} is no head that can be read ({error}): save it again")
-
-
-def _read(folder: Path, file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise no_head(folder, error) from error
 
 
 def _digest(raw: bytes) -> str:

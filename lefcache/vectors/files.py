@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lefcache.corpus import SPLITS, Corpus, split_name
 from lefcache.errors import NotFiniteError, VectorsError
 from lefcache.feature import ALIASES, POOLS, Layer
-from lefcache.files import path_of
+from lefcache.files import lies_there, path_of
 
 LAYER = re.compile(r"layer-(\d{1,4}|last)")
 NAMES = (
@@ -118,7 +118,7 @@ def find_vectors(
 
 def _named(path: Path, wanted: str | None) -> Iterator[_Named]:
     """The files that a path leads to; of those that name a split, the wanted one's."""
-    if not path.exists():
+    if not lies_there(path):
         raise VectorsError(f"no vectors at '{path}': give a .npy file, or a folder with {NAMES}")
     given = path.resolve()
     if path.is_dir():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lefcache.cache import Cache, Request
+from lefcache.cache.documents import described
 from lefcache.corpus import Corpus
 from lefcache.errors import VectorsError
 from lefcache.feature import NAME, NAMES, RESERVED, name_like
@@ -149,7 +150,7 @@ def _template(
         rows=0,
         arrays=(),
         spec=same if note is None else Spec.of_imported(" ".join(note.split())),
-        depth=_depth(found, depth, cache.store.attrs(f"{corpus.name}/{name}").get("depth", 0)),
+        depth=_depth(found, depth, described(cache.store, f"{corpus.name}/{name}").get("depth", 0)),
         width=found[0].rows.shape[1],
         block_rows=BLOCK_ROWS,
         batch_tokens=0,

@@ -11,6 +11,7 @@ from lefcache.cache.hints import (
     import_command,
     model_flags,
     products,
+    spelled,
     split_flags,
 )
 from lefcache.spec import Spec
@@ -66,9 +67,10 @@ def test_a_model_is_loaded_again_as_it_was():
 
 
 def test_a_corpus_without_a_source_is_known_by_its_name(cache):
-    cache.store.set_attrs("tiny", {"source": "", "splits": {}})
-    cache.store.set_attrs("tiny/m", {"spec": Spec().to_json(), "source": "org/m"})
-    command = command_again(cache.store, "tiny", "m", ["mean/1"], [])
+    cache.store.set_attrs("tiny", {"classes": [], "source": "", "splits": {}})
+    made = {"spec": Spec().to_json(), "depth": 1, "width": 1, "source": "org/m"}
+    cache.store.set_attrs("tiny/m", made)
+    command = spelled(command_again(cache.store, "tiny", "m", ["mean/1"], []))
     assert command.endswith("--data tiny --model m=org/m --layers 1 --pool mean")
 
 
@@ -89,8 +91,11 @@ def test_files_are_named_so_that_an_import_knows_what_they_are(arrays, wanted):
 
 
 def test_an_import_is_one_command_for_each_pooling(cache):
-    cache.store.set_attrs("tiny", {"source": "a b", "options": {"text-column": "body"}})
-    cache.store.set_attrs("tiny/m", {"spec": Spec.of_imported("v 1").to_json()})
-    command = import_command(cache.store, "tiny", "m", {"own": ["x.npy"], "max": ["y"]}, ["--z"])
+    corpus = {"classes": [], "splits": {}, "source": "a b", "options": {"text-column": "body"}}
+    cache.store.set_attrs("tiny", corpus)
+    made = {"spec": Spec.of_imported("v 1").to_json(), "depth": 0, "width": 1}
+    cache.store.set_attrs("tiny/m", made)
+    paths = {"own": ["x.npy"], "max": ["y"]}
+    command = spelled(import_command(cache.store, "tiny", "m", paths, ["--z"]))
     rest = f"--cache {cache.path} --data 'a b' --text-column body --z --note 'v 1'"
     assert command == (f"lef import m x.npy --pool own {rest} && lef import m y --pool max {rest}")

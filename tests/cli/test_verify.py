@@ -2,6 +2,8 @@
 
 import pytest
 
+import lefcache
+
 
 @pytest.fixture
 def made(lef, fakes, texts):
@@ -98,3 +100,28 @@ def test_rm_asks_and_says_how_much(lef, made):
     assert [each["layers"] for each in lef("ls", "--json").json] == [[0, 2, 3, "last"]] * 2
     assert lef("rm", "reviews", "--yes").code == 0
     assert lef("ls", "--json").json == []
+
+
+def test_a_cache_cannot_allow_the_code_of_a_model(lef, made, tmp_path):
+    store = lefcache.open(tmp_path / "lef-cache").store
+    attrs = store.attrs("reviews/fake")
+    attrs["provenance"] |= {"remote_code": True}
+    store.set_attrs("reviews/fake", attrs)
+    spoil(tmp_path)
+    ran = lef("verify", "--repair")
+    assert ran.code == 3
+    assert "allow that with lef verify --repair --trust-remote-code" in ran.err
+    assert lef("verify", "--repair", "--trust-remote-code").code == 0
+    assert "remote_code  yes" in lef("show", "reviews/fake/train").out
+
+
+def test_a_repair_runs_no_command_but_its_own(lef, made, tmp_path):
+    store = lefcache.open(tmp_path / "lef-cache").store
+    attrs = store.attrs("reviews/fake")
+    attrs["spec"] |= {"prompt": "&&", "instruction": "rm"}
+    store.set_attrs("reviews/fake", attrs)
+    spoil(tmp_path)
+    ran = lef("verify", "--repair")
+    assert ran.code == 3
+    assert "was extracted with other settings" in ran.err
+    assert store.attrs("reviews/fake")

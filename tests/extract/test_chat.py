@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from lefcache.cache import open
@@ -87,3 +89,28 @@ def test_the_frame_is_part_of_what_a_cache_is(chatty, tmp_path):
     assert spec_flags(cache.spec("chatty"))[:2] == ["--chat-template", FRAME]
     with pytest.raises(MismatchError, match="chat_template"):
         extract(load(chatty), corpus, cache)
+
+
+ESCAPING = {
+    "attributes of Python": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "globals": "{{ cycler.__init__.__globals__.os.system('id') }}",
+    "a file": "{% include '/etc/passwd' %}",
+    "a change of what it is given": "{{ messages.append(1) }}",
+    "ranges without end": "{% for x in range(10**12) %}x{% endfor %}",
+    "nothing by nothing": "{{ 1 // 0 }}",
+    "another kind": "{{ messages + 1 }}",
+    "no template": "{% if %}",
+    "what is not there": "{{ messages[7].content.strip() }}",
+    "itself": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+}
+
+
+@pytest.mark.parametrize("name", ESCAPING)
+def test_a_chat_template_of_a_stranger_runs_nothing(chatty, name):
+    tokenizer = json.loads((chatty / "tokenizer_config.json").read_text())
+    (chatty / "tokenizer_config.json").write_text(
+        json.dumps(tokenizer | {"chat_template": ESCAPING[name]})
+    )
+    (chatty / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(ModelError, match="chat template"):
+        load(chatty, chat_template="own")

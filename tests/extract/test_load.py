@@ -245,3 +245,47 @@ def test_a_tokenizer_that_is_an_spm_model_alone_is_read(tmp_path):
     assert (words[0], words[-1], encoded.bos) == ("[CLS]", "[SEP]", True)
     assert "[UNK]" not in words
     assert embed_batch(model, [encoded], ["mean/2"])["mean/2"].isfinite().all()
+
+
+def test_code_of_an_attention_is_fetched_only_for_who_allows_it(model_folder):
+    """A cache or a head names the attention, and may be a stranger's."""
+    with pytest.raises(ModelError, match="--trust-remote-code"):
+        load_backbone(str(model_folder("bert")), attention="stranger/kernels", device="cpu")
+
+
+PICKLE = """
+import os, pickle, sys
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (sys.argv[2],)
+
+open(sys.argv[1], "wb").write(pickle.dumps({"a": Bomb()}))
+"""
+
+
+def test_weights_that_are_a_pickle_run_nothing(model_folder, tmp_path, python):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "bert")
+    (folder / "model.safetensors").unlink()
+    python(PICKLE, folder / "pytorch_model.bin", tmp_path / "run")
+    with pytest.raises(ModelError):
+        load_backbone(str(folder), device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_code_beside_a_model_runs_only_for_who_allows_it(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\nclass Config: ...")
+    config |= {"model_type": "stranger", "auto_map": {"AutoConfig": "code.Config"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError):
+        load_backbone(str(folder), device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_that_code_was_allowed_is_recorded_and_said(model_folder):
+    backbone = load_backbone(str(model_folder("bert")), device="cpu", trust_remote_code=True)
+    assert backbone.provenance["remote_code"] is True
+    assert any("--trust-remote-code" in note for note in backbone.notes)
+    assert load_backbone(str(model_folder("bert")), device="cpu").provenance["remote_code"] is False

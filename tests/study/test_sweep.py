@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lefcache.errors import CorpusError, RecipeError
+from lefcache.errors import CorpusError, DamagedError, RecipeError
 from lefcache.extract import extract
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
@@ -15,6 +17,7 @@ from lefcache.study.identity import identity
 from lefcache.testing import FakeBackbone
 from lefcache.train import members
 from lefcache.train.ridge import fit_ridge
+from tests.hostile import edits, few, only_our_errors
 
 TINY = Recipe(width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=20, epochs=3)
 
@@ -404,3 +407,40 @@ def test_mistakes_are_told_before_any_work(tables):
         sweep(tables | {"test": replace(tables["test"], labels=None)})
     with pytest.raises(CorpusError, match=r"every labelled row of train of tiny is 'a'"):
         sweep(tables | {"train": replace(watched, labels=0 * watched.labels)})
+
+
+RUNS = {
+    "sweep": (lambda tables, folder: sweep(tables, results=folder)),
+    "fuse": (lambda tables, folder: fuse(tables, TINY, results=folder)),
+}
+
+
+@pytest.mark.parametrize("study", RUNS)
+def test_any_stored_study_is_read_or_refused(study, tables, tmp_path_factory):
+    kept = tmp_path_factory.mktemp("kept")
+    RUNS[study](tables, kept)
+    [file] = kept.rglob("*[0-9a-f].json")
+    document = json.loads(file.read_text())
+
+    @given(st.data())
+    @few
+    def fuzzed(data):
+        edit = data.draw(edits(document["payload"]["result"]))
+        file.write_text(json.dumps(document | {"payload": document["payload"] | {"result": edit}}))
+        with only_our_errors():
+            found = RUNS[study](tables, kept)
+            assert found.cached
+            found.notes()
+
+    fuzzed()
+
+
+@pytest.mark.parametrize("study", RUNS)
+def test_a_stored_study_of_another_question_is_refused(study, tables, tmp_path):
+    RUNS[study](tables, tmp_path)
+    [file] = tmp_path.rglob("*[0-9a-f].json")
+    document = json.loads(file.read_text())
+    document["payload"]["key"]["features"][0] = "m:9"
+    file.write_text(json.dumps(document))
+    with pytest.raises(DamagedError, match="another study"):
+        RUNS[study](tables, tmp_path)

@@ -1,10 +1,14 @@
+import hashlib
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lefcache.columns import Reading
 from lefcache.errors import DamagedError, LefError, RecipeError, StorageError
@@ -13,6 +17,7 @@ from lefcache.predict import load
 from lefcache.recipe import OPS, Recipe
 from lefcache.spec import Origin
 from lefcache.train import Head, load_head, logits, train
+from tests.hostile import NO_JSON, edits, few, flipped, only_our_errors
 
 TINY = Recipe(op="hadamard-res", width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=20, epochs=2)
 FEATURES = (Feature("m", 1), Feature("m", "2~3"))
@@ -284,6 +289,12 @@ HOSTILE = {
     "weights of another kind": lambda card: card.update(weights=None),
     "a later version": lambda card: card.update(version=99),
     "no version": lambda card: card.pop("version"),
+    "classifiers without end": lambda card: card["recipe"].update(
+        hidden=[1] * 10**5, dropout=[0] * 10**5
+    ),
+    "an operator of another kind": lambda card: card["recipe"].update(op=["concat"]),
+    "a rate of another kind": lambda card: card["recipe"].update(lr="fast"),
+    "a count that is true": lambda card: card["recipe"].update(epochs=True),
     "another format": lambda card: card.update(format="pickle"),
 }
 
@@ -303,6 +314,83 @@ def test_a_card_that_is_none_is_damage(text, head, tmp_path):
     (folder / "head.json").write_text(text)
     with pytest.raises(DamagedError, match="save it again"):
         load_head(folder)
+
+
+@pytest.mark.parametrize("text", NO_JSON)
+def test_a_card_that_is_no_document_is_damage(text, head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    (folder / "head.json").write_text(text)
+    with pytest.raises(DamagedError):
+        load_head(folder)
+
+
+@given(st.data())
+@few
+def test_any_card_is_read_or_refused(head, tmp_path_factory, data):
+    folder = head.save(tmp_path_factory.mktemp("fuzz") / "head")
+    card = json.loads((folder / "head.json").read_text())
+    (folder / "head.json").write_text(json.dumps(data.draw(edits(card))))
+    with only_our_errors():
+        load_head(folder)
+
+
+@given(st.data())
+@few
+def test_any_weights_are_read_or_refused(head, tmp_path_factory, data):
+    """With the digest and the name that the card gives them: a stranger can compute those."""
+    folder = head.save(tmp_path_factory.mktemp("fuzz") / "head")
+    file = weights_of(folder)
+    raw = data.draw(flipped(file.read_bytes()))
+    digest = hashlib.sha256(raw).hexdigest()
+    file.rename(folder / f"head-{digest[:16]}.safetensors").write_bytes(raw)
+    edit(folder, lambda card: card.update(weights=f"sha256:{digest}"))
+    with only_our_errors():
+        load_head(folder)
+
+
+def tensors(**headers):
+    header = json.dumps(headers).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(64)
+
+
+HOSTILE_WEIGHTS = {
+    "two in one place": tensors(
+        a={"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+        b={"dtype": "F32", "shape": [4], "data_offsets": [8, 24]},
+    ),
+    "beyond the end": tensors(a={"dtype": "F32", "shape": [99], "data_offsets": [0, 396]}),
+    "a shape beyond all numbers": tensors(
+        a={"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 64]}
+    ),
+    "a header without end": (2**62).to_bytes(8, "little") + b"{",
+    "a pickle": b"\x80\x04cos\nsystem\n(S'id'\ntR.",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_WEIGHTS)
+def test_weights_of_a_stranger_are_refused(name, head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    raw = HOSTILE_WEIGHTS[name]
+    digest = hashlib.sha256(raw).hexdigest()
+    weights_of(folder).rename(folder / f"head-{digest[:16]}.safetensors").write_bytes(raw)
+    edit(folder, lambda card: card.update(weights=f"sha256:{digest}"))
+    with pytest.raises(DamagedError):
+        load_head(folder)
+
+
+@pytest.mark.parametrize("which", ["head.json", "weights"])
+def test_a_head_of_links_or_pipes_is_refused(which, head, tmp_path):
+    theirs, folder = head.save(tmp_path / "theirs"), head.save(tmp_path / "head")
+    file = folder / which if which == "head.json" else weights_of(folder)
+    for make in (lambda: file.symlink_to(theirs / file.name), lambda: os.mkfifo(file)):
+        file.unlink()
+        make()
+        with pytest.raises(DamagedError, match="cp -rL"):
+            load_head(folder)
+    if which == "head.json":
+        with pytest.raises(StorageError, match="folder of its own"):
+            head.save(folder)
 
 
 def test_training_without_a_cache_makes_a_head_without_a_card(split):

@@ -1,0 +1,207 @@
+"""The attributes of a cache's nodes, each held against what it must be before it is used.
+
+A cache may come from a stranger, or from a disk that forgets: here, and nowhere else, attributes
+become values that all other code may rely on. A name that is not known is left alone, as long as
+it can be shown: a newer lefcache may have written it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from lefcache.columns import Reading
+from lefcache.corpus import SPLITS, UNLABELLED
+from lefcache.errors import DamagedError
+from lefcache.feature import POOLS
+from lefcache.spec import ARRAY, STORED
+from lefcache.stores import Store
+
+MOST_ROWS = 1 << 31
+MOST_BLOCKS = 1 << 22
+MOST_DEPTH = 10_000
+MOST_WIDTH = 1 << 24
+MOST_NESTED = 3
+# Of an extraction's flags, those that no Spec can tell: an empty prompt may be one taken away.
+FLAGS = ("--prompt", "--instruction", "")
+READING = tuple(each.name.replace("_", "-") for each in fields(Reading))
+
+Check = Callable[[Any], bool]
+
+
+def described(store: Store, path: str) -> dict[str, Any]:
+    """The attributes of a corpus, model, split or ledger; {} where it is absent.
+
+    Raises DamagedError for any that are not what such a node has.
+    """
+    attrs = store.attrs(path)
+    schema = _schema_of(path)
+    if not attrs:
+        return attrs
+    for name in [*schema.wanted, *attrs]:
+        check = schema.wanted.get(name) or schema.others.get(name) or _is_plain
+        if name not in attrs or not check(attrs[name]):
+            shown = repr(attrs[name])[:60] if name in attrs else "missing"
+            raise DamagedError(
+                f"{path}: its metadata is damaged, or not ours ({name[:60]} is {shown}); "
+                f"see: lef verify {path.partition('/')[0]}"
+            )
+    if schema is SPLIT and -(-attrs["rows"] // attrs["block_rows"]) > MOST_BLOCKS:
+        raise DamagedError(f"{path}: {attrs['rows']:,} rows in blocks of {attrs['block_rows']}")
+    return attrs
+
+
+def known(store: Store, path: str) -> dict[str, Any]:
+    """The attributes of a node that has others below it; DamagedError where it has none itself."""
+    if attrs := described(store, path):
+        return attrs
+    raise DamagedError(f"{path}: its metadata is gone; see: lef verify {path.partition('/')[0]}")
+
+
+def read_rows(
+    store: Store, path: str, dtype: DTypeLike, rows: int, sparse: bool = False
+) -> NDArray[Any]:
+    """The first rows of an array that has a number for each text, held against what that must be.
+
+    Those of a corpus come first, which lie there whole: so there is no array of more rows than a
+    disk has bytes for. Raises DamagedError.
+    """
+    names = path.split("/")
+    texts = f"{names[0]}/rows/{names[2]}"
+    for each, kind in ((texts, np.dtype(np.uint64)), (path, np.dtype(dtype))):
+        info = store.info(each)
+        if info is None or info.dtype != kind or len(info.shape) != 1 or info.shape[0] < rows:
+            raise DamagedError(f"{each} has no {kind.name} for each of {rows:,} rows")
+        if each == texts:
+            store.extents(each)
+    return store.read(path, rows, sparse)
+
+
+def check_labels(labels: NDArray[np.int32], classes: int, path: str) -> None:
+    """Refuse a label that is the number of no class, unless it is being replaced just now."""
+    if ((labels < UNLABELLED) | (labels >= classes)).any():
+        corpus = path.partition("/")[0]
+        raise DamagedError(f"{path} has numbers of no class; see: lef verify {corpus}")
+
+
+def _is_word(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return b"\x00" not in value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _is_plain(value: Any, nested: int = MOST_NESTED) -> bool:
+    """Whether this can be shown: numbers and words, and lists and mappings of them."""
+    if isinstance(value, dict | list):
+        inside = [*value, *value.values()] if isinstance(value, dict) else value
+        return nested > 0 and all(_is_plain(each, nested - 1) for each in inside)
+    return value is None or isinstance(value, bool | int | float) or _is_word(value)
+
+
+def _is_array(value: Any) -> bool:
+    """Whether this is `tokens`, or a pooling of a layer such as `mean/24`."""
+    match = ARRAY.fullmatch(value) if isinstance(value, str) else None
+    return value == "tokens" or (match is not None and match[1] in POOLS)
+
+
+def _is_layer(value: Any) -> bool:
+    return value == "last" or _count(0, MOST_DEPTH)(value)
+
+
+def _is_layer_name(value: Any) -> bool:
+    return value == "last" or (isinstance(value, str) and value.isascii() and value.isdecimal())
+
+
+def _maybe(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _count(least: int, most: int) -> Check:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _one_of(*words: str) -> Check:
+    return lambda value: isinstance(value, str) and value in words
+
+
+def _list(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _set(check: Check) -> Check:
+    return lambda value: _list(check)(value) and len({*value}) == len(value)
+
+
+def _map(key: Check, check: Check) -> Check:
+    return lambda value: (
+        isinstance(value, dict) and all(map(key, value)) and all(map(check, value.values()))
+    )
+
+
+@dataclass(frozen=True)
+class _Schema:
+    """What each attribute must be: of those that are always there, and of others."""
+
+    wanted: Mapping[str, Check] = field(default_factory=dict)
+    others: Mapping[str, Check] = field(default_factory=dict)
+
+
+_rows, _split = _count(1, MOST_ROWS), _one_of(*SPLITS)
+
+ANY = _Schema()
+CORPUS = _Schema(
+    {"classes": _set(_is_word), "splits": _map(_split, _rows)},
+    {
+        "source": _is_word,
+        "options": _map(_one_of(*READING), _is_word),
+        "digest": _is_word,
+        "checksums": _map(_is_word, _count(0, 2**32 - 1)),
+        "changing": _list(_split),
+    },
+)
+MODEL = _Schema(
+    {
+        "spec": _map(_is_word, _is_plain),
+        "depth": _count(0, MOST_DEPTH),
+        "width": _count(1, MOST_WIDTH),
+    },
+    {
+        "source": _maybe(_is_word),
+        "flags": _list(_one_of(*FLAGS)),
+        "provenance": _map(_is_word, _is_plain),
+    },
+)
+SPLIT = _Schema(
+    {
+        "rows": _rows,
+        "block_rows": _rows,
+        "chunk_rows": _rows,
+        "batch_tokens": _count(0, MOST_ROWS),
+        "arrays": _set(_is_array),
+    },
+    {
+        "aliases": _map(_is_layer_name, _is_layer),
+        "store_dtype": _one_of("auto", *STORED),
+        "files": _map(_is_array, _map(_is_word, _is_word)),
+        "pulled": _map(_is_word, _is_word),
+        "halved_batches": _count(0, 2**63),
+    },
+)
+LEDGER = _Schema(
+    others={"arrays": _set(_is_array), "dtypes": _map(_is_array, _one_of("uint32", *STORED))}
+)
+
+
+def _schema_of(path: str) -> _Schema:
+    """What a node is, by its place: corpus/model/split/ledger/number."""
+    corpus, *names = path.split("/")
+    if not corpus or names[:1] in (["labels"], ["rows"]):
+        return ANY
+    if names[2:3] == ["ledger"] and len(names) == 4:
+        return LEDGER
+    return (CORPUS, MODEL, SPLIT, ANY, ANY, ANY)[min(len(names), 3)]
