@@ -28,13 +28,15 @@ def fits(value: Any, kind: Any) -> bool:
     if isinstance(outer, type) and issubclass(outer, Mapping):
         return isinstance(value, Mapping) and all(_all_fit(pair, inner) for pair in value.items())
     if is_dataclass(kind):
-        kinds = get_type_hints(kind)
-        return isinstance(value, kind) and all(  # type: ignore[arg-type]
-            fits(getattr(value, name), each) for name, each in kinds.items()
-        )
+        return isinstance(value, kind) and _fields_fit(value)  # type: ignore[arg-type]
     if kind in (int, float):
         return isinstance(value, int | kind) and not isinstance(value, bool)
-    return isinstance(value, kind) if isinstance(kind, type) else True
+    return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _fields_fit(made: Any) -> bool:
+    kinds = get_type_hints(type(made))
+    return all(fits(getattr(made, name), kind) for name, kind in kinds.items())
 
 
 def _all_fit(values: tuple[Any, ...], kinds: tuple[Any, ...]) -> bool:

@@ -260,7 +260,7 @@ class Bomb:
     def __reduce__(self):
         return os.mkdir, (sys.argv[2],)
 
-open(sys.argv[1], "wb").write(pickle.dumps({"a": Bomb()}))
+open(sys.argv[1], "wb").write(pickle.dumps({"a": Bomb()}, protocol=2))
 """
 
 
