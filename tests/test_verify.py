@@ -244,7 +244,7 @@ def test_imported_vectors_are_repaired_by_the_import(make_corpus, cache, tmp_pat
     found = report(cache)
     assert "repair imports them again" in found.damaged[0].message
     [command] = clear(cache, found)
-    assert [*command[:3]] == ["lef", "import", "mine"]
+    assert command[:3] == ["lef", "import", "mine"]
     import_vectors("mine", [tmp_path / "train.npy"], make_corpus(14), cache)
     assert report(cache).whole
 

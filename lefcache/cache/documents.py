@@ -41,6 +41,8 @@ def described(store: Store, path: str) -> dict[str, Any]:
     if not attrs:
         return attrs
     for name in [*schema.wanted, *attrs]:
+        if not name or not _is_word(name):
+            raise DamagedError(f"{path}: its metadata is damaged: {name[:60]!r} is no attribute")
         check = schema.wanted.get(name) or schema.others.get(name) or _is_plain
         if name not in attrs or not check(attrs[name]):
             shown = repr(attrs[name])[:60] if name in attrs else "missing"
@@ -179,7 +181,7 @@ MODEL = _Schema(
 SPLIT = _Schema(
     {
         "rows": _rows,
-        "block_rows": _rows,
+        "block_rows": lambda value: _rows(value) and value & (value - 1) == 0,
         "chunk_rows": _rows,
         "batch_tokens": _count(0, MOST_ROWS),
         "arrays": _set(_is_array),

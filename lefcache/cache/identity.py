@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lefcache.cache.documents import described
+from lefcache.cache.documents import known as known_attrs
 from lefcache.errors import MismatchError
 from lefcache.spec import Spec
 from lefcache.stores import Store
@@ -18,7 +19,7 @@ def check_model(store: Store, request: "Request") -> None:
     attrs = described(store, path)
     if _bare(store, path):
         return
-    known, imports = Spec.from_json(attrs["spec"]), request.spec.imported
+    known, imports = Spec.from_json(known_attrs(store, path)["spec"]), request.spec.imported
     fix = "import these under another NAME" if imports else "keep both with --as NAME"
     if known.imported != imports:
         made = ("was extracted from a model", "holds vectors that were made elsewhere and imported")

@@ -35,7 +35,7 @@ def doomed(store: Home, key: str) -> list[Doomed]:
     """
     corpus, *parts = key.strip("/").split("/")
     found: list[Doomed] = []
-    names = [name.partition(":")[0].partition("@")[0] for name in (corpus, *parts[:1])]
+    names = [corpus, *(name.partition(":")[0].partition("@")[0] for name in parts[:1])]
     known = all(NAME.fullmatch(name) and name not in RESERVED for name in names)
     if known and described(store, "/".join(names)):
         found = _emptied(store, list(_named(store, corpus, parts)))

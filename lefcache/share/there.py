@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from lefcache.cache import Pages
+from lefcache.cache.documents import described, known
 from lefcache.cache.sums import Stored
 from lefcache.cache.walk import UNREADABLE
 from lefcache.corpus import UNLABELLED
 from lefcache.errors import DamagedError, LefError, MismatchError
 from lefcache.share.hub import Hub, Place
 from lefcache.share.places import METADATA, Listing, node_of
-from lefcache.share.sense import check_corpus, check_split
 from lefcache.stores.mixed import MixedStore
 from lefcache.wording import count
 
@@ -32,12 +32,12 @@ def look_at(listing: Listing, splits: Sequence[str], folder: Path) -> list[Pages
     with read_from(hub.place):
         _check_seals(store, [file for file in files if file.endswith(METADATA)])
         for corpus in dict.fromkeys(path.split("/")[0] for path in splits):
-            check_corpus(store, corpus)
+            known(store, corpus)
             hub.fetch(list(_rows(listing, store, corpus)), folder)
             _check_rows(store, corpus)
         found = [Pages(store, *path.split("/")) for path in splits]
         for pages in found:
-            check_split(pages)
+            _ = pages.spec, pages.generations  # which are held against what they must be
     return found
 
 
@@ -68,7 +68,7 @@ def read_from(place: Place) -> Iterator[None]:
 
 def _rows(listing: Listing, store: MixedStore, corpus: str) -> Iterator[str]:
     """The files with the labels and the hashes of texts of a corpus."""
-    for node, rows, dtype in _arrays(store.attrs(corpus), corpus):
+    for node, rows, dtype in _arrays(described(store, corpus), corpus):
         info = store.info(node)
         if info is None or info.shape != (rows,) or info.dtype != dtype:
             raise DamagedError(f"{node} is no array of {count(rows, 'row')}")
@@ -76,7 +76,7 @@ def _rows(listing: Listing, store: MixedStore, corpus: str) -> Iterator[str]:
 
 
 def _check_rows(store: MixedStore, corpus: str) -> None:
-    attrs = store.attrs(corpus)
+    attrs = described(store, corpus)
     for node, rows, _ in _arrays(attrs, corpus):
         crc = attrs.get("checksums", {}).get(node.partition("/")[2])
         stored = Stored.of(store, node)
@@ -115,7 +115,7 @@ def compare(place: Place, splits: Sequence[Pages], there: Sequence[Pages]) -> No
 
 
 def _compare_texts(place: Place, pages: Pages, other: Pages) -> None:
-    mine, theirs = (each.store.attrs(each.corpus)["splits"] for each in (pages, other))
+    mine, theirs = (described(each.store, each.corpus)["splits"] for each in (pages, other))
     for split, rows in theirs.items():
         where = f"{pages.corpus}/rows/{split}"
         known = other.store.read(where, rows)

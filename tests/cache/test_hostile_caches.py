@@ -8,14 +8,14 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lefcache.cache import open as open_cache
 from lefcache.cache.lock import exclusive
 from lefcache.cache.remove import doomed, remove
 from lefcache.corpus import Corpus, Split
-from lefcache.errors import DamagedError, FeatureError, LefError
+from lefcache.errors import DamagedError, LefError
 from lefcache.extract import extract
 from lefcache.repair import clear
 from lefcache.stores import hdf5_store
@@ -101,7 +101,7 @@ def change(folder):
 
 
 @given(st.data())
-@few
+@settings(few, max_examples=20)
 def test_any_attributes_are_read_or_refused(templates, tmp_path_factory, data):
     root = tmp_path_factory.mktemp("fuzz")
     format = data.draw(st.sampled_from(["zarr", "zarr", "stopped", "hdf5"]))
@@ -109,10 +109,11 @@ def test_any_attributes_are_read_or_refused(templates, tmp_path_factory, data):
     store, path = open_cache(folder).store, data.draw(st.sampled_from(NODES))
     changed = data.draw(edits(store.attrs(path)))
     if isinstance(changed, dict):
-        with suppress(UnicodeEncodeError, ValueError):  # what no writer can write
+        with suppress(LefError, ValueError):  # what no writer can write
             store.set_attrs(path, changed)
     look(folder)
-    change(folder)
+    if data.draw(st.integers(0, 2)) == 0:  # takes a second
+        change(folder)
     assert [each.name for each in root.iterdir()] == ["cache"]
 
 
@@ -138,7 +139,7 @@ def test_names_that_lead_out_of_a_cache_are_refused(templates, tmp_path, tree_by
     good = store.attrs(node)
     good.setdefault("aliases", {})["2"] = "last"
     for name in reversed(OUT):
-        with suppress(UnicodeEncodeError):
+        with suppress(LefError, UnicodeEncodeError):  # which HDF5 cannot even hold
             if where == "a split":
                 store.set_attrs(node, edited(good, ("splits",), {**good["splits"], name: 3}))
             else:
@@ -267,10 +268,10 @@ def test_keys_that_lead_out_name_nothing(templates, tmp_path, key):
         lambda: cache[key],
         lambda: cache["tiny"][key],
     ):
-        with pytest.raises(FeatureError):
+        with pytest.raises(LefError):
             find()
     if key.strip("/"):
-        with pytest.raises(FeatureError):
+        with pytest.raises(LefError):
             verify(cache, key)
 
 

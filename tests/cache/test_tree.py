@@ -9,6 +9,7 @@ import pytest
 
 import lefcache
 from lefcache.cache import open as open_cache
+from lefcache.cache.display import html_table
 from lefcache.corpus import Corpus, Split, read_corpus
 from lefcache.errors import (
     CorpusError,
@@ -196,12 +197,14 @@ def test_html_shows_what_is_inside(filled):
         assert f"<td>{cell}</td>" in page
 
 
-def test_html_escapes_names(tmp_path, make_corpus):
+def test_html_escapes_whatever_it_shows(tmp_path, make_corpus):
     cache = open_cache(tmp_path / "<script>alert(1)")
     extract(FakeBackbone(), make_corpus(3), cache)
-    page = cache._repr_html_()
-    assert "<script>" not in page
-    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>" not in cache._repr_html_()
+    [entry] = cache.ls()
+    page = html_table("<i>", [entry | {"model": "<b>&"}])
+    assert "<i>" not in page
+    assert "<td>&lt;b&gt;&amp;</td>" in page
 
 
 def test_opening_and_reading_write_nothing(tmp_path):
