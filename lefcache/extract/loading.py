@@ -101,7 +101,8 @@ def load_backbone(
 def check_trusted(model: str, attention: str, trust_remote_code: bool) -> None:
     """Refuse an attention whose code would be fetched from the hub, unless that is allowed.
 
-    One with a slash is the name of a repository there; it may come from a stranger's cache or head.
+    One with a slash is the name of a repository there; it may come from a stranger's cache, head or
+    model.
     """
     if "/" in attention and not trust_remote_code:
         raise ModelError(
@@ -220,6 +221,9 @@ def _open(
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
         config = transformers.AutoConfig.from_pretrained(folder, **trust)
+        # A model's own configuration may ask for an attention from the hub too.
+        for part in (config, config.get_text_config()):
+            check_trusted(model.name, str(part._attn_implementation or ""), trust_remote_code)
         if spec.attention == PACKED:
             check_packable(model.name, config, trust_remote_code)
         depth = int(config.get_text_config().num_hidden_layers)

@@ -253,6 +253,15 @@ def test_code_of_an_attention_is_fetched_only_for_who_allows_it(model_folder):
         load_backbone(str(model_folder("bert")), attention="stranger/kernels", device="cpu")
 
 
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])
+def test_a_model_that_asks_for_code_of_an_attention_is_refused(model_folder, tmp_path, name):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {name: "stranger/kernels"}))
+    with pytest.raises(ModelError, match=r"code from the hub.*--trust-remote-code"):
+        load_backbone(str(folder), device="cpu")
+
+
 PICKLE = """
 import os, pickle, sys
 
