@@ -20,7 +20,7 @@ from lefcache.errors import DamagedError, StorageError
 from lefcache.files import Url
 from lefcache.rows import Extent
 from lefcache.stores import ArrayInfo
-from lefcache.stores.disk import UNREADABLE, on_disk
+from lefcache.stores.disk import NODE, UNREADABLE, on_disk, possible
 from lefcache.stores.objects import at_once, bucket_at
 from lefcache.stores.seal import SEAL, is_whole, mended, sealed_json
 from lefcache.stores.zarr_nodes import GROUP, chunk_bytes, described, info_of, node_of
@@ -60,16 +60,16 @@ class RemoteStore:
 
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted: a child is a folder with a `zarr.json`."""
-        if self.info(path) is not None:
+        if not possible(path) or self.info(path) is not None:
             return []
-        names = [name for name in self.bucket.folders(path) if not name.startswith(".")]
+        names = [name for name in self.bucket.folders(path) if NODE.fullmatch(name)]
         there = at_once(lambda name: self.bucket.look(_in(path, name, METADATA)), names)
         return [name for name, content in zip(names, there, strict=True) if content is not None]
 
     def folders(self, path: str) -> list[str]:
         """What should be a group or an array below a group, also where its metadata is gone."""
         other = {"c"} if path else {"results"}
-        return [n for n in self.bucket.folders(path) if n not in other and n[0] != "."]
+        return [n for n in self.bucket.folders(path) if n not in other and NODE.fullmatch(n)]
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
@@ -221,6 +221,8 @@ class RemoteStore:
         return at_once(bring, enumerate(_chunks(path, info)))
 
     def _node(self, path: str) -> dict[str, Any] | None:
+        if not possible(path):
+            return None
         content = self.bucket.look(_in(path, METADATA))
         with _understood(self.root / path):
             return None if content is None else node_of(content)
