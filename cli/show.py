@@ -9,7 +9,6 @@ import click
 from cli.candidates import keys
 from cli.output import deliver, facts, plain, size, tell
 from cli.params import cache_option, form_options
-from lefcache.cache.documents import described
 from lefcache.errors import DamagedError
 from lefcache.spec import Spec
 from lefcache.wording import count
@@ -61,6 +60,8 @@ def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
         return attrs | {"models": list(corpus)}
     model = corpus[parts[1]]
     if len(parts) == 2:
+        from lefcache.cache.documents import described
+
         attrs = described(cache.store, "/".join(parts))
         return attrs | {"spec": _spec(attrs["spec"]), "extracted": list(model)}
     return _describe_split(cache.pages(parts[1], parts[2], parts[0]))
