@@ -42,6 +42,11 @@ def dropout_of(models: int) -> tuple[float, float]:
     return (0.5, 0.5) if models >= MANY else (0.5, 0.3)
 
 
+def fitted(rates: Sequence[float], layers: int) -> tuple[float, ...]:
+    """Dropouts for so many hidden layers: those there are, the last one for all layers beyond."""
+    return tuple(rates[min(layer, len(rates) - 1)] for layer in range(layers))
+
+
 def check_width(fusion: str, width: int) -> None:
     """Refuse a width that an operator cannot cut into its parts, and name the next ones."""
     if fusion == "quaternion" and width % 4:

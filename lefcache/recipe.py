@@ -18,9 +18,11 @@ from lefcache.presets import (
     check_width,
     defaults_of,
     dropout_of,
+    fitted,
 )
 from lefcache.settings import setting
 from lefcache.typed import checked
+from lefcache.wording import count
 
 MOST_LAYERS = 100  # of a classifier that is read from a file
 
@@ -63,7 +65,9 @@ class Recipe:
         None, "Widths of the classifier's hidden layers.", usual=USUAL["hidden"]
     )
     dropout: tuple[float, ...] | None = setting(
-        None, "Dropout after each hidden layer.", usual=USUAL["dropout"]
+        None,
+        "Dropout after each hidden layer; left out, the preset's, the last for all layers beyond.",
+        usual=USUAL["dropout"],
     )
     activation: str = setting(
         "relu", "Function after the paper's projections and hidden layers.", choices=ACTIVATIONS
@@ -123,7 +127,10 @@ class Recipe:
 
     def _fill(self) -> None:
         """What is not given is the preset's."""
-        for name, value in defaults_of(self.preset, self.fusion).items():
+        filled = defaults_of(self.preset, self.fusion)
+        if "dropout" in filled and self.hidden is not None:
+            filled["dropout"] = fitted(filled["dropout"], len(self.hidden))
+        for name, value in filled.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         # JSON and command lines give lists, equality and hashing want tuples.
@@ -137,9 +144,12 @@ class Recipe:
         if self.dropout is None:
             return
         if len(self.dropout) != len(self.hidden):
+            mended = ",".join(map(str, fitted(self.dropout or (0,), len(self.hidden))))
             raise RecipeError(
-                f"{len(self.dropout)} dropouts for {len(self.hidden)} hidden layers: "
-                "give one for each, 0 for none"
+                f"{count(len(self.dropout), 'dropout')} for "
+                f"{count(len(self.hidden), 'hidden layer')}: "
+                + (f"give one for each, such as dropout {mended}, or " if mended else "")
+                + "leave dropout out"
             )
         if not all(0 <= rate < 1 for rate in self.dropout):
             raise RecipeError(f"dropout is {self.dropout}: give rates from 0 to below 1")
@@ -178,7 +188,7 @@ class Recipe:
         if self.dropout is not None:
             return self
         models = 1 if self.fusion in (MIX, VOTE) else features  # layers of one, each alone
-        return replace(self, dropout=dropout_of(models))
+        return replace(self, dropout=fitted(dropout_of(models), len(self.hidden)))
 
     def alone(self) -> "Recipe":
         """The recipe by which each member of a vote is trained, on its one feature."""

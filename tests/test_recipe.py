@@ -46,6 +46,16 @@ def test_what_is_given_is_taken_over_the_preset():
     assert {name: getattr(recipe.settled(5), name) for name in given} == given
 
 
+@pytest.mark.parametrize(
+    ("hidden", "dropout"),
+    [((), ()), ((64,), (0.5,)), ((64, 32), (0.5, 0.3)), ((64, 32, 16), (0.5, 0.3, 0.3))],
+)
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_dropouts_follow_the_hidden_layers(preset, hidden, dropout):
+    assert Recipe(preset=preset, hidden=hidden).settled(2).dropout == dropout
+    assert Recipe(preset=preset, hidden=list(hidden), op="moe").settled(2).hidden == hidden
+
+
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_a_settled_recipe_survives_json(preset):
     recipe = Recipe(op="moe-res", preset=preset)
@@ -109,7 +119,13 @@ def test_a_field_of_a_newer_version_is_refused():
         ({"batch": 0}, "batch is 0"),
         ({"epochs": -1}, "epochs is -1"),
         ({"hidden": (4, 0)}, "hidden is .* at least 1"),
-        ({"hidden": (4,)}, "2 dropouts for 1 hidden layers: give one for each"),
+        (
+            {"dropout": (0.1,)},
+            "1 dropout for 2 hidden layers: .* such as dropout 0.1,0.1, or leave",
+        ),
+        ({"hidden": (4,), "dropout": (0.2, 0.1)}, "2 dropouts for 1 hidden layer: .* dropout 0.2,"),
+        ({"hidden": (), "dropout": (0.1,)}, "1 dropout for 0 hidden layers: leave dropout out"),
+        ({"dropout": ()}, "0 dropouts for 2 hidden layers: .* such as dropout 0,0"),
         ({"dropout": (1.0, 0.0)}, "from 0 to below 1"),
         ({"lr": 0.0}, "lr is 0.0: give a number above 0"),
         ({"lr": float("nan")}, "lr is nan"),
