@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 FEW = 6  # features that a title names
-CSV = ("figure", "mean", "std", "ci95_low", "ci95_high", "n", "protocol")
+CSV = ("figure", "mean", "std", "ci95_low", "ci95_high", "n", "protocol", "n_train")
 FIGURES = {
     "val_accuracy": "accuracy, validation",
     "test_accuracy": "accuracy, test",
@@ -78,7 +78,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
         for size in sizes
     ]
     found = points[-1].best
-    rows = list(_figures(found))
+    rows = [row for point in points for row in _figures(point.best)]
     for line in found.notes():
         say(f"  note: {line}")
     documents = [point.to_json() for point in points]
@@ -86,7 +86,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     if options["per_class"] and form == "csv":
         deliver(form, document, PER_CLASS, found.per_class, lambda: None)
     else:
-        deliver(form, document, CSV, rows, lambda: _show(points, rows, options, settings))
+        deliver(form, document, CSV, rows, lambda: _show(points, options, settings))
     if options["save"]:
         imported = [each.model for each in tables["train"].origins if each.source is None]
         _report_head(found, options["save"], imported, form)
@@ -154,7 +154,9 @@ def _whose(head: "Head", tables: "Mapping[str, Table]") -> str:
 
 
 def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
-    """A row for each figure that was measured."""
+    """A row for each figure that was measured, and for the weight of each layer of a mix."""
+    same = {"protocol": found.protocol, "n_train": found.n_train}
+    several = found.seeds > 1
     for name in FIGURES:
         figure: Estimate | None = getattr(found, name)
         if figure is not None:
@@ -162,20 +164,18 @@ def _figures(found: "Fused") -> Iterator[dict[str, Any]]:
             yield {
                 "figure": name,
                 "mean": figure.mean,
-                "std": figure.std if found.seeds > 1 else None,
+                "std": figure.std if several else None,
                 "ci95_low": low,
                 "ci95_high": high,
                 "n": found.n_val if name == "val_accuracy" else found.n_test,
-                "protocol": found.protocol,
+                **same,
             }
+    for feature, share in (found.layer_weights or {}).items():
+        row = {"figure": f"layer_weights.{feature}", "mean": share["mean"], **same}
+        yield dict.fromkeys(CSV) | row | {"std": share["std"] if several else None}
 
 
-def _show(
-    points: Sequence[Point],
-    figures: list[dict[str, Any]],
-    options: dict[str, Any],
-    settings: dict[str, Any],
-) -> None:
+def _show(points: Sequence[Point], options: dict[str, Any], settings: dict[str, Any]) -> None:
     """The figures of the largest size, what else was tried, and the curve where there is one."""
     *_, point = points
     if len(point.tried) > 1:
@@ -184,19 +184,15 @@ def _show(
         report_curve(points)
     if point.baselines:
         print_baselines(point.baselines, options["protocol"])
-    _report(point.best, figures, options, settings)
+    _report(point.best, options, settings)
 
 
-def _report(
-    found: "Fused",
-    figures: list[dict[str, Any]],
-    options: dict[str, Any],
-    settings: dict[str, Any],
-) -> None:
+def _report(found: "Fused", options: dict[str, Any], settings: dict[str, Any]) -> None:
     paper = found.protocol == "paper"
     title = f"{found.corpus}: {_joined(found.features)}, {found.op}"
     title += " (protocol paper: best epoch on the test)" if paper else ""
-    rows = [_row(each) for each in figures if not (paper and each["figure"] == "val_accuracy")]
+    shown = {*FIGURES} - ({"val_accuracy"} if paper else set())
+    rows = [_row(each) for each in _figures(found) if each["figure"] in shown]
     print_table(title, ["", ">", ">± seeds", "95 % interval", ">n"], rows)
     if options["per_class"]:
         print_per_class(found.per_class, found.n_test, found.seeds)
@@ -215,9 +211,10 @@ def _report(
     if found.id:
         tell(f"Result {found.id[:SHORT]}.")
     if found.seeds == 1:
+        tell("One seed: these intervals cover the texts only, not the luck of training.")
+    if found.seeds == 1 and not options["save"]:  # what comes after a head is to use it
         flags = ["--data", found.corpus, "--models", ",".join(found.features), *spelled(settings)]
         flags += ["--protocol", "paper"] if paper else []
-        tell("One seed: these intervals cover the texts only, not the luck of training.")
         words = command_line([*flags, "--seeds", "5"])
         tell(f"Next: lef fuse{cache_words(options['cache'])} {words}")
 

@@ -31,6 +31,7 @@ CSV = (
     "seconds",
     "best",
     "protocol",
+    "n_train",
 )
 CLOSE = 0.1  # a feature that is further behind the best one adds little to it
 
@@ -75,7 +76,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     points = [_point(cache, tables, data, settings, options, size) for size in sizes]
     found = points[-1][0]
     finals = _finals(cache, tables["train"].features, data)
-    rows = [_record(row, found) for row in found.rows]
+    rows = [_record(row, one) for one, _ in points for row in one.rows]
     for line in found.notes():
         say(f"  note: {line}")
     documents = [
@@ -134,6 +135,7 @@ def _record(row: "Row", found: "Sweep") -> dict[str, Any]:
         "test_ci95_high": high,
         "best": row.feature == found.best,
         "protocol": found.protocol,
+        "n_train": found.n_train,
     }
 
 

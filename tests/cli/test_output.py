@@ -73,6 +73,34 @@ def test_fuse_as_csv_has_a_row_for_each_figure(extracted):
     assert [row["n"] for row in found[1:]] == ["10"] * 4
 
 
+def test_the_layers_of_a_mix_have_a_row_each(extracted):
+    words = ("fuse", "--models", "one:all", "--op", "mix", *FAST)
+    found = rows(extracted(*words, "--csv"))
+    shares = extracted(*words, "--json").json["layer_weights"]
+    weights = {row["figure"]: row for row in found if row["figure"].startswith("layer_weights.")}
+    assert [*weights] == [f"layer_weights.{feature}" for feature in shares]
+    for feature, share in shares.items():
+        row = weights[f"layer_weights.{feature}"]
+        assert float(row["mean"]) == share["mean"]
+        assert (row["std"], row["ci95_low"], row["n"]) == ("", "", "")
+
+
+@pytest.mark.parametrize("study", [("sweep",), ("fuse", *FAST)])
+def test_each_size_of_train_has_its_rows(extracted, study):
+    words = (*study, "--models", "one:1,one:2", "--n-train", "10,20,all")
+    found = rows(extracted(*words, "--csv"))
+    curve = extracted(*words, "--json").json["curve"]
+    sizes = [str(point["n_train"]) for point in curve]
+    assert list(dict.fromkeys(row["n_train"] for row in found)) == sizes
+    if study[0] == "fuse":
+        tested = [float(row["mean"]) for row in found if row["figure"] == "test_accuracy"]
+        assert tested == [point["test_accuracy"]["mean"] for point in curve]
+    else:
+        assert [row["feature"] for row in found] == ["one:1", "one:2"] * 3
+        best = [row["feature"] for row in found if row["best"] == "true"]
+        assert best == [point["best"] for point in curve]
+
+
 def test_show_as_csv_is_keys_and_values(extracted):
     found = {
         row["key"]: row["value"] for row in rows(extracted("show", "reviews/one/train", "--csv"))

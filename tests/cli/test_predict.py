@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -232,6 +233,9 @@ def test_fuse_saves_what_predict_reads(lef, texts, fakes, tmp_path):
     assert ran.code == 0
     assert "the best of 3 on validation" in ran.out
     assert "lef predict heads/mine" in ran.out
+    assert "heads/mine" in ran.out.splitlines()[-1]
+    one = lef(*words, "--save", "one").out
+    assert re.findall("Next: .*", one) == ["Next: lef predict one 'a text'"]
     again = lef(*words, "--seeds", "3", "--save", "again")  # its figures are there already
     assert again.code == 0
     [first], [second] = (
