@@ -19,6 +19,8 @@ def next_sweep(
 
     Without torch, which takes seconds to import, that it lacks rows to train on is all that shows.
     """
+    from lefcache.cache.learnable import learnable
+
     pages, *_ = cache[corpus][model].values()
     # A model's name alone stands for its layers pooled by their mean, or for what was imported
     # without a pooling.
@@ -27,21 +29,15 @@ def next_sweep(
     ready_command = f"Next: lef sweep{cache_words(folder)} --data {corpus} --models {models}"
     if folder.startswith(REMOTE):  # to look closer would be to pull it all
         return ready_command
-    why = ""
     try:
-        tables = cache.tables(models, corpus)
+        tables = learnable(cache, models, corpus)
         if with_torch:
             from lefcache.study import check_tables
 
             check_tables(tables, seeds=[0])
-        ready = "train" in tables
     except LefError as error:
-        ready, why = False, str(error)
-    if ready:
-        return ready_command
-    lacking = cache.unextracted(models, corpus)
-    why = "; ".join(lacking) or why or f"{corpus} has no labelled rows to train on"
-    return f"Before lef sweep can run: {why}"
+        return f"Before lef sweep can run: {error}"
+    return ready_command
 
 
 def example(study: str, folder: str | None, data: str | None) -> str:

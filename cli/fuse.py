@@ -10,7 +10,7 @@ from cli.beaten import fixed, settled
 from cli.output import cache_words, deliver, duration, percent, print_table, say, tell
 from cli.params import given, spelled, study_options
 from cli.points import Point, report_curve, report_layers, report_ops
-from cli.pulling import open_for_study
+from cli.pulling import open_for_study, tables_for_study
 from cli.tables import PER_CLASS, SHORT, print_baselines, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.saved import MODEL_CARD
@@ -68,9 +68,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     if options["overwrite"] and not options["save"]:
         raise click.UsageError("--overwrite goes with --save")
     cache = open_for_study(options["cache"])
-    tables = cache.tables(models, data)
-    for line in cache.unextracted(models, data):
-        say(f"  note: {line}")
+    tables = tables_for_study(cache, models, data)
     settings = given(Recipe, options)
     sizes = sizes_of(tables, options["n_train"]) if options["n_train"] else [None]
     points = [

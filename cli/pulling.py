@@ -10,6 +10,7 @@ from lefcache.files import REMOTE
 
 if TYPE_CHECKING:
     from lefcache import Cache
+    from lefcache.rows import Table
 
 
 def open_cache(folder: str) -> "Cache":
@@ -30,6 +31,16 @@ def open_for_study(folder: str) -> "Cache":
     cache = open_cache(folder)
     click.get_current_context().with_resource(cache.sharing_results())
     return cache
+
+
+def tables_for_study(cache: "Cache", models: str, data: str | None) -> "dict[str, Table]":
+    """The tables of the features that `--models` names; splits that a study lacks are said."""
+    from lefcache.cache.learnable import learnable
+
+    tables = learnable(cache, models, data)
+    for line in cache.unextracted(models, data):
+        say(f"  note: {line}")
+    return tables
 
 
 class Pulling:

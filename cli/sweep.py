@@ -8,7 +8,7 @@ import click
 from cli.beaten import fixed, settled
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say, tell
 from cli.params import flag_of, given, memory_option, study_options
-from cli.pulling import open_for_study
+from cli.pulling import open_for_study, tables_for_study
 from cli.tables import PER_CLASS, SHORT, on_test, print_baselines, print_per_class
 from lefcache.recipe import Recipe
 from lefcache.wording import count
@@ -69,9 +69,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
         flags = ", ".join(flag_of(name) for name in settings)
         raise click.UsageError(f"{flags}: for --probe mlp; --probe {probe} has no such settings")
     cache = open_for_study(options["cache"])
-    tables = cache.tables(models, data)
-    for line in cache.unextracted(models, data):
-        say(f"  note: {line}")
+    tables = tables_for_study(cache, models, data)
     sizes = sizes_of(tables, options["n_train"]) if options["n_train"] else [None]
     points = [_point(cache, tables, data, settings, options, size) for size in sizes]
     found = points[-1][0]

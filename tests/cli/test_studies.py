@@ -297,6 +297,36 @@ def small(lef, fakes, write_tsv):
 
 
 @pytest.mark.parametrize("study", ["sweep", "fuse"])
+def test_labels_that_were_not_read_are_named_with_the_flag_that_reads_them(
+    lef, fakes, write_tsv, study
+):
+    rows = [(f"text {number}", "ny"[number % 2]) for number in range(12)]
+    folder = write_tsv("mine", header="text\tverdict", train=rows, test=rows[:6])
+    ran = lef("extract", "--data", folder, "--model", "fake", "--layers", "1")
+    assert (ran.code, ran.out.count("lef sweep")) == (0, 1)
+    refused = lef(study, "--models", "fake:1")
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "no text of mine/train has a label" in refused.err
+    assert refused.err.removeprefix("Error: ") in ran.out
+    words = shlex.split(refused.err.rpartition(": lef ")[2].replace("COLUMN", "verdict"))
+    again = lef(*words)
+    assert "0 blocks computed, 1 there before" in again.out
+    assert lef(study, "--models", "fake:1", *(FAST if study == "fuse" else ())).code == 0
+
+
+@pytest.mark.parametrize("study", ["sweep", "fuse"])
+def test_a_train_that_is_not_there_is_named_with_what_brings_it(lef, fakes, texts, study):
+    assert lef("extract", "--data", texts, "--model", "fake", "--splits", "test").code == 0
+    refused = lef(study, "--models", "fake:1")
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "was not extracted on train; add it with: lef extract" in refused.err
+    (texts / "train.tsv").unlink()
+    assert lef("extract", "--data", f"bare={texts}", "--model", "fake").code == 0
+    refused = lef(study, "--models", "fake:1", "--data", "bare")
+    assert "Error: bare has no split train, which a study learns from" in refused.err
+
+
+@pytest.mark.parametrize("study", ["sweep", "fuse"])
 def test_one_class_is_no_study(small, study):
     ran = small("y", train=40)(study, "--models", "fake:1")
     assert (ran.code, ran.out) == (1, "")
