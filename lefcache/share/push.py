@@ -68,14 +68,13 @@ def planned(
         draft = folder / f".push+{key.strip('/').replace('/', '+')}.partial"
         held.callback(shutil.rmtree, draft, ignore_errors=True)
         shutil.rmtree(draft, ignore_errors=True)  # of a push that was killed
-        for pages in splits:
-            check_whole(cache, pages, on_split)
-        hub = Hub(place)
-        snapshot = hub.find()
+        snapshot = Hub(place).find()  # a hub that says no should say so before hours of reading
         if snapshot is not None and private and not snapshot.private:
             raise MismatchError(
                 f"{place} is public already: leave out --private, or make it private on the hub"
             )
+        for pages in splits:
+            check_whole(cache, pages, on_split)
         yield _plan(splits, place, snapshot, draft, (private, labels, prune), licence)
 
 

@@ -195,6 +195,16 @@ def test_a_public_one_is_not_taken_for_private(filled, pushed, send):
         send(filled, private=True)
 
 
+def test_a_hub_that_says_no_is_heard_before_anything_is_read(filled, pushed, send, hub):
+    read = []
+    with pytest.raises(MismatchError, match="public already"):
+        send(filled, private=True, on_split=lambda *split: read.append(split))
+    hub.fault = lambda method, path: (401,)
+    with pytest.raises(StorageError):
+        send(filled, on_split=lambda *split: read.append(split))
+    assert read == []
+
+
 def test_a_repository_with_other_things_keeps_them(filled, send, hub):
     repo = hub.repos["owner/layers"] = Repo(private=False)
     repo.commit("mine", {"notes.txt": b"my notes"})
