@@ -1,5 +1,6 @@
 """The corpus and the cache that a command's flags name, read and described to the user."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from cli.output import say
 from cli.params import given
 from lefcache.columns import Reading
 from lefcache.files import lies_there
-from lefcache.wording import count
+from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
     from lefcache import Cache, Corpus
@@ -20,12 +21,7 @@ def open_corpus(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
 
     cache = lefcache.open(options["cache"])
     source = options["data"] or cache.corpus()
-    reading = Reading(**given(Reading, options))
-    if source in cache and not lies_there(Path(source)):
-        # A corpus that the cache knows by name is read again from where it came.
-        known = cache[source].attrs
-        source = known.get("source", source)
-        reading = reading.over(Reading.from_flags(known.get("options", {})))
+    source, reading = _as_before(cache, source, Reading(**given(Reading, options)))
     corpus = lefcache.read_corpus(source, **asdict(reading))
     say(
         f"{corpus.name}: "
@@ -35,3 +31,30 @@ def open_corpus(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
     for line in corpus.describe():
         say(f"  note: {line}")
     return corpus, cache
+
+
+def _as_before(cache: "Cache", source: str, asked: Reading) -> tuple[str, Reading]:
+    """Where a corpus is read from and how: as the cache's own was, but for what is asked for.
+
+    That is so for a corpus that the cache knows by name, and for the same folder once more, whose
+    columns are still called what they were: this is said, as the texts would be others without it.
+    """
+    from lefcache.corpus import corpus_name, source_of
+
+    if source in cache and not lies_there(Path(source)):
+        attrs = cache[source].attrs
+        return attrs.get("source", source), asked.over(_reading_in(attrs))
+    name = corpus_name(source)
+    attrs = cache[name].attrs if name in cache else {}
+    if attrs.get("source") != source_of(source):
+        return source, asked
+    reading = asked.over(_reading_in(attrs))
+    before = {flag: text for flag, text in reading.flags().items() if flag not in asked.flags()}
+    if before:
+        flags = command_line(word for flag, text in before.items() for word in (f"--{flag}", text))
+        say(f"{name}: read as before, with {flags}")
+    return source, reading
+
+
+def _reading_in(attrs: Mapping[str, Any]) -> Reading:
+    return Reading.from_flags(attrs.get("options", {}))

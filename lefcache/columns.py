@@ -9,6 +9,7 @@ from unicodedata import normalize
 from lefcache.errors import CorpusError
 from lefcache.settings import setting
 from lefcache.template import fill, template_columns
+from lefcache.wording import did_you_mean
 
 TEXT_COLUMNS = ("text", "sentence")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target")
@@ -91,7 +92,8 @@ def texts_and_labels(
     label = column_of(sheet.header, reading.label_column, LABEL_COLUMNS)
     if label is None and reading.label_column:
         raise CorpusError(
-            f"{sheet.where} has no column '{reading.label_column}': it has "
+            f"{sheet.where} has no column '{reading.label_column}'"
+            f"{did_you_mean(reading.label_column, sheet.header)}: it has "
             f"{', '.join(sheet.header)}; name one with --label-column"
         )
     if label is None:
@@ -113,7 +115,8 @@ def texts_of(sheet: Sheet, reading: Reading) -> tuple[Sequence[str], list[str]]:
         used = template_columns(reading.template)
         if missing := [column for column in used if column not in sheet.header]:
             raise CorpusError(
-                f"{sheet.where} has no column '{missing[0]}', which the template "
+                f"{sheet.where} has no column '{missing[0]}'"
+                f"{did_you_mean(missing[0], sheet.header)}, which the template "
                 f"'{reading.template}' names: it has {', '.join(sheet.header)}"
             )
         rows = zip(*(sheet.cells(column) for column in used), strict=True)
@@ -122,7 +125,8 @@ def texts_of(sheet: Sheet, reading: Reading) -> tuple[Sequence[str], list[str]]:
         text = column_of(sheet.header, reading.text_column)
         if text is None:
             named = reading.text_column
-            wanted = f"column '{named}'" if named else "column 'text' or 'sentence'"
+            near = did_you_mean(named, sheet.header)
+            wanted = f"column '{named}'{near}" if named else "column 'text' or 'sentence'"
             raise CorpusError(
                 f"{sheet.where} has no {wanted}: it has {', '.join(sheet.header)}; "
                 "name one with --text-column, or several with --template"

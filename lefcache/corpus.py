@@ -176,6 +176,12 @@ def place_of(data: str) -> str:
     return place if equals else name
 
 
+def source_of(data: str) -> str:
+    """The `--data` that leads to the same place from any folder."""
+    path = path_of(place := place_of(data))
+    return data.removesuffix(place) + str(path.resolve()) if lies_there(path) else data
+
+
 def _stem(path: Path) -> str:
     """A folder's own name, also for `.` and `..`; a file's name without its ending."""
     resolved = path_of(path).resolve() if path.name in ("", "..") else path
@@ -199,9 +205,7 @@ def _find(data: str, given: Reading) -> _Found:
     if not there and (entry := hub_entry(place)):
         return _find_hub(entry, given, data)
     if there or place == "demo":
-        name = data.removesuffix(place)  # with its =
-        source = name + (str(path.resolve()) if there else place)
-        return _find_files(path if there else bundled("demo"), given, source)
+        return _find_files(path if there else bundled("demo"), given, source_of(data))
     beside = [each.name for each in path.parent.glob("*") if each.is_dir()]
     near = did_you_mean(place, [*HUB, "demo"]) or did_you_mean(path.name, beside)
     raise CorpusError(

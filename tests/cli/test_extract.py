@@ -294,11 +294,35 @@ def test_what_comes_next_can_be_typed_as_it_stands(lef, fakes, texts):
         assert lef(*shlex.split(line)[2:]).code == 0
 
 
+def test_columns_are_named_once_for_a_folder(lef, fakes, write_tsv, tmp_path):
+    rows = [(f"text {number}", "ny"[number % 2]) for number in range(8)]
+    folder = write_tsv("mine", header="body\tmark", train=rows)
+    words = ("extract", "--data", folder, "--model")
+    refused = lef(*words, "one", "--text-column", "Body")
+    assert "no column 'Body' (did you mean body?)" in refused.err
+    assert lef(*words, "one", "--text-column", "body").code == 0
+    labelled = lef(*words, "one", "--label-column", "mark")
+    assert "mine: read as before, with --text-column body\n" in labelled.err
+    again = lef(*words, "two")
+    assert "mine: read as before, with --text-column body --label-column mark\n" in again.err
+    assert lef("sweep", "--models", "one,two").code == 0
+    both = ("--text-column", "body", "--label-column", "mark")
+    assert "as before" not in lef(*words, "one", *both).err
+    other = lef(*words, "one", "--text-column", "mark")
+    assert (other.code, "is another text" in other.err) == (1, True)
+    elsewhere = write_tsv("elsewhere/mine", header="body\tmark", train=rows)
+    assert "no column 'text'" in lef("extract", "--data", elsewhere, "--model", "one").err
+    write_tsv("mine", header="words\tmark", train=rows)
+    assert "no column 'body'" in lef(*words, "two").err
+    assert lef(*words, "two", "--text-column", "words").code == 0
+
+
 def test_texts_without_labels_come_with_what_they_lack(lef, fakes, tmp_path):
     (tmp_path / "train.tsv").write_text("text\na cat\nno\n")
     line = next_line(lef("extract", "--data", f"bare={tmp_path}", "--model", "fake"))
     assert line.startswith("Before lef sweep can run: ")
-    assert "with labels" in line
+    assert "no text of bare/train has a label" in line
+    assert "--label-column COLUMN" in line
 
 
 def test_a_label_in_test_alone_comes_before_the_sweep(lef, fakes, texts):
