@@ -10,7 +10,7 @@ from cli.output import print_json, say, tell
 from cli.params import cache_option, json_option
 from cli.pulling import Pulling, open_cache
 from lefcache.files import REMOTE
-from lefcache.wording import count
+from lefcache.wording import command_line, count
 
 HUB = "hub:"
 # What is asked before vectors of somebody else are taken; on an object store they are one's own.
@@ -50,6 +50,7 @@ def command(source: str, key: str, cache: str, **options: Any) -> None:
       lef pull hub:me/sst2-mistral --dry-run
       lef pull hub:me/sst2-mistral sst2/mistral --layers 24 --yes
     """
+    _check_key(key or ("" if "://" in source or source.startswith(HUB) else source))
     if source.startswith(HUB):
         from cli.pull_hub import pull_from_hub
 
@@ -60,6 +61,18 @@ def command(source: str, key: str, cache: str, **options: Any) -> None:
     _pull_from_store(
         source, key, options["layers"], options["pools"], cache, as_json=options["as_json"]
     )
+
+
+def _check_key(key: str) -> None:
+    """Refuse what is no key, or one of layers, which have flags of their own here."""
+    from lefcache.cache.keys import Key
+
+    wanted = Key.parse(key) if key else None
+    if wanted and wanted.in_part:
+        words = [wanted.path]
+        for flag, value in (("--layers", wanted.layers), ("--pool", wanted.pool)):
+            words += [flag, value] if value else []
+        raise click.UsageError(f"{key}: layers are chosen by flags: write {command_line(words)}")
 
 
 def _pull_from_store(
@@ -77,8 +90,10 @@ def _pull_from_store(
         )
     opened = open_cache(source if named else cache)
     if not isinstance(opened, RemoteCache):
+        read = f"{source} was read as a KEY, and there is " if source else ""
         raise click.UsageError(
-            f"nothing to pull from: name a SOURCE or a --cache such as {REMOTE}BUCKET/FOLDER"
+            f"{read}nothing to pull from: name a SOURCE, as in lef pull {HUB}OWNER/NAME or lef "
+            f"pull {REMOTE}BUCKET/FOLDER{f' {source}' if source else ''}, or such a --cache"
         )
     target = lefcache.open(cache) if named else None
     if isinstance(target, RemoteCache):

@@ -7,7 +7,7 @@ import click
 from cli.candidates import keys
 from cli.output import print_json, say, size, tell
 from cli.params import cache_option, json_option
-from lefcache.wording import count
+from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
     from lefcache.share.push import Plan
@@ -45,9 +45,11 @@ def command(key: str, place: str, dry_run: bool, as_json: bool, cache: str, **ho
     """
     import lefcache
     from cli.transfer import transfer
-    from lefcache.share.hub import Hub, Place
+    from lefcache.share.hub import PREFIX, Hub, Place
     from lefcache.share.push import planned, push
 
+    if key.startswith(PREFIX):
+        raise click.UsageError(f"KEY comes first: {command_line(['lef', 'push', place, key])}")
     where = Place.parse(place, how.pop("revision"))
     opened = lefcache.open(cache)
     how["labels"] = not how.pop("no_labels")

@@ -19,8 +19,8 @@ def command(key: str, dry_run: bool, yes: bool, cache: str, as_json: bool) -> No
     """Remove what KEY names, and ask first.
 
     KEY is a place in the cache: sst2, sst2/mistral, sst2/mistral/train, sst2/mistral/train/mean or
-    sst2/mistral/train/mean/24; or, in all splits of a model, a layer (sst2/mistral:24 or
-    sst2/mistral:24@max) or a pooling (sst2/mistral@max). Results of studies stay.
+    sst2/mistral/train/mean/24; or, in all splits of a model, layers (sst2/mistral:24,last or
+    sst2/mistral:16..32@max) or a pooling (sst2/mistral@max). Results of studies stay.
 
     \b
     Examples:
@@ -32,7 +32,7 @@ def command(key: str, dry_run: bool, yes: bool, cache: str, as_json: bool) -> No
     from lefcache.cache.remove import doomed, remove
 
     opened = lefcache.open(cache)
-    things = doomed(opened.store, key)
+    things = doomed(opened, key)
     total = sum(each.bytes for each in things)
     lines = [
         f"{each.path}{': ' if each.arrays else ''}{', '.join(each.arrays)} ({size(each.bytes)})"

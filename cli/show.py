@@ -15,6 +15,7 @@ from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache.cache import Cache, Pages
+    from lefcache.cache.keys import Key
 
 
 @click.command("show", short_help="Show what one entry was made from.")
@@ -26,22 +27,22 @@ def command(key: str, cache: str, form: str) -> None:
 
     A split shows its settings, where it was made, tokens and truncations, and its arrays: their
     type, size, the largest magnitude among their values, and the mean norm of the first vectors.
+    A layer or a pooling (sst2/mistral:24, sst2/mistral@max) shows these arrays of every split.
 
     \b
     Examples:
       lef show demo/minilm/train
+      lef show demo/minilm:3,last
       lef show demo --json
       lef show demo/minilm --csv
     """
     import lefcache
+    from lefcache.cache.keys import Key
 
-    opened = lefcache.open(cache)
-    parts = key.strip("/").split("/")
-    if len(parts) > 3:
-        raise click.UsageError("KEY is corpus, corpus/model or corpus/model/split")
-    document = _describe(opened, parts)
+    wanted = Key.parse(key)
+    document = _describe(lefcache.open(cache), wanted)
     rows = ({"key": name, "value": value} for name, value in _flat(document))
-    deliver(form, document, ("key", "value"), rows, lambda: _show(key, document))
+    deliver(form, document, ("key", "value"), rows, lambda: _show(wanted, document))
 
 
 def _flat(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -53,26 +54,41 @@ def _flat(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield f"{above}{name}", plain(value) if isinstance(value, list | tuple) else value
 
 
-def _describe(cache: "Cache", parts: list[str]) -> dict[str, Any]:
-    corpus = cache[parts[0]]
-    if len(parts) == 1:
+def _describe(cache: "Cache", key: "Key") -> dict[str, Any]:
+    if key.in_part:
+        return _describe_layers(cache, key)
+    corpus = cache[key.corpus]
+    if not key.model:
         attrs = {name: value for name, value in corpus.attrs.items() if name != "checksums"}
         return attrs | {"models": list(corpus)}
-    model = corpus[parts[1]]
-    if len(parts) == 2:
+    model = corpus[key.model]
+    if not key.split:
         from lefcache.cache.documents import described
 
-        attrs = described(cache.store, "/".join(parts))
+        attrs = described(cache.store, key.path)
         return attrs | {"spec": _spec(attrs["spec"]), "extracted": list(model)}
-    return _describe_split(cache.pages(parts[1], parts[2], parts[0]))
+    return _describe_split(model[key.split])
 
 
-def _describe_split(pages: "Pages") -> dict[str, Any]:
+def _describe_layers(cache: "Cache", key: "Key") -> dict[str, Any]:
+    """Of each split, the arrays that a key means."""
+    from lefcache.cache.keys import arrays_meant, check_there
+
+    check_there(cache, key)
+    splits = cache.below(key.path)
+    meant = arrays_meant(key, ((pages, pages.arrays) for pages in splits))
+    return {
+        pages.split: _describe_arrays(pages, names)
+        for pages, names in zip(splits, meant, strict=True)
+    }
+
+
+def _describe_arrays(pages: "Pages", names: Iterable[str]) -> dict[str, Any]:
     from lefcache.cache.magnitudes import mean_norm
 
     magnitudes = pages.magnitudes()
     arrays = {}
-    for name in pages.arrays:
+    for name in names:
         info = pages.store.info(f"{pages.path}/{name}")
         if info is None:
             raise DamagedError(f"{pages.path}/{name} is not there; see: lef verify {pages.path}")
@@ -84,6 +100,10 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
             "norm": mean_norm(pages, name) if len(info.shape) > 1 else None,
             "bytes": pages.store.size(f"{pages.path}/{name}"),
         }
+    return arrays
+
+
+def _describe_split(pages: "Pages") -> dict[str, Any]:
     return {
         "spec": _spec(pages.spec.to_json()),
         "provenance": pages.model_attrs.get("provenance", {}),
@@ -97,15 +117,18 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
             "bytes": pages.describe()["bytes"],
         },
         "aliases": pages.aliases,
-        "arrays": arrays,
+        "arrays": _describe_arrays(pages, pages.arrays),
         **_files(pages),
     }
 
 
-def _show(key: str, document: Mapping[str, Any]) -> None:
-    tell(key)
-    words = _in_words(document) if "arrays" in document and "spec" in document else document
-    for name, value in words.items():
+def _show(key: "Key", document: Mapping[str, Any]) -> None:
+    tell(key.text)
+    if key.in_part:
+        document = {split: _arrays_in_words(arrays) for split, arrays in document.items()}
+    elif key.split:
+        document = _in_words(document)
+    for name, value in document.items():
         if isinstance(value, Mapping) and value:
             tell(name)
             facts(value)
@@ -116,12 +139,6 @@ def _show(key: str, document: Mapping[str, Any]) -> None:
 def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
     """A split's figures as a person reads them."""
     rows = split["rows"]
-    arrays = {
-        name: f"{' x '.join(f'{length:,}' for length in each['shape'])} {each['dtype']}, "
-        f"chunks of {count(each['chunk_rows'], 'row')}, {size(each['bytes'])}"
-        + _reach(name, each["largest"], each["norm"])
-        for name, each in split["arrays"].items()
-    }
     done = "; ".join(rows["progress"])
     counted = {
         "asked for": f"{rows['asked']:,}",
@@ -130,7 +147,16 @@ def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
         **_halved_in_words(rows["halved_batches"]),
         "on disk": size(rows["bytes"]),
     }
-    return {**split, "rows": counted, "arrays": arrays}
+    return {**split, "rows": counted, "arrays": _arrays_in_words(split["arrays"])}
+
+
+def _arrays_in_words(arrays: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: f"{' x '.join(f'{length:,}' for length in each['shape'])} {each['dtype']}, "
+        f"chunks of {count(each['chunk_rows'], 'row')}, {size(each['bytes'])}"
+        + _reach(name, each["largest"], each["norm"])
+        for name, each in arrays.items()
+    }
 
 
 def _largest(magnitudes: Iterable[float]) -> float | None:

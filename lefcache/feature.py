@@ -114,11 +114,11 @@ def parse_pool(text: str, whole: str = "") -> str:
     return pool
 
 
-def check_layers(text: str) -> None:
+def check_layers(text: str, how: str = _HOW_LAYERS) -> None:
     """Refuse a misspelt `16..32,last`, of a model that nobody has looked at yet."""
-    for item in split_list(text, _HOW_LAYERS):
+    for item in split_list(text, how):
         if item != "all" and not _RANGE.fullmatch(item):
-            _parse_layer(item, text, _HOW_LAYERS)
+            _parse_layer(item, text, how)
 
 
 def deepest_layer(text: str) -> int | None:

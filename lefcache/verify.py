@@ -9,13 +9,14 @@ import numpy as np
 
 from lefcache.cache import Cache, Pages
 from lefcache.cache.documents import described
+from lefcache.cache.keys import Key
 from lefcache.cache.ledger import Generation, check_ledger, ledgers, vouched
 from lefcache.cache.magnitudes import spoilt_magnitudes
 from lefcache.cache.register import CHANGING
 from lefcache.cache.sums import Stored, torn_blocks
 from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below, strays_below
 from lefcache.corpus import SPLITS
-from lefcache.errors import DamagedError, FeatureError
+from lefcache.errors import DamagedError
 from lefcache.feature import NAME
 
 
@@ -61,9 +62,9 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
     does not have: those are `unsealed`, and not damaged. Nothing is written.
     """
     report = _Checked(cache)
-    wanted = key.strip("/")
+    wanted = Key.parse(key).whole().path if key.strip("/") else ""
     if wanted and not _known(cache, wanted):
-        raise FeatureError(f"nothing is called {wanted} in {cache.path}: see `lef ls`")
+        cache.below(wanted)  # which says what was meant
     with cache.store.held():
         report.metadata(wanted)
         corpora = [wanted.split("/")[0]] if wanted else list(cache)

@@ -79,6 +79,14 @@ def way_to(cache: "Cache", model: str, corpus: str, data: str) -> str:
     return f"; {add} with: {command}"
 
 
+def key_meant(cache: "Cache", word: str) -> str:
+    """` (did you mean sst2/e5?)` after a word that is no corpus: a model's name alone is no key."""
+    keys = [(model, f"{corpus}/{model}") for corpus, node in cache.items() for model in node]
+    near = nearest(word, [*cache, *(model for model, _ in keys)])
+    meant = [near] * (near in cache) + [key for model, key in keys if model == near]
+    return f" (did you mean {' or '.join(meant)}?)" if near else ""
+
+
 def command_again(
     store: Store,
     corpus: str,

@@ -40,3 +40,9 @@ class Layers(Mapping[Layer, Matrix]):
     def __repr__(self) -> str:
         layers = describe_layers(self.pages.layers(self.pool))
         return f"<{self.pages.path}/{self.pool}: layers {layers}>"
+
+
+def array_name(pages: "Pages", feature: Feature, layer: Layer) -> str:
+    """The array that holds a layer of a feature, such as `mean/24`, be it stored or not."""
+    pool = feature.pool or ("own" if "last" in pages.layers("own") else "mean")
+    return f"{pool}/{pages.aliases.get(str(layer), layer)}"

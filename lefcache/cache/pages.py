@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lefcache.cache import hints
 from lefcache.cache.display import html_table, one_line
 from lefcache.cache.documents import described, known, read_rows
-from lefcache.cache.layers import Layers
+from lefcache.cache.layers import Layers, array_name
 from lefcache.cache.ledger import Generation, finished, read_generations
 from lefcache.cache.magnitudes import read_magnitudes
 from lefcache.cache.sums import check_array
@@ -230,9 +230,7 @@ class Pages(Mapping[str, Layers]):
 
     def _name(self, feature: Feature, layer: Layer) -> str:
         """The array of one layer; FeatureError with the command, if a command can add it."""
-        pool = feature.pool or ("own" if "last" in self.layers("own") else "mean")
-        stored = self.aliases.get(str(layer), layer)
-        name = f"{pool}/{stored}"
+        name = array_name(self, feature, layer)
         if name in self.done:
             return name
         if self.spec.imported:
@@ -245,7 +243,7 @@ class Pages(Mapping[str, Layers]):
             raise FeatureError(
                 f"no layer {layer} in {self.model}: it has {describe_layers(layers)}"
             )
-        if pool == "own":
+        if name.startswith("own/"):
             others = ", ".join(each for each in POOLS if each != "own")
             raise FeatureError(
                 f"{feature}: {self.model} has no pooled vector of its own here (where a model has "

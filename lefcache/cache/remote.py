@@ -171,7 +171,7 @@ def _differs(mirror: Cache, there: Pages, arrays: Sequence[str]) -> bool:
 def _forget(mirror: Cache, key: str) -> None:
     """Take what is no longer true out of the mirror."""
     if mirror.store.attrs(key):
-        remove(mirror.store, doomed(mirror.store, key))
+        remove(mirror.store, doomed(mirror, key))
 
 
 def _files(folder: Path) -> set[str]:

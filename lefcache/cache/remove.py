@@ -3,18 +3,22 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lefcache.cache.documents import described
+from lefcache.cache.keys import Key, arrays_meant, check_there
 from lefcache.cache.ledger import Generation, ledgers, seal, vouched
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import copy_magnitudes
 from lefcache.cache.pages import TOKENS, Pages
 from lefcache.corpus import SPLITS
-from lefcache.errors import FeatureError
-from lefcache.feature import NAME, RESERVED, Feature, parse_pool
+from lefcache.feature import RESERVED
 from lefcache.stores import Home
+
+if TYPE_CHECKING:
+    from lefcache.cache.tree import Cache
 
 
 @dataclass(frozen=True)
@@ -26,25 +30,15 @@ class Doomed:
     bytes: int = 0
 
 
-def doomed(store: Home, key: str) -> list[Doomed]:
-    """What `remove` would take away for a key, and how many bytes each of it is.
+def doomed(cache: "Cache", key: str) -> list[Doomed]:
+    """What `remove` would take away for a key (`cache.keys`), and how many bytes each of it is.
 
-    A key is a place in the tree, from `sst2` to `sst2/mistral/train/mean/24`, or a layer or a
-    pooling in all splits of a model: `sst2/mistral:24`, `sst2/mistral:24@max`, `sst2/mistral@max`.
     Raises FeatureError for a key that names nothing here.
     """
-    corpus, *parts = key.strip("/").split("/")
-    found: list[Doomed] = []
-    names = [corpus, *(name.partition(":")[0].partition("@")[0] for name in parts[:1])]
-    known = all(NAME.fullmatch(name) and name not in RESERVED for name in names)
-    if known and described(store, "/".join(names)):
-        found = _emptied(store, list(_named(store, corpus, parts)))
-    if not found:
-        raise FeatureError(
-            f"nothing in {store.root} is called {key}: write corpus[/model[/split[/pool[/layer]]]] "
-            "or corpus/model:layer[@pool]; see `lef ls`"
-        )
-    return [replace(each, bytes=_bytes(store, each)) for each in found]
+    wanted, store = Key.parse(key), cache.store
+    check_there(cache, wanted)
+    found = [*_in_part(store, wanted)] if wanted.in_part else [Doomed(wanted.path)]
+    return [replace(each, bytes=_bytes(store, each)) for each in _emptied(store, found)]
 
 
 def remove(store: Home, things: Sequence[Doomed]) -> None:
@@ -64,26 +58,14 @@ def remove(store: Home, things: Sequence[Doomed]) -> None:
                 store.delete(each.path)
 
 
-def _named(store: Home, corpus: str, parts: Sequence[str]) -> Iterator[Doomed]:
-    """The nodes and arrays of a key that begins with a corpus."""
-    model, sign, layer = parts[0].partition(":") if parts else ("", "", "")
-    model, at, pool = model.partition("@")
-    if len(parts) < 2 and not sign and not at:
-        yield Doomed("/".join([corpus, *parts]))
-        return
-    for path in _splits(store, "/".join([corpus, model, *parts[1:2]])):
-        if len(parts) == 2:
-            yield Doomed(path)
-            continue
-        pages = Pages(store, *path.split("/"))
-        if sign:
-            wanted = {*pages._names(Feature.parse(f"{model}:{layer}"))}
-        else:
-            below = [parse_pool(pool)] if at else parts[2:]
-            wanted = {name for name in _arrays(pages) if name.split("/")[: len(below)] == below}
-        if chosen := tuple(name for name in _arrays(pages) if name in wanted):
-            rest = {*_arrays(pages)} - wanted
-            yield Doomed(path, chosen if rest else ())
+def _in_part(store: Home, key: Key) -> Iterator[Doomed]:
+    """The arrays of each split that a key means; the split itself where it has no others."""
+    splits = [Pages(store, *path.split("/")) for path in _splits(store, key.path)]
+    held = [_arrays(pages) for pages in splits]
+    meant = arrays_meant(key, zip(splits, held, strict=True))
+    for pages, arrays, chosen in zip(splits, held, meant, strict=True):
+        if chosen:
+            yield Doomed(pages.path, tuple(chosen) if {*arrays} - {*chosen} else ())
 
 
 def _emptied(store: Home, found: Sequence[Doomed]) -> list[Doomed]:

@@ -10,8 +10,9 @@ from lefcache.cache.begin import first_attrs
 from lefcache.cache.convert import convert_split
 from lefcache.cache.display import html_table
 from lefcache.cache.documents import described
-from lefcache.cache.hints import more_splits, spelled, way_to
+from lefcache.cache.hints import key_meant, more_splits, spelled, way_to
 from lefcache.cache.identity import check_model
+from lefcache.cache.keys import Key
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
@@ -24,7 +25,6 @@ from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
 from lefcache.stores import Home
 from lefcache.stores.mixed import in_folder
-from lefcache.wording import did_you_mean
 
 
 class Cache(Node[CorpusNode]):
@@ -225,13 +225,12 @@ class Cache(Node[CorpusNode]):
 
     def below(self, key: str) -> list[Pages]:
         """The splits below a key such as `sst2`, `sst2/mistral` or `sst2/mistral/train`."""
-        parts = key.strip("/").split("/")
-        if len(parts) > 3:
-            raise FeatureError(f"{key}: a key is corpus, corpus/model or corpus/model/split")
-        if len(parts) == 3:
-            return [self.pages(parts[1], parts[2], parts[0])]
-        corpus = self[parts[0]]
-        return list(corpus[parts[1]].values()) if len(parts) == 2 else corpus.all_pages()
+        wanted = Key.parse(key).whole()
+        corpus = self[wanted.corpus]
+        if not wanted.model:
+            return corpus.all_pages()
+        model = corpus[wanted.model]
+        return [model[wanted.split]] if wanted.split else list(model.values())
 
     # Writing
 
@@ -261,7 +260,7 @@ class Cache(Node[CorpusNode]):
     def __getitem__(self, corpus: str) -> CorpusNode:
         if corpus not in list(self):
             raise FeatureError(
-                f"no corpus '{corpus}' in {self.path}{did_you_mean(corpus, self)}: "
+                f"no corpus '{corpus}' in {self.path}{key_meant(self, corpus)}: "
                 f"it holds {', '.join(self) or self._nothing}"
             )
         return CorpusNode(self, corpus)

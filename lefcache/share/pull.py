@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lefcache.cache import Cache, Pages
 from lefcache.cache.adopt import adopt, adopt_corpus, check_adoptable, wanting
+from lefcache.cache.keys import Key
 from lefcache.cache.lock import exclusive
 from lefcache.cache.pages import TOKENS
 from lefcache.cache.register import FORMAT
@@ -69,7 +70,7 @@ def looked(
     snapshot = Hub(place).look()
     folder = home / f".pull+{place.id.replace('/', '+')}+{snapshot.place.revision}.partial"
     listing = Listing(snapshot)
-    splits = listing.below(key.strip("/"))
+    splits = listing.below(Key.parse(key).whole().path)
     # Held to the end: another pull of the same place would clear away what this one has fetched.
     with _alone(cache, place):
         for stray in home.glob(f".pull+{place.id.replace('/', '+')}+*.partial"):

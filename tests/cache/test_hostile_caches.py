@@ -76,8 +76,8 @@ def look(folder):
         lambda: [each.magnitudes() for each in cache["tiny"]["fake"].values()],
         lambda: verify(cache),
         lambda: verify(cache, "tiny/fake/train"),
-        lambda: doomed(cache.store, "tiny/fake:1"),
-        lambda: doomed(cache.store, "tiny/fake/train"),
+        lambda: doomed(cache, "tiny/fake:1"),
+        lambda: doomed(cache, "tiny/fake/train"),
         lambda: cache["tiny"]["fake"]["train"]["mean"][1],
     ):
         with only_our_errors():
@@ -91,10 +91,10 @@ def change(folder):
         lambda: cache.register(CORPUS),
         lambda: extract(FakeBackbone(depth=2), CORPUS, cache, pools=["mean", "max"], **SETTINGS),
         lambda: clear(cache, verify(cache)),
-        lambda: remove(cache.store, doomed(cache.store, "tiny/fake:1")),
+        lambda: remove(cache.store, doomed(cache, "tiny/fake:1")),
         lambda: cache.convert("tiny/fake/train", "hdf5"),
         lambda: cache.convert("tiny/fake/train", "zarr"),
-        lambda: remove(cache.store, doomed(cache.store, "tiny/fake")),
+        lambda: remove(cache.store, doomed(cache, "tiny/fake")),
     ):
         with only_our_errors():
             write()
@@ -175,7 +175,7 @@ def _use(cache):
     cache.pages("fake").tokens()
     cache.pages("fake").resume_command()
     extract(FakeBackbone(depth=2), CORPUS, cache, pools=["max"], **SETTINGS)
-    remove(cache.store, doomed(cache.store, "tiny/fake:1"))
+    remove(cache.store, doomed(cache, "tiny/fake:1"))
 
 
 @pytest.mark.parametrize("name", ABSURD)
@@ -262,7 +262,7 @@ def test_a_corpus_that_is_a_link_is_refused_by_every_command(templates, tmp_path
 def test_keys_that_lead_out_name_nothing(templates, tmp_path, key):
     cache = open_cache(templates["zarr"])
     for find in (
-        lambda: doomed(cache.store, key),
+        lambda: doomed(cache, key),
         lambda: cache.below(key),
         lambda: cache.convert(key, "hdf5"),
         lambda: cache[key],
@@ -280,7 +280,7 @@ def test_keys_that_lead_out_name_nothing(templates, tmp_path, key):
 def test_any_key_is_found_or_refused(templates, key):
     cache = open_cache(templates["zarr"])
     for find in (
-        lambda: doomed(cache.store, key),
+        lambda: doomed(cache, key),
         lambda: cache.below(key),
         lambda: cache.convert(key, "zarr"),
         lambda: verify(cache, key),

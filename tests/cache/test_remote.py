@@ -103,10 +103,10 @@ def test_what_was_changed_there_is_noticed(there, make_corpus):
     extract(FakeBackbone(), make_corpus(12), there, **CHOICES)
     assert len(there.rows("fake:1")) == 12
     assert np.array_equal(there.rows("fake:1")[:10], before)
-    remove(there.store, doomed(there.store, "tiny/fake"))
+    remove(there.store, doomed(there, "tiny/fake"))
     extract(FakeBackbone(), make_corpus(12), there, **CHOICES, store_dtype="float32")
     assert there.rows("fake:1").dtype == np.float32
-    remove(there.store, doomed(there.store, "tiny"))
+    remove(there.store, doomed(there, "tiny"))
     extract(FakeBackbone(), make_corpus(train=["quite", "other texts"]), there, **CHOICES)
     assert np.asarray(there.rows("fake:1"))[:, 1].tolist() == [1, 2]
     assert verify(there.mirror).whole

@@ -30,7 +30,7 @@ def run(cache):
 
 
 def rm(cache, key):
-    things = doomed(cache.store, key)
+    things = doomed(cache, key)
     remove(cache.store, things)
     return things
 
@@ -42,6 +42,8 @@ def rm(cache, key):
         ("tiny/fake:2@max", {"max/2"}),
         ("tiny/fake:-1@max", {"max/3"}),
         ("tiny/fake@max", {"max/1", "max/2", "max/3"}),
+        ("tiny/fake/max/2", {"max/2"}),
+        ("tiny/fake:2,3", {"mean/2", "mean/3"}),
     ],
 )
 def test_a_layer_or_pool_goes_from_every_split_and_the_others_stay_whole(made, key, gone):
@@ -70,6 +72,13 @@ def test_a_removed_layer_can_be_extracted_again(made, run, make_corpus):
     assert verify(open_cache(made.path)).whole
 
 
+def test_what_a_kill_left_in_one_split_goes_with_the_same_key(made):
+    rm(made, "tiny/fake/train/mean/2")
+    assert [each.path for each in rm(made, "tiny/fake:2")] == ["tiny/fake/test"]
+    with pytest.raises(FeatureError, match="tiny/fake has no mean/2: it has mean: 1, 3; max: 1"):
+        doomed(made, "tiny/fake:2")
+
+
 def test_splits_models_and_corpora_go_whole(made):
     rm(made, "tiny/fake/test")
     assert list(made["tiny"]["fake"]) == ["train"]
@@ -81,8 +90,8 @@ def test_splits_models_and_corpora_go_whole(made):
 
 def test_the_last_array_of_a_split_takes_the_split_with_it(made):
     rm(made, "tiny/fake@max")
-    assert [each.path for each in doomed(made.store, "tiny/fake/test/mean")] == ["tiny/fake/test"]
-    assert [each.path for each in doomed(made.store, "tiny/fake@mean")] == ["tiny/fake"]
+    assert [each.path for each in doomed(made, "tiny/fake/test/mean")] == ["tiny/fake/test"]
+    assert [each.path for each in doomed(made, "tiny/fake@mean")] == ["tiny/fake"]
 
 
 def test_the_last_arrays_of_all_splits_take_the_settings_with_them(made):
@@ -99,7 +108,7 @@ def test_the_last_arrays_of_all_splits_take_the_settings_with_them(made):
 )  # fmt: skip
 def test_what_is_not_there_is_refused(made, key):
     with pytest.raises(FeatureError):
-        doomed(made.store, key)
+        doomed(made, key)
 
 
 def test_what_is_being_written_stays(made):

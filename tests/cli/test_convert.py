@@ -27,7 +27,9 @@ def test_a_model_is_converted_and_reads_the_same(lef, extracted):
     [
         ("reviews/fake/validation", "reviews has no split validation"),
         ("reviews/fak", "no model 'fak' under reviews (did you mean fake?)"),
-        ("a/b/c/d", "a key is corpus, corpus/model or corpus/model/split"),
+        ("a/b/c/d", "c is neither a split nor a pool; a key is corpus[/model[/split]]"),
+        ("fake", "no corpus 'fake' in lef-cache (did you mean reviews/fake?)"),
+        ("reviews/fake:1", "this works on whole splits: write reviews/fake"),
     ],
 )
 def test_a_key_that_is_not_there_is_one_line(lef, extracted, key, message):

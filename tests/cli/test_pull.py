@@ -70,6 +70,18 @@ def test_what_cannot_be_pulled_is_told(lef, made):
     assert "is not there yet" in lef("ls", "--cache", empty).err
 
 
+def test_a_key_where_an_address_is_wanted_is_said_to_be_one(lef):
+    ran = lef("pull", "reviews/fake")
+    assert (ran.code, ran.out) == (2, "")
+    assert "reviews/fake was read as a KEY, and there is nothing to pull from" in ran.err
+    assert "lef pull hub:OWNER/NAME or lef pull s3://BUCKET/FOLDER reviews/fake" in ran.err
+    ran = lef("pull", "s3://bucket/run", "reviews/fake:2,last@max")
+    assert ran.code == 2
+    assert "write reviews/fake --layers 2,last --pool max" in ran.err
+    ran = lef("push", "hub:me/layers", "reviews")
+    assert "KEY comes first: lef push reviews hub:me/layers" in ran.err
+
+
 def test_looking_at_a_local_cache_needs_no_obstore(python, tmp_path):
     code = (
         "import sys; from click.testing import CliRunner; from cli.main import main\n"

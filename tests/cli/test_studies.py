@@ -214,7 +214,19 @@ def test_show_tells_what_an_entry_was_made_from(extracted):
     assert extracted("show", "reviews/llama2", "--json").json["depth"] == 24
     assert extracted("show", "nothing").code == 1
     assert extracted("show", "reviews/llama2/dev").code == 1
-    assert extracted("show", "a/b/c/d").code == 2
+    assert extracted("show", "a/b/c/d").code == 1
+    layer = extracted("show", "reviews/llama2:3", "--json").json
+    assert {split: [*arrays] for split, arrays in layer.items()} == {
+        "train": ["mean/3"],
+        "test": ["mean/3"],
+    }
+    assert layer["test"] == {
+        "mean/3": extracted("show", "reviews/llama2/test", "--json").json["arrays"]["mean/3"]
+    }
+    assert "(did you mean reviews/llama2:3?)" in extracted("show", "reviews/llama2/3").err
+    assert re.search(
+        "train\n +mean/3 +40 x 2 float", extracted("show", "reviews/llama2/mean/3").out
+    )
 
 
 def test_ls_lists_each_split_with_the_promised_keys(extracted, lef):

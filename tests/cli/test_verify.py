@@ -84,8 +84,12 @@ def test_a_flipped_bit_of_metadata_is_turned_back(lef, made, tmp_path, place):
 
 
 def test_what_is_not_there_is_refused(lef, made):
-    assert lef("verify", "nothing").code == 1
-    assert lef("rm", "nothing", "--yes").code == 1
+    for words in (("verify",), ("rm", "--yes"), ("show",)):
+        assert "did you mean reviews?" in lef(*words, "review").err
+        assert "did you mean reviews/fake?" in lef(*words, "fake").err
+        assert "under reviews (did you mean fake?)" in lef(*words, "reviews/fak").err
+        assert lef(*words, "reviews/fak/train").code == 1
+    assert "write reviews/fake" in lef("verify", "reviews/fake:1").err
 
 
 def test_rm_asks_and_says_how_much(lef, made):
@@ -98,6 +102,9 @@ def test_rm_asks_and_says_how_much(lef, made):
     assert ran.code == 0
     assert " removed" in ran.out
     assert [each["layers"] for each in lef("ls", "--json").json] == [[0, 2, 3, "last"]] * 2
+    ran = lef("rm", "reviews/fake:2,3", "--yes", "--json")
+    assert [each["arrays"] for each in ran.json["removed"]] == [["mean/2", "mean/3"]] * 2
+    assert "has no mean/2: it has mean: 0, last" in lef("rm", "reviews/fake/mean/2").err
     assert lef("rm", "reviews", "--yes").code == 0
     assert lef("ls", "--json").json == []
 
