@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # --help and completion should not wait for rich
 
 BAR = 24  # characters of a full bar
 LOG_SECONDS = 30.0  # between two lines of progress where there is no terminal
+ANY_WIDTH = 100_000  # characters, more than a table has
 NO_TERMINAL_WIDTH = 160  # files and pipes have no width; a table should not be squeezed for them
 
 
@@ -111,7 +112,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_row(*(Text(visible(cell)) for cell in row))
     if not any(column.startswith("~") for column in columns):
         # A line that the terminal breaks is ugly; a name or a figure that is cut off is lost.
-        console.width = max(console.width, console.measure(table).maximum)
+        wide = console.options.update_width(ANY_WIDTH)  # it would measure what fits, otherwise
+        console.width = max(console.width, console.measure(table, options=wide).maximum)
     if console.is_terminal:
         console.print(table)
         return

@@ -61,7 +61,7 @@ def show(found: Sequence["Finished"], cache: str) -> None:
     if not found:
         say(f"No results yet. Start with: lef sweep{cache_words(cache)} --models MODEL")
         return
-    columns = ["id", "corpus", "kind", "what", ">seeds", ">n train", ">validation %", "test %", ""]
+    columns = ["id", "corpus", "kind", "~what", ">seeds", ">n train", ">validation %", "test %", ""]
     rows = [
         [
             each.id[:SHORT],

@@ -292,11 +292,16 @@ def test_ctrl_c_ends_a_command_with_one_line(extracted, monkeypatch, target, wor
     assert not ran.out
 
 
-def test_a_narrow_terminal_cuts_no_name_and_no_figure_off(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "20")
-    print_table(
-        "title", ["name", ">accuracy"], [["a-long-name-of-a-model:12", "81.0 [77.8, 84.0]"]]
-    )
+@pytest.mark.parametrize("length", [25, 400])
+def test_no_width_cuts_a_name_or_a_figure_off(capsys, length):
+    print_table("title", ["name", ">accuracy"], [["m" * length, "81.0 [77.8, 84.0]"]])
     out = capsys.readouterr().out
-    assert "a-long-name-of-a-model:12" in out
+    assert "m" * length in out
     assert "81.0 [77.8, 84.0]" in out
+
+
+def test_a_list_of_results_tells_every_id_whole(lef, extracted):
+    words = ("--models", "one:all,two:all", *FAST, "--no-baselines")
+    found = extracted("fuse", *words, "--json").json
+    for listing in ("results", "compare"):
+        assert f"\n{found['id'][:8]}  reviews  fuse " in lef(listing).out
