@@ -202,11 +202,12 @@ def _find(data: str, given: Reading) -> _Found:
     place = place_of(data)
     path = path_of(place)
     there = lies_there(path)
-    if not there and (entry := hub_entry(place)):
+    is_file = path.suffix.lower() in {*READERS, *SPREADSHEETS}  # what no data set's id ends in
+    if not (there or is_file) and (entry := hub_entry(place)):
         return _find_hub(entry, given, data)
     if there or place == "demo":
         return _find_files(path if there else bundled("demo"), given, source_of(data))
-    beside = [each.name for each in path.parent.glob("*") if each.is_dir()]
+    beside = [each.name for each in path.parent.glob("*") if is_file or each.is_dir()]
     near = did_you_mean(place, [*HUB, "demo"]) or did_you_mean(path.name, beside)
     raise CorpusError(
         f"no data at '{path}'{near}: give a folder with train.tsv, .csv, .jsonl or "

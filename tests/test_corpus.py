@@ -416,6 +416,13 @@ def test_a_misspelt_folder_is_told_what_it_is_near_to(folder):
         read_corpus(data.with_name(data.name[:-1]))
 
 
+def test_a_misspelt_file_is_no_data_set_of_the_hub(folder, monkeypatch):
+    data = folder(train_csv="text\na\n")
+    monkeypatch.chdir(data.parent)
+    with pytest.raises(CorpusError, match=r"^no data at .*did you mean train.csv\?"):
+        read_corpus(f"{data.name}/trian.csv")
+
+
 def test_a_missing_column_names_the_flag(folder):
     data = folder(train_tsv="text\tlabel\na\tx\n")
     with pytest.raises(CorpusError, match=r"no column 'body'.*it has text, label.*--text-column"):

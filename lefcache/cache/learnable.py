@@ -34,5 +34,5 @@ def _lacking(cache: Cache, chosen: list[Feature], corpus: str) -> str:
     again = [[*words, "--label-column", "COLUMN"] for words in pages.resume_words()]
     return (
         f"no text of {corpus}/train has a label, and a study learns from them; if its data has a "
-        f"column of labels, name it, and no text is read twice: {spelled(again)}"
+        f"column of labels, name it (nothing is computed again): {spelled(again)}"
     )

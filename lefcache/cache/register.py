@@ -163,6 +163,8 @@ def _notes(
             notes.append(
                 f"{corpus.name}/{split}: {count(changed, 'corrected label')} taken over; results "
                 "of the old ones are stale (see `lef results`), and computed again when asked for"
+                if _any(known)
+                else f"{corpus.name}/{split}: {count(changed, 'label')} taken over"
             )
     return notes
 

@@ -129,6 +129,12 @@ def test_corrected_labels_are_taken_over_and_noted(cache):
     assert stored(cache) == ["yes", "yes", "no"]
 
 
+def test_first_labels_correct_none(cache):
+    cache.register(BARE)
+    assert cache.register(corpus_of(["no", "yes"])) == ["tiny/train: 2 labels taken over"]
+    assert stored(cache) == ["no", "yes"]
+
+
 BARE = Corpus("tiny", (), {"train": Split(["text 0", "text 1"])}, "demo")
 
 
