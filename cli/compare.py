@@ -108,7 +108,7 @@ def _show(found: "Comparison") -> None:
             f"Seed {pair.first_seed} and seed {pair.second_seed}: only the first was right about "
             f"{count(pair.first_only, 'text')}, only the second about {pair.second_only:,}."
         )
-    tell(f"{found.sentence} ({found.method})")
+    tell(f"{found.sentence.removesuffix('.')} ({found.method}).")
 
 
 def _cells(found: "Comparison") -> dict[str, Any]:

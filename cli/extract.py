@@ -30,10 +30,19 @@ if TYPE_CHECKING:
     from lefcache.extract import Backbone, Estimate, Receipt
 
 
+class Model(click.types.StringParamType):
+    """A model; who leaves it out is told which ones there are."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Where the names are, and one that needs no download."""
+        return "For example: --model minilm, which needs no download; `lef models` lists the others"
+
+
 @click.command("extract", short_help="Run a frozen model once; keep every layer.")
 @click.option(
     "--model",
     "models",
+    type=Model(),
     required=True,
     multiple=True,
     shell_complete=known_models,

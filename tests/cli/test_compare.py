@@ -25,7 +25,7 @@ def test_two_results_are_compared_by_their_ids(studied):
     ran = lef("compare", one[:10], other)
     assert ran.code == 0, ran.err
     assert "on 10 texts" in ran.out
-    assert re.search(r"\((exact McNemar)\)", ran.out)
+    assert re.search(r"[^.] \((exact McNemar)\)\.\n", ran.out)
     found = lef("compare", one, swept, "--json").json
     assert found["n_test"] == 10
     assert found["sentence"]

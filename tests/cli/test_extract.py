@@ -184,6 +184,12 @@ def test_a_mistake_is_one_line_with_its_fix(lef, fakes, texts, words, message):
     assert not ran.out
 
 
+def test_who_names_no_model_is_told_where_they_are(lef):
+    ran = lef("extract")
+    assert ran.code == 2
+    assert "--model minilm, which needs no download; `lef models` lists the others" in ran.err
+
+
 def test_flags_that_exclude_each_other_are_a_usage_error(lef, fakes, texts):
     base = ("extract", "--data", texts, "--model", "a", "--model", "b")
     assert lef(*base, "--as", "c").code == 2
