@@ -18,7 +18,7 @@ from lefcache.feature import NAME, NAMES, RESERVED, name_like
 from lefcache.files import lies_there, path_of
 from lefcache.hub import load_hub
 from lefcache.readers import READERS, SPREADSHEETS, sheet_of
-from lefcache.wording import command_line, count, did_you_mean
+from lefcache.wording import command_line, count, did_you_mean, some
 
 # How files and people spell the three splits; in this order everywhere.
 SPLITS = {
@@ -117,7 +117,7 @@ class Corpus:
             if split.labels is not None:
                 strange = sorted(set(np.unique(split.labels)) - known - {UNLABELLED})
                 if strange:
-                    names = ", ".join(self.classes[label] for label in strange)
+                    names = some(self.classes[label] for label in strange)
                     lines.append(f"{name} has labels that train lacks: {names}")
         return lines
 

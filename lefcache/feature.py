@@ -30,6 +30,7 @@ _NUMBER = r"-?[0-9]{1,6}"  # of a layer: no model has a million
 _PART = rf"(?:{_NUMBER}|last)"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:/([0-9]{{1,6}}))?")
 _SPAN = re.compile(rf"({_NUMBER})~({_NUMBER})")
+_LAYERS = re.compile(rf"{_PART}|{_NUMBER}(?:\.\.|~){_NUMBER}|all")
 _SUM = re.compile(rf"{_PART}(?:\+{_PART})+")
 _HOW = (
     "write MODEL:LAYER[@POOL], for example llama2:24, nvembed:last or bert:3@first; "
@@ -73,7 +74,9 @@ class Feature:
         model, colon, rest = text.strip().partition(":")
         layer, at, pool = rest.partition("@")
         if not NAME.fullmatch(model) or not colon or not layer or (at and not pool):
-            raise FeatureError(f"'{text}' is no feature: {_HOW}")
+            corpus, slash, name = model.rpartition("/")
+            near = f" (did you mean {name}:{rest} --data {corpus}?)" if slash and colon else ""
+            raise FeatureError(f"'{text}' is no feature{near}: {_HOW}")
         if layer == "all" or _RANGE.fullmatch(layer):
             raise FeatureError(f"'{text}' stands for several features; one is wanted here")
         parsed = _parse_layer(layer, text)
@@ -162,6 +165,9 @@ def parse_features(text: str, model: Callable[[str], Depth]) -> list[Feature]:
     for item in split_list(text):
         name, colon, rest = item.partition(":")
         layer, at, pool = rest.partition("@")
+        if not colon and features and _LAYERS.fullmatch(name):
+            near = f"{features[-1].model}:{name}"
+            raise FeatureError(f"'{text}': {name} is a layer of no model: write {near}")
         if not colon and NAME.fullmatch(name):
             layer = "all"
         if layer == "all" or _RANGE.fullmatch(layer):

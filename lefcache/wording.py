@@ -10,6 +10,13 @@ def count(number: int, thing: str, several: str = "") -> str:
     return f"{number:,} {thing if number == 1 else several or f'{thing}s'}"
 
 
+def some(names: Iterable[str], most: int = 5) -> str:
+    """`a, b, c`; of many, the first few and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that this one is, or nearly is; '' if it is like none."""
     from difflib import get_close_matches

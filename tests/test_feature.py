@@ -224,6 +224,20 @@ def test_a_list_that_is_none_is_refused(text):
         parse_features(text, lambda _: Known())
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("m:3,last", "last is a layer of no model: write m:last"),
+        ("m:1,2..4", "write m:2..4"),
+        ("m:1,-1", "write m:-1"),
+        ("sst2/m:3", r"is no feature \(did you mean m:3 --data sst2\?\)"),
+    ],
+)
+def test_what_was_meant_is_said(text, message):
+    with pytest.raises(FeatureError, match=message):
+        parse_features(text, lambda _: Known())
+
+
 def test_a_list_is_split_at_commas():
     assert split_list(" a, b ,c") == ["a", "b", "c"]
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from lefcache.wording import command_line, count, did_you_mean
+from lefcache.wording import command_line, count, did_you_mean, some
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,11 @@ def test_one_is_singular(number, words):
 
 def test_an_odd_plural_is_given():
     assert (count(1, "batch", "batches"), count(3, "batch", "batches")) == ("1 batch", "3 batches")
+
+
+def test_of_many_names_a_few_are_shown():
+    assert some("abcde") == "a, b, c, d, e"
+    assert some(map(str, range(1_205))) == "0, 1, 2, 3, 4 and 1,200 more"
 
 
 @pytest.mark.parametrize(

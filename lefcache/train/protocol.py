@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lefcache.errors import CorpusError, MismatchError
 from lefcache.rows import Table
+from lefcache.wording import some
 
 FRACTION = 0.1
 
@@ -112,7 +113,7 @@ def check_split(train: Part, other: Part) -> None:
                 f"({'; '.join(lines)}): extract both the same way"
             )
     if unknown := sorted({*other.labels.tolist()} - {*train.labels.tolist()}):
-        names = ", ".join(f"'{ours.classes[label]}'" for label in unknown)
+        names = some(f"'{ours.classes[label]}'" for label in unknown)
         raise CorpusError(
             f"the label {names} of {where} never occurs in {ours.split}: "
             "no head can predict it; drop those rows or train on more"
