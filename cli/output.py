@@ -95,7 +95,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    console = _console()
+    console = console_of()
     table = Table(
         title=Text(visible(title)),
         title_justify="left",
@@ -123,7 +123,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         tell(line.rstrip())
 
 
-def _console(stderr: bool = False) -> "Console":
+def console_of(stderr: bool = False) -> "Console":
     """Where rich writes: with NO_COLOR or a dumb terminal, not even bold."""
     from rich.console import Console
 
@@ -175,7 +175,7 @@ class Advance(Protocol):
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Advance]:
     """A bar with rows/s, tokens/s and time left; a line now and then where there is no terminal."""
-    console, label = _console(stderr=True), visible(label)
+    console, label = console_of(stderr=True), visible(label)
     if total == 0:
         yield lambda split, rows, tokens: None
     elif console.is_terminal and not console.is_dumb_terminal:

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cli.output import LOG_SECONDS, _console, say, size
+from cli.output import LOG_SECONDS, console_of, say, size
 
 
 @contextmanager
 def transfer(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A function to call with the bytes that have just arrived."""
-    console = _console(stderr=True)
+    console = console_of(stderr=True)
     if total and console.is_terminal and not console.is_dumb_terminal:
         from rich.progress import (
             BarColumn,

@@ -9,14 +9,14 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
 from lefcache.cache.lock import busy, ourselves
-from lefcache.errors import BusyError, StorageError
+from lefcache.errors import BusyError, LefError, StorageError
 from lefcache.files import Url
 from lefcache.stores.objects import Bucket, bucket_at
 
@@ -49,7 +49,9 @@ def leased(root: Url, name: str, wait: float = 0.0) -> Iterator[None]:
         lease.ended.set()
         renewing.join()
         lease.bucket.guards.remove(lease.check)
-        lease.give_back()
+        # Kept, it runs out by itself: no reason to hide an error, or to spoil what is done.
+        with suppress(LefError):
+            lease.give_back()
 
 
 class _Lease:

@@ -1,13 +1,11 @@
 """Do the bytes sum up to what the ledger says? Each is read once, and copied nowhere."""
 
 import errno
-import math
 import mmap
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 
 import google_crc32c
 import numpy as np
@@ -39,11 +37,6 @@ class Stored:
             raise DamagedError(f"{path} is no array")
         return cls(info, store.chunks(path))
 
-    @cached_property
-    def row_bytes(self) -> int:
-        """Bytes of a row."""
-        return math.prod(self.info.shape[1:]) * self.info.dtype.itemsize
-
     def checksums(self, start: int, counts: Collection[int]) -> dict[int, int]:
         """CRC-32C of so many rows from `start`, for each count up to a chunk that is not there."""
         sums: dict[int, int] = {}
@@ -74,7 +67,8 @@ class Stored:
         if place is None:
             return None
         with suppress(OSError):
-            return _read(place.path, place.offset + skip * self.row_bytes, rows * self.row_bytes)
+            row = self.info.row_bytes
+            return _read(place.path, place.offset + skip * row, rows * row)
         return None
 
 
@@ -103,15 +97,22 @@ def check_array(
     store: Store, path: str, name: str, generations: Iterable[Generation], block_rows: int
 ) -> None:
     """Raise DamagedError, with the command that repairs it, unless every block is whole."""
-    wanted = [each for one in generations if name in one.arrays for each in one.checksums(name)]
-    if torn := torn_blocks(Stored.of(store, f"{path}/{name}"), wanted, block_rows):
-        block, rows, _ = torn[0]
-        start = block * block_rows
+    if torn := torn_rows(store, path, name, generations, block_rows):
         more = f" (and {len(torn) - 1} more blocks)" if len(torn) > 1 else ""
         raise DamagedError(
-            f"{path}/{name}: rows {start:,}..{start + rows - 1:,}{more} are not those that were "
-            f"written; compute them again with: {repair_command(store, path)}"
+            f"{path}/{name}: rows {torn[0]}{more} are not those that were written; compute them "
+            f"again with: {repair_command(store, path)}"
         )
+
+
+def torn_rows(
+    store: Store, path: str, name: str, generations: Iterable[Generation], block_rows: int
+) -> list[str]:
+    """The rows of each block of an array that is not what its ledgers say, such as `16..31`."""
+    wanted = [each for one in generations if name in one.arrays for each in one.checksums(name)]
+    torn = torn_blocks(Stored.of(store, f"{path}/{name}"), wanted, block_rows)
+    starts = ((block * block_rows, rows) for block, rows, _ in torn)
+    return [f"{start:,}..{start + rows - 1:,}" for start, rows in starts]
 
 
 def repair_command(store: Store, key: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lefcache.cache.pages import Pages
 from lefcache.errors import DamagedError, LefError
 from lefcache.feature import RESERVED
+from lefcache.stores import disk
 from lefcache.stores.mixed import SUFFIX
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 STRAYS = (".partial", ".tmp", ".journal")
 # What metadata that was changed into other metadata does to who reads it.
-UNREADABLE = (LefError, AttributeError, LookupError, TypeError, ValueError)
+UNREADABLE = (LefError, *disk.UNREADABLE)
 
 
 def splits_below(cache: "Cache", key: str) -> Iterator[str]:

@@ -8,7 +8,6 @@ from lefcache.cache import Pages
 from lefcache.cache.hints import by_pool
 from lefcache.feature import describe_layers
 from lefcache.registry import MODELS
-from lefcache.share.places import chunk_bytes, chunk_count
 from lefcache.share.tree import without_folder
 from lefcache.spec import Spec
 
@@ -73,7 +72,7 @@ def describe(pages: Pages, arrays: Iterable[str] | None = None) -> Described:
         width=int(made["width"]),
         depth=pages.depth,
         dtype="/".join(sorted({str(info.dtype) for info in infos})),
-        bytes=sum(chunk_count(info) * chunk_bytes(info) for info in infos),
+        bytes=sum(info.chunks * info.chunk_bytes for info in infos),
         spec=pages.spec,
         source=source,
         revision=revision_of(pages.spec, made.get("provenance") or {}),

@@ -1,6 +1,5 @@
 """Which files of a repository are those of a cache: a stranger's list may name anything."""
 
-import math
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -34,16 +33,6 @@ def node_of(path: str) -> str | None:
         return None
     node = match["node"] or ""
     return node if not node or _NODE.fullmatch(node) else None
-
-
-def chunk_count(info: ArrayInfo) -> int:
-    """How many files the rows of an array are cut into."""
-    return -(-info.shape[0] // info.chunk_rows)
-
-
-def chunk_bytes(info: ArrayInfo) -> int:
-    """The length of each of them; the last is stored whole too."""
-    return info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize
 
 
 class Listing:
@@ -117,9 +106,9 @@ class Listing:
 
     def chunks(self, node: str, info: ArrayInfo) -> list[str]:
         """The files with the rows of an array; DamagedError unless they are what its size asks."""
-        below, size = "/0" * (len(info.shape) - 1), chunk_bytes(info)
+        below, size = "/0" * (len(info.shape) - 1), info.chunk_bytes
         wanted = []
-        for number in range(chunk_count(info)):
+        for number in range(info.chunks):
             name = f"{node}/c/{number}{below}"
             file = self.snapshot.files.get(name)
             if file is None or file.size != size:

@@ -12,7 +12,7 @@ from lefcache.cache.keys import Key
 from lefcache.cache.lock import exclusive
 from lefcache.cache.pages import TOKENS
 from lefcache.cache.register import FORMAT
-from lefcache.cache.sums import Stored, torn_blocks
+from lefcache.cache.sums import torn_rows
 from lefcache.errors import DamagedError, FeatureError, MismatchError, StorageError
 from lefcache.feature import NAME, POOLS, RESERVED, Layer, parse_layers, parse_pool
 from lefcache.share.described import Described, describe
@@ -216,14 +216,9 @@ def _check(part: Part, origin: str) -> None:
     pages = part.source
     for name in [*part.arrays, *([] if pages.spec.imported else [TOKENS])]:
         node = f"{pages.path}/{name}"
-        wanted = [
-            each for one in pages.generations if name in one.arrays for each in one.checksums(name)
-        ]
-        if torn := torn_blocks(Stored.of(pages.store, node), wanted, pages.block_rows):
-            start, rows = torn[0][0] * pages.block_rows, torn[0][1]
+        if torn := torn_rows(pages.store, pages.path, name, pages.generations, pages.block_rows):
             pages.store.delete(node)
             raise DamagedError(
-                f"{origin}: rows {start:,}..{start + rows - 1:,} of {node} are not those that were "
-                "written: nothing is taken over; pull again, and if that is no better its owner "
-                "has to push it again"
+                f"{origin}: rows {torn[0]} of {node} are not those that were written: nothing is "
+                "taken over; pull again, and if that is no better its owner has to push it again"
             )

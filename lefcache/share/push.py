@@ -94,7 +94,6 @@ def push(plan: Plan, on_bytes: OnBytes | None = None) -> tuple[str, str]:
     message = (
         f"lef push {keys}" if len(keys) < 200 else f"lef push {count(len(plan.splits), 'split')}"
     )
-    # The card last: by then everything it speaks of is there.
     files = {path: plan.files[path] for path in plan.changed}
     return hub.commit(files, plan.gone, message, parent, on_bytes)
 

@@ -1,5 +1,6 @@
 """Where the bytes are. A store knows arrays and attributes, and nothing of models or layers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +26,21 @@ class ArrayInfo:
     dtype: np.dtype[Any]
     chunk_rows: int
     axes: tuple[str, ...] = ()  # their names, where the array was made with any
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the rows are cut into."""
+        return -(-self.shape[0] // self.chunk_rows)
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of a row."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The bytes of every chunk: the last one is stored whole too."""
+        return self.chunk_rows * self.row_bytes
 
 
 class Store(Protocol):

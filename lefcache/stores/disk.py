@@ -1,7 +1,6 @@
 """What a disk and damaged metadata do to a store, turned once into errors of ours."""
 
 import errno
-import math
 import os
 import re
 import stat
@@ -131,7 +130,7 @@ def checked(info: ArrayInfo, chunk: Sequence[int]) -> ArrayInfo:
         raise ValueError(f"chunks of {tuple(chunk)} are no whole rows of {shape}")
     if info.dtype.kind not in NUMBERS and info.dtype.name != BFLOAT16:
         raise ValueError(f"{info.dtype} is no type of numbers")
-    row = math.prod(shape[1:]) * info.dtype.itemsize
+    row = info.row_bytes
     chunks = -(-shape[0] // rows)
     array, slack = max(shape[0], rows * (chunks - 1)) * row, rows * row
     if chunks > MOST_CHUNKS or row > MOST_ROW or array > MOST_BYTES or slack > MOST_ROW + 2 * array:

@@ -203,7 +203,7 @@ class Hdf5Store:
         info, places = self._look(path, places_of, nothing)
         if info is None:
             return None, []
-        size = info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize
+        size = info.chunk_bytes
         with on_disk(self.root):
             end = _size(self.root)
         return info, [

@@ -28,6 +28,7 @@ REQUEST_SECONDS = 60
 FRESH_SECONDS = 2.0  # metadata is taken for what it was, unless we have changed it
 AT_ONCE = 16  # requests on their way
 TRIES = 4  # of what the server took for done and was not
+BATCH = 1000  # objects that one request can delete
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -131,12 +132,13 @@ class Bucket:
         """Take objects away; those that are not there do no harm."""
         import obstore
 
-        self.check()
-        for name in names:
-            self.fresh.pop(name, None)
-        if names:
+        for start in range(0, len(names), BATCH):
+            batch = list(names[start : start + BATCH])
+            self.check()
+            for name in batch:
+                self.fresh.pop(name, None)
             with self._spoken():
-                obstore.delete(self._store, list(names))
+                obstore.delete(self._store, batch)
 
     def check(self) -> None:
         """Ask whoever has a say whether this process may still write; they raise if not."""

@@ -23,7 +23,7 @@ from lefcache.stores import ArrayInfo
 from lefcache.stores.disk import NODE, UNREADABLE, on_disk, possible
 from lefcache.stores.objects import at_once, bucket_at
 from lefcache.stores.seal import SEAL, is_whole, mended, sealed_json
-from lefcache.stores.zarr_nodes import GROUP, chunk_bytes, described, info_of, node_of
+from lefcache.stores.zarr_nodes import GROUP, described, info_of, node_of
 
 METADATA = "zarr.json"
 
@@ -212,7 +212,7 @@ class RemoteStore:
         def bring(place: tuple[int, str]) -> Extent | None:
             number, name = place
             content, file = self.bucket.get(name), folder / str(number)
-            if content is None or len(content) != chunk_bytes(info):
+            if content is None or len(content) != info.chunk_bytes:
                 return None
             with on_disk(file):
                 file.write_bytes(content)
@@ -259,8 +259,7 @@ def _in(*names: str) -> str:
 def _chunks(path: str, info: ArrayInfo) -> list[str]:
     """The objects that an array's chunks are, in order."""
     below = "/0" * (len(info.shape) - 1)
-    count = -(-info.shape[0] // info.chunk_rows)
-    return [_in(path, f"c/{number}{below}") for number in range(count)]
+    return [_in(path, f"c/{number}{below}") for number in range(info.chunks)]
 
 
 @contextmanager
@@ -273,5 +272,5 @@ def _understood(where: Url) -> Iterator[None]:
 
 
 def _check_length(where: Url, found: int, info: ArrayInfo) -> None:
-    if found != (size := chunk_bytes(info)):
+    if found != (size := info.chunk_bytes):
         raise DamagedError(f"{where}: {found:,} bytes where {size:,} were written")

@@ -1,7 +1,6 @@
 """Groups and arrays as Zarr v3 describes them, wherever their documents lie."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,8 +81,3 @@ def described(
     )
     node: dict[str, Any] = json.loads(written[METADATA].to_bytes())
     return node
-
-
-def chunk_bytes(info: ArrayInfo) -> int:
-    """The bytes of every chunk: the last one is stored whole too."""
-    return info.chunk_rows * math.prod(info.shape[1:]) * info.dtype.itemsize

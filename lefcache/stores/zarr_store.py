@@ -22,14 +22,7 @@ from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import NODE, length_of, no_link, on_disk, place, readable
 from lefcache.stores.seal import SEAL, is_whole, mended, sealed_json
-from lefcache.stores.zarr_nodes import (
-    GROUP,
-    METADATA,
-    chunk_bytes,
-    described,
-    info_of,
-    node_of,
-)
+from lefcache.stores.zarr_nodes import GROUP, METADATA, described, info_of, node_of
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArrayConfigParams
@@ -242,7 +235,7 @@ class ZarrStore:
         info = self.info(path)
         assert info is not None, f"{path} is no array"
         files = [file for file, _ in self._chunks(path, info, info.shape[0])]
-        there = [length_of(file) == chunk_bytes(info) for file in files]
+        there = [length_of(file) == info.chunk_bytes for file in files]
         places = zip(files, there, strict=True)
         return [Extent(str(f), 0, info.chunk_rows) if whole else None for f, whole in places]
 
@@ -260,7 +253,7 @@ class ZarrStore:
 
 
 def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
-    if found != (size := chunk_bytes(info)):
+    if found != (size := info.chunk_bytes):
         raise DamagedError(f"{file}: {found:,} bytes where {size:,} were written")
 
 

@@ -184,3 +184,34 @@ def test_who_cannot_renew_it_stops_before_it_runs_out(s3_server, monkeypatch, qu
         with pytest.raises(BusyError, match="could not be renewed"), exclusive(root, NAME):
             write_on(root, fail)
         assert time.monotonic() - begun < lease_module.SECONDS + 2
+
+
+def test_an_error_is_not_hidden_by_a_lease_that_cannot_be_given_back(s3_server, monkeypatch):
+    with s3.Faulty(s3_server).running() as proxy:
+        s3.use(monkeypatch, proxy.address)
+        root = Url(f"s3://{s3.make_bucket(s3_server)}/run")
+        monkeypatch.setattr("lefcache.stores.objects.PATIENCE_SECONDS", 0)
+        with pytest.raises(ZeroDivisionError), exclusive(root, NAME):
+            proxy.fault = lambda method, path, number: "500"
+            _ = 1 / 0
+        proxy.fault = lambda *_: None
+        with exclusive(root, "other"):  # nor is what is done
+            proxy.fault = lambda method, path, number: "500" if method != "GET" else None
+
+
+def test_it_is_asked_for_before_each_batch_of_a_deletion(root, monkeypatch):
+    monkeypatch.setattr("lefcache.stores.objects.BATCH", 2)
+    bucket, asked = bucket_at(root), []
+
+    def lost():
+        asked.append(1)
+        if len(asked) > 2:
+            raise BusyError("lost")
+
+    names = [f"x/{number}" for number in range(6)]
+    for name in names:
+        bucket.put(name, b"x")
+    bucket.guards.append(lost)
+    with pytest.raises(BusyError):
+        bucket.delete(names)
+    assert sorted(bucket.lengths("x")) == names[4:]
