@@ -6,6 +6,7 @@ a while. Credentials, region and endpoint come from the ordinary AWS_* variables
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,12 @@ FRESH_SECONDS = 2.0  # metadata is taken for what it was, unless we have changed
 AT_ONCE = 16  # requests on their way
 TRIES = 4  # of what the server took for done and was not
 BATCH = 1000  # objects that one request can delete
+
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
+# What else is taken for one ends in a panic of the library, which is no exception to catch.
+_ADDRESS = re.compile(
+    r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[\w./~%-]*)?", re.ASCII
+)
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -196,12 +203,18 @@ class Bucket:
 def bucket_at(url: Url) -> Bucket:
     """The objects below an address, the same for all who ask: a lease guards them all.
 
-    Raises StorageError for an address without a bucket and, naming the extra, without obstore.
+    Raises StorageError for an address without a bucket, for an endpoint that is no address and,
+    naming the extra, without obstore.
     """
     if not url.removeprefix(REMOTE).partition("/")[0]:
         raise StorageError(f"{url} names no bucket: write s3://BUCKET/FOLDER")
     if find_spec("obstore") is None:
         raise StorageError(f"{url}: object stores need obstore: {install_extra('s3')}")
+    for name in ENDPOINTS:
+        if (endpoint := os.environ.get(name)) and not _ADDRESS.fullmatch(endpoint):
+            raise StorageError(
+                f"{url}: {name} is no address: write http://HOST:PORT or https://HOST"
+            )
     return Bucket(url)
 
 
@@ -235,11 +248,17 @@ def _connected(url: Url, seconds: int) -> "S3Store":
     )
 
 
+_CREDENTIALS = "credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
 # What the errors of servers and of obstore have in them, and what to do about it.
 _FIXES = {
     "NoSuchBucket": "there is no such bucket: create it, or correct --cache",
     "BadScheme": "this endpoint has no TLS: set AWS_ALLOW_HTTP=true to use it all the same",
-    "169.254.169.254": "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    # Without any, a server is asked that only machines in the cloud have.
+    "/latest/api/token": f"no {_CREDENTIALS}",
+    "/latest/meta-data/": f"no {_CREDENTIALS}",
+    "Missing AccessKeyId": f"half of the {_CREDENTIALS}",
+    "Missing SecretAccessKey": f"half of the {_CREDENTIALS}",
     "InvalidAccessKeyId": "these credentials are unknown there: check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "this key is not the secret one: check AWS_SECRET_ACCESS_KEY",
     "status code: 403": "access is denied: these credentials may not do this here",
@@ -254,4 +273,6 @@ def _fix(told: str) -> str:
     for sign, fix in _FIXES.items():
         if sign in told:
             return fix
+    if "Config error" in told:
+        return f"an AWS_* variable has a value that it cannot have: {told.splitlines()[0][:300]}"
     return f"{told.splitlines()[0][:300]}; {_AGAIN}"

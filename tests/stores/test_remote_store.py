@@ -143,7 +143,8 @@ def test_a_server_that_cuts_every_upload_short_is_told(faulty):
         faulty.store.set_attrs("", {"a": 1})
 
 
-def test_a_server_that_fails_for_good_is_told_after_a_while(faulty):
+def test_a_server_that_fails_for_good_is_told_after_a_while(faulty, monkeypatch):
+    monkeypatch.setattr(objects_module, "PATIENCE_SECONDS", 1)
     assert faulty.store.attrs("") == {}
     faulty.fault = every("500", 1, "PUT", "GET", "HEAD")
     begun = time.monotonic()
@@ -154,6 +155,7 @@ def test_a_server_that_fails_for_good_is_told_after_a_while(faulty):
 
 def test_no_server_is_told_within_seconds(monkeypatch):
     s3.use(monkeypatch, "http://127.0.0.1:9")
+    monkeypatch.setattr(objects_module, "FIRST_SECONDS", 1)
     begun = time.monotonic()
     with pytest.raises(StorageError, match="no server answers: check AWS_ENDPOINT_URL"):
         RemoteStore(Url("s3://bucket/run")).attrs("")
@@ -184,6 +186,35 @@ def test_numbers_in_a_name_are_not_taken_for_a_status():
     assert "AWS_REGION" in objects_module._fix(
         "Received redirect without LOCATION, this normally indicates"
     )
+
+
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+@pytest.mark.parametrize("lacking", [KEYS, KEYS[:1], KEYS[1:]])
+def test_without_credentials_the_variables_are_named(s3_server, monkeypatch, lacking):
+    s3.use(monkeypatch, s3_server)
+    monkeypatch.setattr(objects_module, "FIRST_SECONDS", 1)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # which clouds have
+    for name in lacking:
+        monkeypatch.delenv(name)
+    with pytest.raises(StorageError, match=f"credentials were found: set {KEYS[0]} and {KEYS[1]}"):
+        RemoteStore(Url("s3://bucket/run")).attrs("")
+
+
+@pytest.mark.parametrize("endpoint", ["garbage", "127.0.0.1:9000", "http://", "ftp://host"])
+def test_an_endpoint_that_is_no_address_is_named(s3_server, monkeypatch, endpoint):
+    s3.use(monkeypatch, s3_server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(StorageError, match="AWS_ENDPOINT_URL is no address: write http://"):
+        RemoteStore(Url("s3://bucket/run")).attrs("")
+
+
+def test_a_setting_of_no_meaning_is_told(s3_server, monkeypatch):
+    s3.use(monkeypatch, s3_server)
+    monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "perhaps")
+    with pytest.raises(StorageError, match=r"AWS_\* variable has a value.*perhaps"):
+        RemoteStore(Url("s3://bucket/run")).attrs("")
 
 
 def test_an_endpoint_without_tls_must_be_allowed(s3_server, monkeypatch):
