@@ -10,11 +10,11 @@ from cli.output import print_json, say, tell
 from cli.params import cache_option, json_option
 from cli.pulling import Pulling, open_cache
 from lefcache.files import REMOTE
+from lefcache.travel import PREFIX as HUB
 from lefcache.wording import command_line, count
 
-HUB = "hub:"
 # What is asked before vectors of somebody else are taken; on an object store they are one's own.
-ONLY_HUB = {"name": "--as", "revision": "--revision", "dry_run": "--dry-run", "yes": "--yes"}
+ONLY_HUB = {"revision": "--revision", "dry_run": "--dry-run", "yes": "--yes"}
 
 
 @click.command("pull", short_help="Bring layers from an object store or the hub to this disk.")
@@ -22,9 +22,7 @@ ONLY_HUB = {"name": "--as", "revision": "--revision", "dry_run": "--dry-run", "y
 @click.argument("key", metavar="", required=False, default="")
 @click.option("--layers", default="", help="Only these, for example 16..32,last or -4..-1.")
 @click.option("--pool", "pools", multiple=True, shell_complete=known_pools, help="Only these.")
-@click.option(
-    "--as", "name", default="", help="hub: what to call the model here: NAME or CORPUS/NAME."
-)
+@click.option("--as", "name", default="", help="What to call the model here: NAME or CORPUS/NAME.")
 @click.option("--revision", help="hub: a branch, tag or commit.  [default: main]")
 @click.option(
     "--dry-run", is_flag=True, help="hub: show what it is and what would be fetched; then stop."
@@ -41,7 +39,8 @@ def command(source: str, key: str, cache: str, **options: Any) -> None:
     its checksum, and what is here already is not pulled again.
 
     Of a snapshot on the hub, what it was made from is shown first, and you are asked. Vectors made
-    otherwise than those of the same name here are refused: --as keeps both.
+    otherwise than those of the same name here are refused: --as keeps both. Stopped at any moment,
+    the same command goes on where it was.
 
     \b
     Examples:
@@ -58,9 +57,8 @@ def command(source: str, key: str, cache: str, **options: Any) -> None:
         return
     if given := [flag for name, flag in ONLY_HUB.items() if options[name]]:
         raise click.UsageError(f"{', '.join(given)}: for a SOURCE such as {HUB}OWNER/NAME only")
-    _pull_from_store(
-        source, key, options["layers"], options["pools"], cache, as_json=options["as_json"]
-    )
+    what = {name: options[name] for name in ("layers", "pools", "name")}
+    _pull_from_store(source, key, what, cache, as_json=options["as_json"])
 
 
 def _check_key(key: str) -> None:
@@ -76,7 +74,7 @@ def _check_key(key: str) -> None:
 
 
 def _pull_from_store(
-    source: str, key: str, layers: str, pools: tuple[str, ...], cache: str, *, as_json: bool
+    source: str, key: str, what: dict[str, Any], cache: str, *, as_json: bool
 ) -> None:
     import lefcache
     from lefcache.cache.pull import pull
@@ -95,12 +93,14 @@ def _pull_from_store(
             f"{read}nothing to pull from: name a SOURCE, as in lef pull {HUB}OWNER/NAME or lef "
             f"pull {REMOTE}BUCKET/FOLDER{f' {source}' if source else ''}, or such a --cache"
         )
+    if what["name"] and not named:
+        raise click.UsageError("--as: a mirror keeps the names there: name a SOURCE, and a folder")
     target = lefcache.open(cache) if named else None
     if isinstance(target, RemoteCache):
         raise click.UsageError("--cache is where SOURCE is brought to: name a folder on this disk")
     done = []
     wanted = key if named else source
-    for each in pull(opened, wanted.strip("/"), layers, pools, target, Pulling()):
+    for each in pull(opened, wanted.strip("/"), target=target, on_pull=Pulling(), **what):
         done.append(each)
         come = len(each.new) - len({*each.new} & {*each.unfinished})
         say(f"{each.path}: {count(come, 'array')} pulled, {len(each.arrays) - come} here before")

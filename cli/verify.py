@@ -11,7 +11,7 @@ import click
 from cli.candidates import keys
 from cli.output import print_json, say, tell
 from cli.params import cache_option, json_option
-from lefcache.errors import LefError, ModelError
+from lefcache.errors import LefError, ModelError, StorageError
 from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def _run(words: Sequence[str], trusted: bool) -> None:
             "the model was run with code that comes with it: if you trust its authors, allow that "
             f"with lef verify --repair {TRUST}"
         )
+    if words[1] == "pull":
+        raise StorageError("what was pulled comes from a place that the cache names")
     made = main.get_command(click.Context(main), words[1])
     assert made is not None
     made.main([*words[2:]], standalone_mode=False)
@@ -150,3 +152,7 @@ def _show(report: "Report", repaired: Sequence["Damage"], tried: bool) -> None:
     )
     if found and not tried:
         tell("Compute it again with: lef verify --repair")
+    for each in report.damaged if tried else ():
+        if each.kind == "metadata" and each.path:
+            remove = command_line(["lef", "rm", each.path])
+            tell(f"{each.path} cannot be repaired: take it away with {remove}, and make it anew")

@@ -1,8 +1,7 @@
 """What can be mended without a model, and the commands that mend the rest."""
 
-import numpy as np
-
 from lefcache.cache import CUT, TOKENS, Cache, Pages
+from lefcache.cache.ledger import withdraw
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import write_magnitudes
 from lefcache.cache.walk import UNREADABLE
@@ -50,11 +49,7 @@ def _clear(cache: Cache, path: str, damage: Damage) -> None:
     if damage.kind == "magnitudes":
         _find_magnitudes(cache, path, damage.generation, damage.block)
         return
-    ledger = f"{path}/ledger/{damage.generation}"
-    info = cache.store.info(ledger)
-    if info is not None and damage.block < info.shape[0]:
-        nothing = np.zeros((1, info.shape[1]), np.uint32)
-        cache.store.write(ledger, damage.block, nothing)
+    withdraw(cache.store, path, damage.generation, damage.block)
 
 
 def _find_magnitudes(cache: Cache, path: str, number: int, block: int) -> None:

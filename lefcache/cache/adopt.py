@@ -5,34 +5,24 @@ layers that are extracted later stand beside those that were taken over. The oth
 any store that can be read: of it only `attrs`, `children`, `info`, `read` and `root` are used.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.cache.documents import described
+from lefcache.cache.corpora import check_texts
 from lefcache.cache.identity import check_model
 from lefcache.cache.ledger import checksum
 from lefcache.cache.pages import TOKENS, Pages
-from lefcache.cache.register import CHANGING, register
 from lefcache.cache.sums import repair_command
 from lefcache.cache.writer import Kind, Request, Task, reserve
-from lefcache.corpus import UNLABELLED, Corpus, Split
 from lefcache.dtypes import raw
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
-from lefcache.stores import ArrayInfo, Home, Store
-from lefcache.wording import command_line, count
+from lefcache.stores import ArrayInfo, Home
+from lefcache.wording import count
 
 OnRows = Callable[[int], None]
-
-
-class _Hashed(Split):
-    """A split of which only hashes are known, as its vectors come without the texts."""
-
-    def __init__(self, hashes: NDArray[np.uint64], labels: NDArray[np.int32]) -> None:
-        super().__init__(range(len(hashes)), labels)  # type: ignore[arg-type]
-        self.__dict__["hashes"] = hashes
 
 
 def check_adoptable(store: Home, source: Pages, corpus: str, model: str) -> None:
@@ -40,8 +30,8 @@ def check_adoptable(store: Home, source: Pages, corpus: str, model: str) -> None
 
     They can if the texts, the settings and the number of rows are those that are here already.
     """
-    _check_texts(store, source, corpus)
-    check_model(store, _request(source, (), corpus, model, "auto", {}))
+    check_texts(store, source, corpus)
+    check_model(store, _request(source, (), corpus, model))
     here = Pages(store, corpus, model, source.split)
     if here.attrs and here.generations and here.rows != source.rows:
         raise MismatchError(
@@ -50,53 +40,18 @@ def check_adoptable(store: Home, source: Pages, corpus: str, model: str) -> None
         )
 
 
-def wanting(store: Home, source: Pages, arrays: Sequence[str], path: str) -> list[str]:
-    """Those of some arrays that a split here has not, or not all rows of."""
+def wanting(store: Home, source: Pages, arrays: Iterable[str], path: str) -> dict[str, int]:
+    """Those of some arrays that a split here has not, or not all rows of; how many each lacks."""
     here = Pages(store, *path.split("/"))
     done = here.done if here.attrs else {}
-    return [name for name in arrays if done.get(name, 0) < source.rows]
-
-
-def adopt_corpus(store: Home, source: Pages, corpus: str) -> list[str]:
-    """Write down the texts' hashes and the labels that come with vectors; notes for the user.
-
-    Labels that are here already stay, whatever comes with the vectors.
-    """
-    attrs, here = described(source.store, source.corpus), described(store, corpus)
-    classes = [*here.get("classes", ())]
-    classes += [name for name in attrs["classes"] if name not in classes]
-    code = np.array([*map(classes.index, attrs["classes"]), UNLABELLED], np.int32)
-    splits: dict[str, Split] = {}
-    notes: list[str] = []
-    for split, rows in attrs["splits"].items():
-        labels, texts = (
-            rows_of_corpus(source.store, source.corpus, what, split) for what in ("labels", "rows")
-        )
-        labels, kept = code[labels], np.empty(0, np.int32)
-        if split in here.get("splits", {}):
-            kept = store.read(f"{corpus}/labels/{split}", here["splits"][split])
-        if (kept != UNLABELLED).any():
-            if different := int((kept[:rows] != labels[: len(kept)]).sum()):
-                notes.append(
-                    f"{corpus}/{split}: {count(different, 'label')} that came with the vectors "
-                    "would be other ones; those here are kept"
-                )
-            labels = np.concatenate([kept, labels[len(kept) :]])
-        elif len(kept) <= rows and (labels != UNLABELLED).any():
-            kept = kept[:0]  # there is nothing to keep
-        if rows > len(kept):
-            splits[split] = _Hashed(texts, labels[:rows])
-    if splits:
-        found = here or attrs
-        made = Corpus(corpus, tuple(classes), splits, found["source"], found.get("options", {}))
-        notes += register(store, made)
-    return notes
+    lacking = {name: source.rows - done.get(name, 0) for name in arrays}
+    return {name: rows for name, rows in lacking.items() if rows > 0}
 
 
 def adopt(
     store: Home,
     source: Pages,
-    arrays: Sequence[str],
+    arrays: Iterable[str],
     path: str,
     origin: str,
     on_rows: OnRows | None = None,
@@ -104,18 +59,16 @@ def adopt(
     """Write arrays of a split of another cache into the split `path` of this one, block by block.
 
     Blocks that are here already are not read again, and those that the other cache has yet to
-    finish are left out. `origin` says where they come from, and is recorded; `on_rows` is told of
-    each block how many rows of vectors it was. Raises BusyError, MismatchError as
-    `check_adoptable`, DamagedError for rows that are not those written, and IncompleteError where
-    some of the arrays were begun here together with others.
+    finish are left out. `origin` says where they come from, and is recorded, for the command that
+    goes on with it; `on_rows` is told of each block how many rows of vectors it was. Raises
+    BusyError, MismatchError as `check_adoptable`, DamagedError for rows that are not those written,
+    and IncompleteError where some of the arrays were begun here together with others.
     """
     corpus, model, _ = path.split("/")
     _check_tokens(store, source, path)
     for kind, names in _alike(source, arrays).items():
-        made = {**source.model_attrs.get("provenance", {}), "pulled_from": origin}
-        request = _request(source, names, corpus, model, kind[1], made)
+        request = _request(source, names, corpus, model, kind[1], origin)
         with reserve(store, request) as writer:
-            _record(store, path, dict.fromkeys(names, origin))
             writer.create(_kinds(source, (*names, TOKENS)))
             for task in writer.missing():
                 if others := [n for n in task.arrays if n not in (*names, TOKENS)]:
@@ -131,7 +84,7 @@ def adopt(
                         on_rows((task.stop - task.start) * len(names))
 
 
-def _alike(source: Pages, arrays: Sequence[str]) -> dict[tuple[int, str], tuple[str, ...]]:
+def _alike(source: Pages, arrays: Iterable[str]) -> dict[tuple[int, str], tuple[str, ...]]:
     """The arrays that have a ledger and a type in common: they are written together here too."""
     alike: dict[tuple[int, str], tuple[str, ...]] = {}
     found: set[str] = set()
@@ -144,7 +97,7 @@ def _alike(source: Pages, arrays: Sequence[str]) -> dict[tuple[int, str], tuple[
     return alike
 
 
-def _kinds(source: Pages, names: Sequence[str]) -> dict[str, Kind]:
+def _kinds(source: Pages, names: Iterable[str]) -> dict[str, Kind]:
     """What arrays are made of, found without reading a row."""
     infos = {name: _info(source, name) for name in names if name in source.arrays}
     return {name: (info.dtype, info.shape[1:]) for name, info in infos.items()}
@@ -211,8 +164,8 @@ def _request(
     arrays: tuple[str, ...],
     corpus: str,
     model: str,
-    dtype: str,
-    provenance: Mapping[str, Any],
+    dtype: str = "auto",
+    origin: str = "",
 ) -> Request:
     made = source.model_attrs
     return Request(
@@ -229,33 +182,12 @@ def _request(
         store_dtype=dtype,
         aliases=source.aliases,
         source=made.get("source"),
-        provenance=provenance,
+        provenance={**made.get("provenance", {}), "pulled_from": origin},
         flags=tuple(made.get("flags", ())),
         files={name: each for name, each in source.files.items() if name in arrays},
+        pulled=dict.fromkeys(arrays, origin),
+        key_there=source.path,
     )
-
-
-def _record(store: Home, path: str, pulled: Mapping[str, str]) -> None:
-    """Write down where arrays came from: a model's provenance tells only of its first ones."""
-    attrs = described(store, path)
-    store.set_attrs(path, attrs | {"pulled": {**attrs.get("pulled", {}), **pulled}})
-
-
-def _check_texts(store: Home, source: Pages, corpus: str) -> None:
-    here = described(store, corpus).get("splits", {})
-    for split, rows in described(source.store, source.corpus)["splits"].items():
-        if split not in here:
-            continue
-        known = store.read(f"{corpus}/rows/{split}", here[split])
-        texts = source.store.read(f"{source.corpus}/rows/{split}", rows)
-        shared = min(len(known), len(texts))
-        changed = np.flatnonzero(known[:shared] != texts[:shared])
-        if len(changed):
-            raise MismatchError(
-                f"{corpus}/{split} is of other texts here: row {changed[0]} (counted from 0) is "
-                f"another one; {count(len(changed), 'row')} of {shared:,} differ; keep both with "
-                "--as CORPUS/NAME"
-            )
 
 
 def _check_tokens(store: Home, source: Pages, path: str) -> None:
@@ -270,31 +202,3 @@ def _check_tokens(store: Home, source: Pages, path: str) -> None:
             f"{path} counts other tokens here than there, in row {differ.argmax()} first: keep "
             "both with --as NAME"
         )
-
-
-def corpus_of(store: Store, corpus: str) -> Corpus:
-    """A corpus as another cache knows it: hashes for texts. IncompleteError while labels change."""
-    attrs = described(store, corpus)
-    if attrs.get(CHANGING):
-        raise IncompleteError(
-            f"the labels of {corpus} are being replaced in {store.root}, or were when a run was "
-            "stopped: run it again there"
-        )
-    splits: dict[str, Split] = {
-        split: _Hashed(*(rows_of_corpus(store, corpus, what, split) for what in ("rows", "labels")))
-        for split in attrs["splits"]
-    }
-    classes, source = tuple(attrs["classes"]), attrs["source"]
-    return Corpus(corpus, classes, splits, source, attrs.get("options", {}))
-
-
-def rows_of_corpus(store: Store, corpus: str, what: str, split: str) -> NDArray[Any]:
-    """The labels or text hashes of a split, as their checksum says; DamagedError if not."""
-    attrs = described(store, corpus)
-    name = f"{what}/{split}"
-    rows: NDArray[Any] = store.read(f"{corpus}/{name}", attrs["splits"][split])
-    known = attrs.get("checksums", {}).get(name)
-    if known is not None and checksum(rows) != known:
-        repair = command_line(["lef", "verify", corpus, "--repair", "--cache", store.root])
-        raise DamagedError(f"{store.root}: {corpus}/{name} is not what was written: {repair}")
-    return rows

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED
 from lefcache.errors import DamagedError
-from lefcache.feature import POOLS
+from lefcache.feature import NAME, POOLS
 from lefcache.spec import ARRAY, STORED
 from lefcache.stores import Store
 
@@ -111,6 +111,12 @@ def _is_array(value: Any) -> bool:
     return value == "tokens" or (match is not None and match[1] in POOLS)
 
 
+def _is_key(value: Any) -> bool:
+    """Whether this names a split, such as `sst2/mistral/train`."""
+    names = value.split("/") if isinstance(value, str) else []
+    return len(names) == 3 and all(map(NAME.fullmatch, names[:2])) and names[2] in SPLITS
+
+
 def _is_layer(value: Any) -> bool:
     return value == "last" or _count(0, MOST_DEPTH)(value)
 
@@ -191,6 +197,7 @@ SPLIT = _Schema(
         "store_dtype": _one_of("auto", *STORED),
         "files": _map(_is_array, _map(_is_word, _is_word)),
         "pulled": _map(_is_word, _is_word),
+        "key_there": _is_key,
         "halved_batches": _count(0, 2**63),
     },
 )

@@ -74,6 +74,14 @@ def seal(rows: int, checksums: Sequence[int]) -> NDArray[np.uint32]:
     return np.append(body, np.uint32(checksum(body)))[np.newaxis]
 
 
+def withdraw(store: Store, path: str, number: int, block: int) -> None:
+    """Vouch no longer for a block of a split, in one write: the next writer makes it again."""
+    ledger = f"{path}/ledger/{number}"
+    info = store.info(ledger)
+    if info is not None and block < info.shape[0]:
+        store.write(ledger, block, np.zeros((1, info.shape[1]), np.uint32))
+
+
 def finished(ledger: NDArray[np.uint32], rows: int, block_rows: int) -> NDArray[np.bool_]:
     """(blocks,) which blocks of a split of `rows` rows are whole.
 

@@ -197,7 +197,7 @@ class Pages(Mapping[str, Layers]):
         return packed & ~CUT, (packed & CUT) != 0
 
     def resume_command(self, others: Iterable["Pages"] = ()) -> str:
-        """The command that computes what is still missing; where nothing is, all of it again.
+        """The command that makes what is still missing; where nothing is, all of it again.
 
         `others` are splits of this model that lack the same.
         """
@@ -205,10 +205,7 @@ class Pages(Mapping[str, Layers]):
 
     def resume_words(self, others: Iterable["Pages"] = ()) -> list[list[str]]:
         """The same as the words of each command it takes."""
-        arrays = self.missing or self.asked
-        if self.spec.imported:
-            return hints.import_again(self.store, self.path, arrays)
-        return hints.extract_again([self, *others], arrays)
+        return hints.again([self, *others], self.missing or self.asked)
 
     def __getitem__(self, pool: str) -> Layers:
         if pool not in self.pools:

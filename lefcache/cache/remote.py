@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lefcache.cache.adopt import adopt, corpus_of, wanting
+from lefcache.cache.adopt import adopt, wanting
+from lefcache.cache.corpora import corpus_of
+from lefcache.cache.ledger import Generation, withdraw
 from lefcache.cache.lock import exclusive
-from lefcache.cache.pages import Pages
+from lefcache.cache.pages import TOKENS, Pages
 from lefcache.cache.register import register
 from lefcache.cache.remove import doomed, remove
 from lefcache.cache.tree import Cache
@@ -84,8 +86,6 @@ class RemoteCache(Cache):
         """
         name = pages.path.replace("/", "+")
         with exclusive(self.mirror.path, f"pull+{name}", wait=WAIT):
-            if _differs(self.mirror, pages, arrays):
-                _forget(self.mirror, f"{pages.corpus}/{pages.model}")
             try:
                 return self._take(pages, arrays)
             except MismatchError:  # other texts or settings than those that the mirror is of
@@ -93,9 +93,11 @@ class RemoteCache(Cache):
                 return self._take(pages, arrays)
 
     def _take(self, pages: Pages, arrays: Sequence[str]) -> int:
-        register(self.mirror.store, corpus_of(pages.store, pages.corpus))
-        lacking = wanting(self.mirror.store, pages, arrays, pages.path)
-        total = len(lacking) * pages.rows
+        store = self.mirror.store
+        together = _brought_up_to_date(self.mirror, pages, arrays)
+        register(store, corpus_of(pages.store, pages.corpus))
+        lacking = wanting(store, pages, together, pages.path)
+        total = sum(lacking.values())
         if total and self.on_pull:
             self.on_pull(pages.path, total, 0)
 
@@ -103,7 +105,7 @@ class RemoteCache(Cache):
             if self.on_pull:
                 self.on_pull(pages.path, total, rows)
 
-        adopt(self.mirror.store, pages, lacking, pages.path, str(self.path), tell)
+        adopt(store, pages, lacking, pages.path, str(self.path), tell)
         return total
 
     @contextmanager
@@ -157,15 +159,47 @@ def _user_caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _differs(mirror: Cache, there: Pages, arrays: Sequence[str]) -> bool:
-    """Whether the mirror has blocks of these arrays that the object store has not, or no longer."""
+def _brought_up_to_date(mirror: Cache, there: Pages, arrays: Sequence[str]) -> list[str]:
+    """Take out of the mirror what is no longer true of arrays of a split.
+
+    That is each block which is another one there now or, where they were made anew in another way,
+    all of the model. Returns the arrays, with those that share a ledger with them in the mirror:
+    they were pulled together, and lack what they lack together.
+    """
     here = Pages(mirror.store, there.corpus, there.model, there.split)
     if not here.attrs:
-        return False
-    if here.rows > there.rows or here.spec.difference(there.spec):
+        return [*arrays]
+    shared = [each for each in here.generations if {*each.arrays} & {*arrays}]
+    names = [name for each in shared for name in each.arrays if name != TOKENS]
+    if _made_anew(here, there, names):
+        _forget(mirror, f"{there.corpus}/{there.model}")
+        return [*arrays]
+    for generation in shared:
+        for block in sorted(_changed(generation, there)):
+            withdraw(mirror.store, here.path, generation.number, block)
+    return list(dict.fromkeys([*arrays, *names]))
+
+
+def _made_anew(here: Pages, there: Pages, names: Sequence[str]) -> bool:
+    """Whether a split there can no longer be the one of which these arrays were pulled."""
+    if here.rows > there.rows or here.block_rows != there.block_rows:
         return True
-    kept = [name for name in here.arrays if name in arrays]
-    return any(not {*here.checksums(name)} <= {*there.checksums(name)} for name in kept)
+    if here.spec.difference(there.spec):
+        return True
+    infos = [(each.store.info(f"{each.path}/{name}") for each in (here, there)) for name in names]
+    return any(
+        ours is None or theirs is None or ours.dtype != theirs.dtype for ours, theirs in infos
+    )
+
+
+def _changed(generation: Generation, there: Pages) -> set[int]:
+    """The blocks of arrays in the mirror that are not, or no longer, those on the object store."""
+    changed: set[int] = set()
+    for name in generation.arrays:
+        if name != TOKENS:
+            known = {(start // there.block_rows, *rest) for start, *rest in there.checksums(name)}
+            changed |= {block for block, *_ in {*generation.checksums(name)} - known}
+    return changed
 
 
 def _forget(mirror: Cache, key: str) -> None:

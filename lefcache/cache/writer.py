@@ -47,6 +47,8 @@ class Request:
     flags: tuple[str, ...] = ()  # of the command, where Spec and provenance do not tell them
     files: Mapping[str, dict[str, str]] | None = None  # that imported arrays are read from
     format: str | None = None  # zarr or hdf5; None: as the split is, or zarr
+    pulled: Mapping[str, str] | None = None  # where each array comes from that nothing computes
+    key_there: str = ""  # what the split is called there
     fsync: bool = True
     split_rows: int = 0  # of the whole split, where `rows` is a limit
 
@@ -246,6 +248,9 @@ def reserve(store: Home, request: Request) -> Iterator[Writer]:
             asked["store_dtype"] = request.store_dtype
         if request.files:
             asked["files"] = pages.files | dict(request.files)
+        if request.pulled:
+            asked["pulled"] = pages.attrs.get("pulled", {}) | dict(request.pulled)
+            asked["key_there"] = request.key_there
         if (attrs := pages.attrs | asked) != pages.attrs:
             store.set_attrs(path, attrs)
         yield writer

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lefcache.cache import Cache, Pages
-from lefcache.cache.adopt import adopt, adopt_corpus, check_adoptable, wanting
+from lefcache.cache.adopt import adopt, check_adoptable, wanting
+from lefcache.cache.corpora import adopt_corpus
 from lefcache.cache.keys import Key
 from lefcache.cache.lock import exclusive
 from lefcache.cache.pages import TOKENS
+from lefcache.cache.pull import choose, path_here
 from lefcache.cache.register import FORMAT
 from lefcache.cache.sums import torn_rows
-from lefcache.errors import DamagedError, FeatureError, MismatchError, StorageError
-from lefcache.feature import NAME, POOLS, RESERVED, Layer, parse_layers, parse_pool
+from lefcache.errors import DamagedError, MismatchError, StorageError
 from lefcache.share.described import Described, describe
 from lefcache.share.hub import Hub, OnBytes, Place, Snapshot
 from lefcache.share.places import Listing
 from lefcache.share.there import look_at, read_from
 from lefcache.share.tree import folder_of
-from lefcache.spec import ARRAY
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ def _offer(
         )
     parts, here = [], []
     for pages in found:
-        path = _path_here(pages, name, found)
+        path = path_here(pages, name, found)
         check_adoptable(cache.store, pages, *path.split("/")[:2])
-        chosen = wanting(cache.store, pages, _chosen(pages, listing, layers, pools), path)
+        chosen = wanting(cache.store, pages, choose(pages, layers, pools), path)
         if chosen:
-            parts.append(_part(pages, listing, chosen, path))
+            parts.append(_part(pages, listing, [*chosen], path))
         else:
             here.append(path)
     files = {name: listing.snapshot.files[name].size for part in parts for name in part.files}
@@ -143,45 +143,6 @@ def pull(
 def _alone(cache: Cache, place: Place) -> Iterator[None]:
     with exclusive(cache.path, f"hub+{place.id.replace('/', '+')}"):
         yield
-
-
-def _path_here(pages: Pages, name: str, found: Sequence[Pages]) -> str:
-    """Where a split goes in this cache."""
-    corpus, slash, model = name.rpartition("/")
-    if not name:
-        return pages.path
-    if len({(each.corpus, each.model) for each in found}) > 1:
-        models = ", ".join(sorted({f"{each.corpus}/{each.model}" for each in found}))
-        raise FeatureError(f"--as names one model, and there are {models}: choose one with KEY")
-    corpus = corpus if slash else pages.corpus
-    for each in (corpus, model):
-        if not NAME.fullmatch(each) or each in RESERVED:
-            raise FeatureError(f"'{each}' cannot be a name here: --as takes NAME or CORPUS/NAME")
-    return f"{corpus}/{model}/{pages.split}"
-
-
-def _chosen(pages: Pages, listing: Listing, layers: str, pools: Sequence[str]) -> list[str]:
-    """The arrays of a split that are asked for; FeatureError where it has none of them."""
-    stored = [name for name in pages.arrays if f"{pages.path}/{name}" in listing.nodes]
-    wanted_pools = [parse_pool(pool) for pool in pools] or list(POOLS)
-    names = []
-    for name in stored:
-        match = ARRAY.fullmatch(name)
-        if match and match[1] in wanted_pools and match[1] in POOLS:
-            names.append((name, match[2] if match[2] == "last" else int(match[2])))
-    if layers:
-        offered: list[Layer] = list(dict.fromkeys(layer for _, layer in names))
-        aliases = {
-            alias if alias == "last" else int(alias): to for alias, to in pages.aliases.items()
-        }
-        asked = parse_layers(layers, pages.depth, [*offered, *aliases])
-        kept = {aliases.get(layer, layer) for layer in asked}
-        names = [each for each in names if each[1] in kept]
-    if not names:
-        raise FeatureError(
-            f"{pages.path} has nothing of what was asked for: it has {describe(pages).layers}"
-        )
-    return [name for name, _ in names]
 
 
 def _part(pages: Pages, listing: Listing, arrays: Sequence[str], path: str) -> Part:

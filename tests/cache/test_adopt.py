@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lefcache.cache import open as open_cache
-from lefcache.cache.adopt import adopt, adopt_corpus, check_adoptable, wanting
+from lefcache.cache.adopt import adopt, check_adoptable, wanting
+from lefcache.cache.corpora import adopt_corpus
 from lefcache.corpus import Split
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.extract import extract
@@ -68,7 +69,7 @@ def test_layers_extracted_later_stand_beside_them(source, other, make_corpus):
 
 def test_layers_are_added_to_those_that_were_extracted(source, other, make_corpus):
     extract(FakeBackbone(), make_corpus(40), other, layers="1", block_rows=8)
-    assert wanting(other.store, source, ["mean/1", "mean/2"], PATH) == ["mean/2"]
+    assert wanting(other.store, source, ["mean/1", "mean/2"], PATH) == {"mean/2": 40}
     take(source, other, "mean/2")
     assert verify(other).whole
     assert same(source, other, 2)
@@ -230,7 +231,7 @@ def test_chosen_layers_come_with_labels_ledger_and_settings(cache, there):
 
 def test_every_block_is_read_once_and_what_is_here_not_again(cache, there):
     assert sorted(pull(cache, there, "mean/2")) == [("2", 0, 4), ("2", 4, 8), ("2", 8, 10)]
-    assert wanting(cache.store, there.pages("fake"), ["mean/1", "mean/2"], PATH) == ["mean/1"]
+    assert wanting(cache.store, there.pages("fake"), ["mean/1", "mean/2"], PATH) == {"mean/1": 10}
     assert pull(cache, there, "mean/2") == []
 
 

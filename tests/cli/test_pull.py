@@ -2,7 +2,9 @@
 
 import pytest
 
+import lefcache
 from lefcache.cache import open as open_cache
+from lefcache.cache.writer import Writer
 from lefcache.stores.objects import bucket_at
 from lefcache.verify import verify
 from tests import s3
@@ -59,6 +61,64 @@ def test_chosen_layers_come_to_the_mirror_or_to_a_folder(lef, made, tmp_path):
     )
     assert verify(open_cache("here")).whole
     assert lef("sweep", "--models", "fake", "--cache", "here").code == 0
+
+
+def test_other_settings_of_one_name_are_kept_apart(lef, made, texts):
+    there = lefcache.open(made).store
+    attrs = there.attrs("reviews/fake")
+    there.set_attrs("reviews/fake", attrs | {"spec": attrs["spec"] | {"prompt": "query: "}})
+    words = ("extract", "--data", texts, "--model", "fake", "--layers", "1", "--cache", "here")
+    assert lef(*words).code == 0
+    refused = lef("pull", made, "reviews/fake", "--cache", "here")
+    assert refused.code == 1
+    assert "--as NAME" in refused.err
+    ran = lef("pull", made, "reviews/fake", "--as", "theirs", "--layers", "2", "--cache", "here")
+    assert ran.code == 0, ran.err
+    assert sorted(open_cache("here")["reviews"]) == ["fake", "theirs"]
+    assert verify(open_cache("here")).whole
+    assert "name a SOURCE" in lef("pull", "reviews", "--as", "x", "--cache", made).err
+
+
+def test_a_pull_that_was_stopped_is_finished_by_itself(lef, made, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "commit", stopped)
+        lef("pull", made, "reviews/fake/train", "--layers", "2", "--cache", "here")
+    resume = lef("ls", "--cache", "here", "--json").json[0]["resume"]
+    assert resume == f"lef pull {made} reviews/fake/train --layers 2 --pool mean --cache here"
+    ran = lef("verify", "--repair", "--cache", "here")
+    assert ran.code == 3
+    assert f"run: {resume}" in ran.err
+    assert lef(*resume.split()[1:]).code == 0
+    assert lef("verify", "--cache", "here").code == 0
+
+
+SPOILT = {
+    "a block": "reviews/fake/train/mean/2/c/0/0",
+    "a ledger row": "reviews/fake/train/ledger/0/c/0/0",
+    "labels": "reviews/labels/train/c/0",
+    "metadata of an array": "reviews/fake/train/mean/1/zarr.json",
+}
+
+
+def test_what_is_damaged_in_a_bucket_is_repaired_there(lef, made, s3_server):
+    name = made.split("/")[2]
+    before, bucket = s3.objects(s3_server, name), bucket_at(open_cache(made).path)
+    for each in SPOILT.values():
+        content = bytearray(bucket.get(each))
+        content[7] ^= 16
+        bucket.put(each, bytes(content))
+    bucket.delete(["reviews/fake/test/mean/1/c/0/0"])
+    assert lef("verify", "--cache", made).code == 3
+    ran = lef("verify", "--repair", "--cache", made)
+    assert ran.code == 0, ran.err
+    assert s3.objects(s3_server, name) == before
+    bucket.delete(["reviews/fake/train/zarr.json"])
+    ran = lef("verify", "--repair", "--cache", made)
+    assert ran.code == 3
+    assert "take it away with lef rm reviews/fake/train" in ran.out
 
 
 def test_what_cannot_be_pulled_is_told(lef, made):

@@ -1,6 +1,7 @@
 """What comes from the hub: only what was asked for, and nothing before all of it was checked."""
 
 import json
+import shlex
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from lefcache.cache import open as open_cache
+from lefcache.cache.writer import Writer
 from lefcache.errors import (
     BusyError,
     DamagedError,
@@ -164,7 +166,7 @@ def test_poolings_and_keys_choose(filled, send, get, hub, other, make_corpus):
     [
         ({"key": "tiny/fak"}, r"has no tiny/fak .*: it has tiny/fake/train"),
         ({"layers": "9"}, "no layer 9 in this model: it has 0..3, last"),
-        ({"pools": ["max"]}, "has nothing of what was asked for: it has mean: 0..3, last"),
+        ({"pools": ["max"]}, "tiny/fake/train has no pool max: it has mean"),
         ({"pools": ["median"]}, "no pool 'median'"),
         ({"name": "../up"}, r"'\.\.' cannot be a name here"),
         ({"name": "labels"}, "'labels' cannot be a name here"),
@@ -309,6 +311,30 @@ def test_a_kill_while_it_is_taken_over_costs_nothing(filled, pushed, get, other,
     offer, _ = get(other)
     assert offer.bytes == 0
     assert verify(other).whole
+
+
+@pytest.mark.parametrize("name", ["", "mine/theirs"])
+def test_a_kill_at_its_last_step_is_finished_by_the_pull_that_it_was(
+    lef, filled, pushed, other, monkeypatch, name
+):
+    """The command is the one that `lef ls` shows: no model is needed for it."""
+    commits, real = [], Writer.commit
+
+    def killed(writer, *given):
+        commits.append(given)
+        if len(commits) == 2:
+            raise KeyboardInterrupt
+        return real(writer, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "commit", killed)
+        words = ["--layers", "1,last", *(["--as", name] if name else [])]
+        lef("pull", PLACE, "tiny/fake", *words, "--yes", "--cache", other.path)
+    [told] = [line.strip() for line in lef("ls", "--cache", other.path).out.splitlines()[-1:]]
+    assert told.startswith(f"lef pull hub:owner/layers@{pushed.commits[-1][0]} tiny/fake/train ")
+    assert lef(*shlex.split(told)[1:], "--yes").code == 0
+    assert verify(other).whole
+    assert other.ls()[0]["resume"] is None
 
 
 def test_what_was_fetched_of_an_older_commit_is_thrown_away(filled, pushed, get, hub, other):
