@@ -8,7 +8,7 @@ from lefcache.cache import Pages
 from lefcache.cache.hints import by_pool
 from lefcache.feature import describe_layers
 from lefcache.registry import MODELS
-from lefcache.share.tree import without_folder
+from lefcache.share.tree import source_shown
 from lefcache.spec import Spec
 
 
@@ -62,7 +62,7 @@ def describe(pages: Pages, arrays: Iterable[str] | None = None) -> Described:
     names = tuple(name for name in (arrays or pages.arrays) if "/" in name)
     infos = [info for name in names if (info := pages.store.info(f"{pages.path}/{name}"))]
     made = pages.model_attrs
-    source = without_folder(made.get("source")) or ""
+    source = source_shown(made) or ""
     return Described(
         corpus=pages.corpus,
         model=pages.model,

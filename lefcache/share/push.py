@@ -53,18 +53,21 @@ def planned(
 ) -> Iterator[Plan]:
     """Look through what a key names, and through what the hub has; nothing is sent yet.
 
-    The splits are locked, and files of theirs kept in a folder, for as long as the plan is used.
+    The splits are locked, and files of theirs kept in a folder, for as long as the plan is used;
+    their corpora are copied at the start, so that others may go on with them.
     Raises IncompleteError for rows that an extraction has yet to write and DamagedError for bytes
     that are not those written, with the command that helps; MismatchError for a repository with
     other texts or settings under the same names, or with layers that it would lose unless `prune`.
     """
     folder = folder_of(cache)
-    splits = cache.below(key)
-    if not splits:
+    paths = [pages.path for pages in cache.below(key)]
+    if not paths:
         raise FeatureError(f"{key} has nothing to push: see `lef ls`")
     with ExitStack() as held:
-        for pages in splits:
-            held.enter_context(exclusive(folder, pages.path.replace("/", "+")))
+        for path in paths:
+            held.enter_context(exclusive(folder, path.replace("/", "+")))
+        # Read once nobody can change them: another run may have gone on until then.
+        splits = [Pages(cache.store, *path.split("/")) for path in paths]
         draft = folder / f".push+{key.strip('/').replace('/', '+')}.partial"
         held.callback(shutil.rmtree, draft, ignore_errors=True)
         shutil.rmtree(draft, ignore_errors=True)  # of a push that was killed
@@ -106,6 +109,9 @@ def check_whole(cache: Cache, pages: Pages, on_split: OnBlocks | None = None) ->
             f"{pages.resume_command()}"
         )
     report = verify(cache, pages.path, on_split)
+    for each in report.missing:
+        if each.kind == "labels":
+            raise IncompleteError(f"{each.message}; nothing is pushed")
     for each in [*report.damaged, *report.missing]:
         mend = command_line(["lef", "verify", pages.path, "--repair", "--cache", cache.path])
         raise DamagedError(f"{each.message}; nothing is pushed; mend it with: {mend}")

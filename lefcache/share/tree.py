@@ -1,5 +1,7 @@
 """The files of a cache that make a snapshot of it, and nothing that tells of this machine."""
 
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -8,12 +10,21 @@ import numpy as np
 
 from lefcache.cache import Cache, Pages
 from lefcache.cache.convert import copy_split
+from lefcache.cache.corpora import corpus_of
 from lefcache.cache.ledger import checksum
+from lefcache.cache.lock import exclusive
 from lefcache.corpus import UNLABELLED, place_of
 from lefcache.errors import StorageError
+from lefcache.files import lies_there, path_of
 from lefcache.share.places import METADATA
 from lefcache.stores.mixed import MixedStore
 from lefcache.stores.zarr_store import ZarrStore
+
+PRIVATE = ("host", "pulled", "pulled_from", "key_there")  # attributes that stay at home
+PATHS = ("file", "given")  # what is known of a file that vectors were imported from
+PATIENCE = 60.0  # for another process that is writing labels down
+# What others know too: a model or data set of the hub, or a short name.
+_PUBLIC = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 
 
 def folder_of(cache: Cache) -> Path:
@@ -29,16 +40,19 @@ def folder_of(cache: Cache) -> Path:
 def files_of(splits: Sequence[Pages], labelled: bool, draft: Path) -> dict[str, Path]:
     """The files of a snapshot by their paths in it, some as they lie in the cache.
 
-    What is not to be shown as it is, is written anew below `draft`: metadata that names folders
-    of this machine, labels unless `labelled`, and splits in HDF5, of which no layer could be
-    fetched alone. Raises DamagedError where such a split is damaged.
+    What is not to be shown as it is, is written anew below `draft`: metadata that names places of
+    its owner, labels unless `labelled`, and splits in HDF5, of which no layer could be fetched
+    alone. Labels and hashes of texts are copied there, as they all were at one moment, since they
+    may be corrected while the files are used. Raises DamagedError where any of it is damaged,
+    IncompleteError while labels are being replaced.
     """
     store, anew = splits[0].store, MixedStore(draft)
     assert isinstance(store, MixedStore)  # `folder_of` saw to it
     anew.set_attrs("", store.attrs(""))
     nodes = [""]
     for corpus in dict.fromkeys(each.corpus for each in splits):
-        nodes += _write_corpus(store, anew, corpus, labelled)
+        with exclusive(store.root, corpus, wait=PATIENCE):
+            nodes += _write_corpus(store, anew, corpus, labelled)
     for pages in splits:
         model = f"{pages.corpus}/{pages.model}"
         anew.set_attrs(model, _model_attrs(pages.model_attrs))
@@ -78,9 +92,10 @@ def _write_corpus(
     store: MixedStore, anew: MixedStore, corpus: str, labelled: bool
 ) -> Iterator[str]:
     """Write what a snapshot says of a corpus; its nodes."""
+    corpus_of(store, corpus)  # which holds every byte of it against its checksum
     attrs = store.attrs(corpus)
-    source = place_of(attrs["source"])
-    shown = attrs | {"source": corpus if _is_folder(source) else attrs["source"]}
+    public = _is_public(place_of(attrs["source"]))
+    shown = attrs | {"source": attrs["source"] if public else corpus}
     if not labelled:
         shown = shown | {"classes": [], "checksums": dict(attrs.get("checksums", {}))}
         for split, rows in attrs["splits"].items():
@@ -94,30 +109,42 @@ def _write_corpus(
     yield corpus
     for beside in ("labels", "rows"):
         yield f"{corpus}/{beside}"
-        yield from (f"{corpus}/{beside}/{split}" for split in attrs["splits"])
+        for node in (f"{corpus}/{beside}/{split}" for split in attrs["splits"]):
+            if anew.info(node) is None:
+                shutil.copytree(store.root / node, anew.root / node)
+            yield node
 
 
 def _model_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """A model without the name of the machine that ran it, or of the folder that it was in."""
-    known = {name: value for name, value in attrs["provenance"].items() if name != "host"}
-    return {**attrs, "source": without_folder(attrs.get("source")), "provenance": known}
+    """A model without the name of the machine that ran it, or of the place that it came from."""
+    known = {name: value for name, value in attrs["provenance"].items() if name not in PRIVATE}
+    return {**attrs, "source": source_shown(attrs), "provenance": known}
 
 
 def _split_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """A split without the folders that imported files were read from."""
-    if "files" not in attrs:
-        return dict(attrs)
-    files = {
-        name: {key: without_folder(value) for key, value in each.items()}
-        for name, each in attrs["files"].items()
-    }
-    return {**attrs, "files": files}
+    """A split without the places that its files were read from, or its layers pulled."""
+    shown = {name: value for name, value in attrs.items() if name not in PRIVATE}
+    if "files" in shown:
+        shown["files"] = {
+            name: {key: _last_name(value) if key in PATHS else value for key, value in each.items()}
+            for name, each in attrs["files"].items()
+        }
+    return shown
 
 
-def without_folder(place: str | None) -> str | None:
-    """The last name of a folder of this machine; a hub's id or a short name as it is."""
-    return PureWindowsPath(place).name if place and _is_folder(place) else place
+def source_shown(attrs: Mapping[str, Any]) -> str | None:
+    """A model's hub id or short name; of a folder, as of any place of one's own, the last name."""
+    source, provenance = attrs.get("source"), attrs.get("provenance") or {}
+    if not source:
+        return None
+    # Only what came from the hub has a revision: `models/mine` may be a folder of anybody's.
+    from_hub = provenance.get("revision", True) or "/" not in source
+    return str(source) if from_hub and _is_public(source) else _last_name(source)
 
 
-def _is_folder(place: str) -> bool:
-    return place.startswith("~") or Path(place).is_absolute() or PureWindowsPath(place).drive != ""
+def _is_public(place: str) -> bool:
+    return _PUBLIC.fullmatch(place) is not None and not lies_there(path_of(place))
+
+
+def _last_name(place: str) -> str:
+    return PureWindowsPath(place).name

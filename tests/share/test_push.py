@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import zarr
 
+from lefcache.cache import register as register_module
+from lefcache.cache.adopt import adopt
+from lefcache.cache.corpora import adopt_corpus
 from lefcache.cache.lock import exclusive
 from lefcache.errors import (
     BusyError,
@@ -17,8 +20,13 @@ from lefcache.errors import (
     StorageError,
 )
 from lefcache.extract import extract
+from lefcache.share import push as push_module
+from lefcache.share import tree
+from lefcache.share.push import planned, push
 from lefcache.testing import FakeBackbone
 from lefcache.vectors import import_vectors
+from lefcache.verify import verify
+from tests.share.conftest import PLACE
 from tests.share.stand_in import Repo
 
 # The library's own: it gives an upload to its HTTP client in a way that this one calls old.
@@ -122,6 +130,91 @@ def test_nothing_tells_of_this_machine(cache, send, hub, make_corpus, tmp_path):
     attrs = json.loads(files["tiny/fake/zarr.json"])["attributes"]
     assert attrs["source"] == "fake"
     assert attrs["provenance"] == {"device": "fake", "threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("source", "provenance", "shown"),
+    [
+        ("./private/models/fake", {}, "fake"),
+        ("../private/fake", {"revision": "0" * 40}, "fake"),
+        ("private/models/fake", {}, "fake"),
+        ("private/fake", {"revision": None}, "fake"),
+        ("s3://private/fake", {}, "fake"),
+        ("\\\\private\\share\\fake", {}, "fake"),
+        ("owner/fake", {"revision": "0" * 40}, "owner/fake"),
+        ("tinylm", {"revision": None}, "tinylm"),
+    ],
+)
+def test_places_of_ones_own_are_not_told(cache, send, hub, make_corpus, source, provenance, shown):
+    backbone = FakeBackbone()
+    backbone.source, backbone.provenance = source, provenance
+    extract(backbone, make_corpus(4, source="texts=./private/texts"), cache, layers="1")
+    send(cache)
+    files = hub.repos["owner/layers"].files
+    assert not [path for path, content in files.items() if b"private" in content]
+    assert json.loads(files["tiny/fake/zarr.json"])["attributes"]["source"] == shown
+
+
+def test_where_layers_were_pulled_from_is_not_told(filled, other, send, hub):
+    adopt_corpus(other.store, filled.pages("fake"), "tiny")
+    adopt(other.store, filled.pages("fake"), ["mean/2"], "tiny/fake/train", "s3://private/run")
+    assert b"s3://private" in (other.path / "tiny/fake/train/zarr.json").read_bytes()
+    send(other)
+    files = hub.repos["owner/layers"].files
+    assert not [path for path, content in files.items() if b"private" in content]
+
+
+# What changes meanwhile
+
+
+def relabelled(cache, make_corpus):
+    corpus = make_corpus(40)
+    corpus.splits["train"].labels[:] = 1
+    cache.register(corpus)
+
+
+def test_labels_that_are_corrected_meanwhile_are_all_old_or_all_new(
+    filled, hub, get, other, make_corpus
+):
+    before = filled.table("fake:2").labels
+    with planned(filled, "tiny", PLACE) as plan:
+        relabelled(filled, make_corpus)
+        push(plan)
+    get(other)
+    assert np.array_equal(other.table("fake:2").labels, before)
+    assert filled.table("fake:2").labels.tolist() == [1] * 40
+
+
+def test_labels_that_are_half_replaced_are_refused(filled, send, make_corpus, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(register_module, "_replace", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            relabelled(filled, make_corpus)
+    with pytest.raises(IncompleteError, match=r"labels/train is being replaced.*nothing is pushed"):
+        send(filled)
+
+
+def test_labels_are_not_read_while_they_are_written(filled, send, monkeypatch):
+    monkeypatch.setattr(tree, "PATIENCE", 0.0)
+    with exclusive(filled.path, "tiny"), pytest.raises(BusyError):
+        send(filled)
+
+
+def test_rows_that_were_appended_before_the_lock_was_had_are_pushed_too(
+    filled, send, get, other, make_corpus, monkeypatch
+):
+    locked, late = push_module.exclusive, [60]
+
+    def late_lock(*given, **more):
+        while late:
+            extract(FakeBackbone(), make_corpus(late.pop()), filled, block_rows=16)
+        return locked(*given, **more)
+
+    monkeypatch.setattr(push_module, "exclusive", late_lock)
+    send(filled)
+    get(other)
+    assert len(other.rows("fake:2")) == 60
+    assert verify(other).whole
 
 
 def test_what_is_not_finished_is_refused_with_the_command(filled, send, hub, make_corpus):
