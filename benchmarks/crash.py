@@ -2,16 +2,20 @@
 
     python benchmarks/crash.py                   # 200 kills for Zarr, 50 for HDF5
     python benchmarks/crash.py --kills 5 --format hdf5 --seed 3 --json
+    python benchmarks/crash.py --store s3        # 50 kills, against moto's server on loopback
 
 Every run is the command `lef` in a process of its own: rows, more rows, another pooling, and then
 `lef convert` to the other format and back. A moment drawn at random after the first thing that it
 writes, the process is killed, and the same command is given again, until it is done. After each
 kill every block that the ledger vouches for must be that of a run which nobody interrupted, and the
 next run must leave it alone; after each command that is done, the whole cache must be the same.
+An object store holds only Zarr, so there nothing is converted.
 """
 
 import argparse
+import http.client
 import json
+import logging
 import multiprocessing
 import os
 import random
@@ -21,18 +25,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from lefcache.files import Url
+
+if TYPE_CHECKING:
+    from lefcache.stores import Home
+    from lefcache.stores.objects import Bucket
 
 WORDS = ["a", "cat", "sat", "on", "the", "mat", "film", "was", "not", "good", "but", "very", "bad"]
 ROWS = {"train": 42, "test": 9}
-KILLS = {"zarr": 200, "hdf5": 50}
+KILLS = {"zarr": 200, "hdf5": 50, "s3": 50}
 OTHER = {"zarr": "hdf5", "hdf5": "zarr"}
 KEY = "texts/tinylm"
 FSYNC_ROWS = 2000
+AWS = {
+    "AWS_ACCESS_KEY_ID": "somebody",
+    "AWS_SECRET_ACCESS_KEY": "a secret",
+    "AWS_REGION": "us-east-1",
+    "AWS_ALLOW_HTTP": "true",
+}
 PRELOADED = [  # what a run would else spend most of its time on
     "zarr.storage",
     "h5py",
@@ -43,10 +59,12 @@ PRELOADED = [  # what a run would else spend most of its time on
     "lefcache.study",
     "cli.extract",
     "cli.convert",
+    "lefcache.stores.remote_store",
 ]
 
 Unit = tuple[str, str, int, int]  # split, array, block, and how many rows of it
 Contents = dict[str, Any]
+Place = Path | Url  # of a cache
 
 
 @dataclass(frozen=True)
@@ -78,13 +96,19 @@ class Tally:
 def steps(format: str, corpus: Path) -> list[Step]:
     """The commands of one life, in order."""
     layers = ["--layers", "0..2,last", "--block-rows", "4", "--batch-tokens", "64"]
-    extract = ["extract", "--model", "tinylm", "--data", str(corpus), "--format", format, *layers]
+    extract = ["extract", "--model", "tinylm", "--data", str(corpus), *layers]
+    extract += ["--format", format] if format in OTHER else []
     pools = ["--pool", "mean", "--pool", "last"]
     convert = ["convert", KEY, "--to"]
-    return [
+    extractions = [
         Step("first rows", (*extract, *pools, "--limit", "18")),
         Step("more rows", (*extract, *pools)),
         Step("another pooling", (*extract, "--pool", "max")),
+    ]
+    if format not in OTHER:
+        return extractions
+    return [
+        *extractions,
         Step(f"convert to {OTHER[format]}", (*convert, OTHER[format])),
         Step(f"back to {format}", (*convert, format)),
     ]
@@ -116,7 +140,7 @@ class Runner:
         # A thread of the first process would be none in its forks, and they would wait for it.
         os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-    def run(self, words: Sequence[str], cache: Path, delay: float | None = None) -> float | None:
+    def run(self, words: Sequence[str], cache: Place, delay: float | None = None) -> float | None:
         """Seconds that a command took after it began to write; None if it was killed then.
 
         It is killed `delay` seconds after that, if it is still at work.
@@ -153,9 +177,16 @@ class Runner:
         return blocks
 
 
-def command(words: Sequence[str], cache: Path, out: Path, log: Path, began: Event) -> None:
+def command(words: Sequence[str], cache: Place, out: Path, log: Path, began: Event) -> None:
     """What a process does: note its first write and each block that it begins, and be `lef`."""
     from lefcache.extract import run
+    from lefcache.stores.objects import Bucket
+
+    put = Bucket.put
+
+    def noted_put(bucket: Bucket, name: str, content: bytes) -> None:
+        began.set()
+        put(bucket, name, content)
 
     def watch(event: str, given: tuple[Any, ...]) -> None:
         if event == "open" and not began.is_set():
@@ -173,7 +204,7 @@ def command(words: Sequence[str], cache: Path, out: Path, log: Path, began: Even
             file.write(f"{line}\n")
         return named_rows(*given)
 
-    run.named_rows = noted
+    run.named_rows, Bucket.put = noted, noted_put  # type: ignore[method-assign]
     sys.addaudithook(watch)
     sys.argv = ["lef", *words]
     with out.open("w") as file, redirect_stdout(file), redirect_stderr(file):
@@ -185,11 +216,19 @@ def command(words: Sequence[str], cache: Path, out: Path, log: Path, began: Even
 # What a cache holds
 
 
-def contents(cache: Path) -> Contents:
-    """Attributes, shape and bytes of every node, whatever format it is in."""
-    from lefcache.stores.mixed import MixedStore
+def looked_at(cache: Place) -> "Home":
+    """The store of a cache, of which nothing is remembered: another process has changed it."""
+    from lefcache.cache.opening import store_at
+    from lefcache.stores.objects import bucket_at
 
-    store, found = MixedStore(cache), {}
+    bucket_at.cache_clear()
+    return store_at(cache)
+
+
+def contents(cache: Place) -> Contents:
+    """Attributes, shape and bytes of every node, whatever format it is in."""
+    store: Home = looked_at(cache)
+    found: Contents = {}
 
     def walk(path: str) -> None:
         info = store.info(path) if path else None
@@ -205,22 +244,43 @@ def contents(cache: Path) -> Contents:
     return found
 
 
-def files(cache: Path) -> dict[str, bytes]:
+def files(cache: Place) -> dict[str, bytes]:
     """Every file but the locks, which say who held them; not what tells when all was begun."""
-    found = {
-        str(file.relative_to(cache)): file.read_bytes()
-        for file in sorted(cache.rglob("*"))
-        if file.is_file() and ".locks" not in file.parts
-    }
+    if isinstance(cache, Url):
+        bucket = bucket_of(cache)
+        names = [name for name in bucket.lengths("") if not name.startswith(".locks/")]
+        found = {name: bucket.get(name) or b"" for name in sorted(names)}
+    else:
+        found = {
+            str(file.relative_to(cache)): file.read_bytes()
+            for file in sorted(cache.rglob("*"))
+            if file.is_file() and ".locks" not in file.parts
+        }
     return {name: b"" if name == f"{KEY}/zarr.json" else each for name, each in found.items()}
 
 
-def vouched(cache: Path) -> Iterator[tuple[Unit, int, bytes]]:
+def bucket_of(cache: Url) -> "Bucket":
+    """The objects of a cache."""
+    from lefcache.stores.objects import bucket_at
+
+    return bucket_at(cache)
+
+
+def forget(cache: Place) -> None:
+    """Take a cache away."""
+    if isinstance(cache, Url):
+        bucket = bucket_of(cache)
+        bucket.delete([*bucket.lengths("")])
+    else:
+        shutil.rmtree(cache)
+
+
+def vouched(cache: Place) -> Iterator[tuple[Unit, int, bytes]]:
     """Each unit that a ledger vouches for, the checksum that it gives, and the bytes there are."""
     import lefcache
     from lefcache.dtypes import raw
 
-    if not cache.exists():
+    if not looked_at(cache).children(""):
         return
     opened = lefcache.open(cache)
     for split in opened.store.children(KEY):
@@ -236,7 +296,7 @@ def vouched(cache: Path) -> Iterator[tuple[Unit, int, bytes]]:
 # Lives
 
 
-def uninterrupted(runner: Runner, format: str, corpus: Path, cache: Path) -> list[Step]:
+def uninterrupted(runner: Runner, format: str, corpus: Path, cache: Place) -> list[Step]:
     """The commands, each with what it leaves if nobody kills it, and how long it takes."""
     done = []
     for step in steps(format, corpus):
@@ -251,7 +311,7 @@ def uninterrupted(runner: Runner, format: str, corpus: Path, cache: Path) -> lis
 def live(
     runner: Runner,
     known: Sequence[Step],
-    cache: Path,
+    cache: Place,
     draw: random.Random,
     tallies: dict[str, Tally],
     enough: Callable[[], bool],
@@ -275,7 +335,11 @@ def live(
 
 
 def judge(
-    begun: Sequence[set[Unit]], before: set[Unit], cache: Path, whole: dict[Unit, int], tally: Tally
+    begun: Sequence[set[Unit]],
+    before: set[Unit],
+    cache: Place,
+    whole: dict[Unit, int],
+    tally: Tally,
 ) -> None:
     """What a run did to the blocks that were there, and what it left."""
     import google_crc32c
@@ -290,7 +354,7 @@ def judge(
     tally.lost = max(tally.lost, sum(not units <= after for units in begun))
 
 
-def compare(step: Step, cache: Path, tally: Tally) -> None:
+def compare(step: Step, cache: Place, tally: Tally) -> None:
     """What a finished cache has that an uninterrupted one has not."""
     found, there = contents(cache), files(cache)
     strays = sorted(there.keys() - step.files.keys())
@@ -307,18 +371,20 @@ def compare(step: Step, cache: Path, tally: Tally) -> None:
         say(f"after {step.name}: strays {strays[:3]}; differing {differing[:3]}")
 
 
-def crash(runner: Runner, format: str, kills: int, in_a_row: int, seed: int) -> dict[str, Tally]:
+def crash(
+    runner: Runner, place: Place, format: str, kills: int, in_a_row: int, seed: int
+) -> dict[str, Tally]:
     """As many lives as it takes to be killed so often; a tally for each command."""
     corpus, draw = write_corpus(runner.folder / "texts", ROWS), random.Random(seed)  # noqa: S311
-    known = uninterrupted(runner, format, corpus, runner.folder / "uninterrupted")
+    known = uninterrupted(runner, format, corpus, place / "uninterrupted")
     tallies = {step.name: Tally() for step in known}
 
     def enough() -> bool:
         return sum(tally.kills for tally in tallies.values()) >= kills
 
     while not enough():
-        live(runner, known, runner.folder / "cache", draw, tallies, enough, in_a_row)
-        shutil.rmtree(runner.folder / "cache")
+        live(runner, known, place / "cache", draw, tallies, enough, in_a_row)
+        forget(place / "cache")
         say(f"{format}: {sum(tally.kills for tally in tallies.values())} of {kills} kills")
     return tallies
 
@@ -338,6 +404,25 @@ def cost_of_fsync(runner: Runner, format: str, rounds: int) -> dict[str, float]:
         ratios.append(seconds["--fsync"] / seconds["--no-fsync"])
     runner.begun()
     return {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+
+
+@contextmanager
+def object_store() -> Iterator[Url]:
+    """A bucket of moto's S3 server on loopback, for this process and those that it starts."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    try:
+        asked = http.client.HTTPConnection(endpoint.removeprefix("http://"))
+        asked.request("PUT", "/crash")
+        asked.getresponse().read()
+        os.environ |= {**AWS, "AWS_ENDPOINT_URL": endpoint}
+        yield Url("s3://crash")
+    finally:
+        server.stop()
 
 
 def say(line: str) -> None:
@@ -363,21 +448,24 @@ def report(found: dict[str, Any]) -> None:
 def main() -> None:
     """Parse, kill, print; `--json` for the document alone."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--format", choices=list(KILLS), help="only this one")
-    parser.add_argument("--kills", type=int, help="200 for Zarr and 50 for HDF5 if not given")
+    parser.add_argument("--format", choices=list(OTHER), help="only this one")
+    parser.add_argument("--store", choices=["s3"], help="on an object store, and not on this disk")
+    parser.add_argument("--kills", type=int, help="200 for Zarr and else 50 if not given")
     parser.add_argument("--in-a-row", type=int, default=5, help="the most that one command meets")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fsync-rounds", type=int, default=0, help="measure what fsync costs, too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found: dict[str, Any] = {}
-    for format in [options.format] if options.format else KILLS:
-        with tempfile.TemporaryDirectory() as folder:
+    chosen = options.store or options.format
+    for format in [chosen] if chosen else OTHER:
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
+            place = held.enter_context(object_store()) if options.store else Path(folder)
             runner = Runner(Path(folder))
             kills = KILLS[format] if options.kills is None else options.kills
-            tallies = crash(runner, format, kills, options.in_a_row, options.seed)
+            tallies = crash(runner, place, format, kills, options.in_a_row, options.seed)
             found[format] = {"steps": {name: asdict(each) for name, each in tallies.items()}}
-            if options.fsync_rounds:
+            if options.fsync_rounds and not options.store:
                 found[format]["fsync"] = cost_of_fsync(runner, format, options.fsync_rounds)
     if options.json:
         print(json.dumps(found))

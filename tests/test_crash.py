@@ -27,6 +27,17 @@ def test_kill_9_loses_nothing_and_leaves_nothing(document, format):
         assert tally["lost"] <= 2  # one block is computed while the one before it is written
 
 
+def test_kill_9_amid_an_object_store_loses_nothing():
+    words = [sys.executable, SCRIPT, "--store", "s3", "--kills", "4", "--seed", "1", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    steps = json.loads(done.stdout)["s3"]["steps"]
+    assert sum(tally["kills"] for tally in steps.values()) == 4
+    for name, tally in steps.items():
+        wrong = {each: tally[each] for each in ("twice", "damaged", "differing", "strays")}
+        assert not any(wrong.values()), (name, wrong)
+        assert tally["lost"] <= 2
+
+
 def test_a_life_has_every_command(document):
     steps = document["zarr"]["steps"]
     assert list(steps)[-2:] == ["convert to hdf5", "back to zarr"]
