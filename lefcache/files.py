@@ -1,6 +1,7 @@
 """Paths as a user writes them, and files that a reader sees whole or not at all."""
 
 import json
+import math
 import os
 import secrets
 import stat
@@ -39,11 +40,16 @@ def read_own(path: Path, most: int = MOST_METADATA) -> bytes:
 
 
 def parse_json(content: bytes) -> Any:
-    """A JSON document of anybody's; ValueError for whatever is none: NaN, say, or too deep."""
+    """A JSON document of anybody's; ValueError for whatever is none: NaN, 1e999, or too deep."""
     try:
-        return json.loads(content, parse_constant=_no_number)
+        return json.loads(content, parse_constant=_no_number, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    return number if math.isfinite(number) else _no_number(written[:60])
 
 
 def _no_number(word: str) -> NoReturn:

@@ -10,7 +10,7 @@ import numpy as np
 from lefcache.cache import Cache, Pages
 from lefcache.cache.documents import described
 from lefcache.cache.keys import Key
-from lefcache.cache.ledger import Generation, check_ledger, ledgers, vouched
+from lefcache.cache.ledger import Generation, blocks_of, check_ledger, ledgers, vouched
 from lefcache.cache.magnitudes import spoilt_magnitudes
 from lefcache.cache.register import CHANGING
 from lefcache.cache.sums import Stored, torn_blocks
@@ -171,7 +171,7 @@ class _Checked:
         for number in ledgers(self.store, pages.path):
             here = f"{pages.path}/ledger/{number}"
             if arrays := tuple(described(self.store, here).get("arrays", ())):
-                yield Generation(number, arrays, _rows_of_ledger(self.store, here, arrays))
+                yield Generation(number, arrays, _rows_of_ledger(self.store, here, arrays, pages))
 
     def _ledger(self, pages: Pages, generation: Generation) -> None:
         rows, finished = vouched(generation.ledger), pages.finished(generation)
@@ -235,9 +235,9 @@ def _there(stored: Stored, pages: Pages, block: int) -> bool:
     return all(each is not None for each in stored.chunks[first:beyond])
 
 
-def _rows_of_ledger(store: Any, path: str, arrays: Sequence[str]) -> Any:
+def _rows_of_ledger(store: Any, path: str, arrays: Sequence[str], pages: Pages) -> Any:
     """The ledger, with rows that cannot be read as rows that no block can have."""
-    check_ledger(store, path, arrays)
+    check_ledger(store, path, arrays, blocks_of(pages.attrs))
     try:
         return store.read(path, sparse=True)
     except DamagedError:

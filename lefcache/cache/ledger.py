@@ -4,7 +4,7 @@ A row is `[rows in the block, CRC-32C of each array's rows, CRC-32C of the row i
 uint32. A block that was never written is a row of zeros, which no finished block can be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.cache.documents import MOST_BLOCKS, described
+from lefcache.cache.documents import described
 from lefcache.errors import DamagedError
 from lefcache.stores import Store
 
@@ -39,7 +39,7 @@ def read_generations(store: Store, path: str) -> list[Generation]:
         arrays = tuple(described(store, here).get("arrays", ()))
         if not arrays:  # killed between creating the ledger and naming its arrays
             continue
-        check_ledger(store, here, arrays)
+        check_ledger(store, here, arrays, blocks_of(described(store, path)))
         found.append(Generation(number, arrays, store.read(here, sparse=True)))
     return found
 
@@ -50,14 +50,19 @@ def ledgers(store: Store, path: str) -> list[int]:
     return sorted(int(name) for name in names if name == str(int(name)))
 
 
-def check_ledger(store: Store, path: str, arrays: Sequence[str]) -> None:
-    """Refuse what cannot be the ledger of these arrays, before it is read."""
+def blocks_of(split: Mapping[str, Any]) -> int:
+    """How many blocks a split of these attributes has."""
+    return int(-(-split["rows"] // split["block_rows"])) if split else 0
+
+
+def check_ledger(store: Store, path: str, arrays: Sequence[str], blocks: int) -> None:
+    """Refuse what cannot be the ledger of these arrays in so many blocks, before it is read."""
     info = store.info(path)
     if (
         info is None
         or info.dtype != np.uint32
         or info.shape[1:] != (2 + len(arrays),)
-        or info.shape[0] > MOST_BLOCKS
+        or info.shape[0] > blocks
     ):
         raise DamagedError(f"{path}: not the ledger of {len(arrays)} arrays")
 
@@ -97,4 +102,8 @@ def finished(ledger: NDArray[np.uint32], rows: int, block_rows: int) -> NDArray[
 
 def vouched(ledger: NDArray[np.uint32]) -> NDArray[np.int64]:
     """(blocks,) how many rows of each block are there; 0 for one that was not written whole."""
-    return np.array([row[0] if row[-1] == checksum(row[:-1]) else 0 for row in ledger], np.int64)
+    rows = np.zeros(len(ledger), np.int64)
+    for block in np.flatnonzero(ledger.any(axis=1)):
+        row = ledger[block]
+        rows[block] = row[0] if row[-1] == checksum(row[:-1]) else 0
+    return rows

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.cache.documents import MOST_BLOCKS
-from lefcache.cache.ledger import Generation, checksum, vouched
+from lefcache.cache.documents import described
+from lefcache.cache.ledger import Generation, blocks_of, checksum, vouched
 from lefcache.errors import DamagedError
 from lefcache.stores import Store
 
@@ -109,7 +109,7 @@ def _read(store: Store, path: str, generation: Generation) -> NDArray[np.float32
     if info is None:
         return None
     known = info.dtype == np.float32 and info.shape[1:] in ((columns,), (columns + 1,))
-    if not known or info.shape[0] > MOST_BLOCKS:
+    if not known or info.shape[0] > blocks_of(described(store, path)):
         raise DamagedError(f"{here}: not the magnitudes of {columns} arrays")
     return store.read(here, sparse=True)
 

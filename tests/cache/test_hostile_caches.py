@@ -23,7 +23,7 @@ from lefcache.testing import FakeBackbone
 from lefcache.verify import verify
 from tests.hostile import CLIMBING, edited, edits, few, only_our_errors
 
-SETTINGS = {"block_rows": 4, "batch_tokens": 16}
+SETTINGS = {"block_rows": 4, "batch_tokens": 16, "fsync": False}
 CORPUS = Corpus(
     "tiny",
     ("no", "yes"),
@@ -101,7 +101,7 @@ def change(folder):
 
 
 @given(st.data())
-@settings(few, max_examples=20)
+@settings(few, max_examples=15)
 def test_any_attributes_are_read_or_refused(templates, tmp_path_factory, data):
     root = tmp_path_factory.mktemp("fuzz")
     format = data.draw(st.sampled_from(["zarr", "zarr", "stopped", "hdf5"]))
@@ -167,7 +167,18 @@ ABSURD = {
     "fewer classes than labels": ("tiny", "classes", ["no"]),
     "a type of objects": ("tiny/fake/train/ledger/0", "dtypes", {"mean/1": "object"}),
     "an array twice": ("tiny/fake/train", "arrays", ["mean/1", "mean/1"]),
+    "a number that is none": ("tiny/fake", "provenance", {"threads": float("inf")}),
+    "a key of another place": ("tiny/fake/train", "key_there", "--cache=/etc"),
 }
+
+
+def test_a_ledger_of_blocks_without_end_is_refused_before_it_is_read(templates, tmp_path):
+    folder = shutil.copytree(templates["zarr"], tmp_path / "cache")
+    file = folder / "tiny/fake/train/ledger/0/zarr.json"
+    node = json.loads(file.read_text())
+    file.write_text(json.dumps(node | {"shape": [1 << 22, node["shape"][1]]}))
+    with pytest.raises(DamagedError, match="not the ledger"):
+        open_cache(folder).rows("fake:1")
 
 
 def _use(cache):
