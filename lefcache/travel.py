@@ -68,7 +68,7 @@ def _card(repo_id: str, revision: str | None, options: dict[str, Any]) -> Path:
         # Asked first, a missing network is known at once: a download tries again for half a minute.
         HfApi(token=options.get("token")).model_info(repo_id, revision=revision, timeout=10)
     except (HTTPError, ConnectionError) as error:
-        if 0 < _status(error) < 500:
+        if 0 < status_of(error) < 500:
             raise
         try:
             options["local_files_only"] = True  # of the weights, too, that are fetched next
@@ -79,9 +79,23 @@ def _card(repo_id: str, revision: str | None, options: dict[str, Any]) -> Path:
     return Path(hf_hub_download(repo_id, CARD, revision=revision, **options))
 
 
-def _status(error: BaseException) -> int:
+def raised_first(error: BaseException) -> BaseException:
+    """What an error began as: the library wraps some refusals in errors that say less."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    while error.__cause__ is not None and isinstance(error, RuntimeError | LocalEntryNotFoundError):
+        error = error.__cause__
+    return error
+
+
+def status_of(error: BaseException) -> int:
     """The status of the answer that an error is about; 0 if none came."""
     return int(getattr(getattr(error, "response", None), "status_code", 0))
+
+
+def in_a_line(error: BaseException) -> str:
+    """What the library says of an error."""
+    return " ".join(f"{type(error).__name__} {error}".split())[:300]
 
 
 def readme_there(repo_id: str, revision: str | None = None, token: str | None = None) -> bytes:
@@ -112,23 +126,20 @@ def refusals(repo_id: str, revision: str | None = None) -> Iterator[None]:
     except LefError:
         raise
     except (HTTPError, hub.HFValidationError, OSError, RuntimeError) as error:
-        # The library wraps some refusals in errors that say less.
-        wrapped = isinstance(error, hub.LocalEntryNotFoundError | RuntimeError)
-        found = (error.__cause__ if wrapped else None) or error
+        found = raised_first(error)
         say = next((say for kind, say in _sayings(hub) if isinstance(found, kind)), "")
         say = say or _STATUS.get(
-            _status(found), "the hub cannot be reached, or does not answer ({why})"
+            status_of(found), "the hub cannot be reached, or does not answer ({why})"
         )
-        why = " ".join(f"{type(found).__name__} {found}".split())[:300]
-        raise StorageError(
-            f"{PREFIX}{repo_id}: {say.format(why=why, revision=revision, id=repo_id)}"
-        ) from error
+        said = say.format(why=in_a_line(found), revision=revision, id=repo_id)
+        raise StorageError(f"{PREFIX}{repo_id}: {said}") from error
 
 
-_LOG_IN = "run `hf auth login` (or set HF_TOKEN)"
+LOG_IN = "run `hf auth login` (or set HF_TOKEN)"
+STRANGER = f"the hub does not know this token: {LOG_IN} with another"
 _STATUS = {
-    401: f"the hub does not know this token: {_LOG_IN} with another",
-    403: f"this token may not do that: make one with write access, then {_LOG_IN}",
+    401: STRANGER,
+    403: f"this token may not do that: make one with write access, then {LOG_IN}",
     429: "the hub asks for fewer requests: wait a while, then try again",
 }
 
@@ -138,12 +149,12 @@ def _sayings(hub: Any) -> list[tuple[type[BaseException], str]]:
     return [
         (
             hub.GatedRepoError,
-            f"gated: accept its terms at https://huggingface.co/{{id}}; {_LOG_IN}",
+            f"gated: accept its terms at https://huggingface.co/{{id}}; {LOG_IN}",
         ),
-        (hub.RepositoryNotFoundError, f"no such repository, or not for you to see: {_LOG_IN}"),
+        (hub.RepositoryNotFoundError, f"no such repository, or not for you to see: {LOG_IN}"),
         (hub.RevisionNotFoundError, "it has no revision '{revision}': check its spelling"),
         (hub.RemoteEntryNotFoundError, "no saved head is there: `Head.push_to_hub` puts one"),
         (hub.OfflineModeIsEnabled, "not on this machine, and HF_HUB_OFFLINE is set: unset it"),
-        (hub.LocalTokenNotFoundError, f"nobody is logged in to the hub: {_LOG_IN}"),
+        (hub.LocalTokenNotFoundError, f"nobody is logged in to the hub: {LOG_IN}"),
         (hub.HFValidationError, "no name that the hub can have: write owner/name"),
     ]

@@ -25,8 +25,8 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 
 from lefcache.errors import LefError, MismatchError, StorageError
 from lefcache.stores.disk import on_disk
+from lefcache.travel import LOG_IN, PREFIX, STRANGER, in_a_line, raised_first, status_of
 
-PREFIX = "hub:"
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _PLACE = re.compile(rf"{PREFIX}({_NAME}/{_NAME})(?:@([A-Za-z0-9][A-Za-z0-9._/-]*))?")
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -193,11 +193,11 @@ class Hub:
         except LefError:
             raise
         except _PROBLEMS as error:
-            cause = _first(error)
+            cause = raised_first(error)
             if isinstance(cause, OSError) and cause.errno:  # of this machine's disk
                 with on_disk(Path(cause.filename or ".")):
                     raise cause from error
-            kind = MismatchError if _status(cause) == 412 else StorageError
+            kind = MismatchError if status_of(cause) == 412 else StorageError
             raise kind(_words(cause, self.place)) from cause
         finally:
             logging.set_verbosity(level)
@@ -219,26 +219,24 @@ def _files(place: Place, tree: Iterable[Any]) -> dict[str, RemoteFile]:
 # What the library raises for reasons that are not its user's: of another's answer, KeyError too.
 _PROBLEMS = (HTTPError, OSError, ValueError, KeyError, TypeError, RuntimeError)
 
-_LOG_IN = "run `hf auth login` (or set HF_TOKEN)"
 _KEPT = "then run the same command again: what is done is kept"
 
 # By the kind of refusal, then by the status of the answer.
 _REFUSALS: dict[type[BaseException], str] = {
     hub.OfflineModeIsEnabled: "the hub is not asked while HF_HUB_OFFLINE is set: unset it",
-    hub.LocalTokenNotFoundError: f"nobody is logged in to the hub: {_LOG_IN}",
+    hub.LocalTokenNotFoundError: f"nobody is logged in to the hub: {LOG_IN}",
     hub.GatedRepoError: (
-        "{place} is gated: accept its terms at https://huggingface.co/datasets/{id}, then "
-        + _LOG_IN
+        "{place} is gated: accept its terms at https://huggingface.co/datasets/{id}, then " + LOG_IN
     ),
     hub.RevisionNotFoundError: "{place}: there is no such revision of {id}: check its spelling",
     hub.RepositoryNotFoundError: (
-        "the hub has no data set {id}, or you may not see it: check the name, or " + _LOG_IN
+        "the hub has no data set {id}, or you may not see it: check the name, or " + LOG_IN
     ),
     hub.RemoteEntryNotFoundError: "{place}: a file of its own list is not there; try again later",
 }
 _STATUS = {
-    401: f"the hub does not know this token: {_LOG_IN} with another",
-    403: "this token may not do that in {id}: make one with write access to it, then " + _LOG_IN,
+    401: STRANGER,
+    403: "this token may not do that in {id}: make one with write access to it, then " + LOG_IN,
     404: "the hub has no data set {id}: check the name",
     409: "{id} is being changed by somebody else: wait a moment, then run the same command again",
     412: "{id} was changed by somebody else meanwhile: run the same command again",
@@ -247,22 +245,8 @@ _STATUS = {
 }
 
 
-def _first(error: BaseException) -> BaseException:
-    """What was raised first: the library wraps some refusals in errors that say less."""
-    while error.__cause__ is not None and isinstance(
-        error, RuntimeError | hub.LocalEntryNotFoundError
-    ):
-        error = error.__cause__
-    return error
-
-
-def _status(error: BaseException) -> int:
-    response = getattr(error, "response", None)
-    return int(response.status_code) if response is not None else 0
-
-
 def _words(error: BaseException, place: Place) -> str:
-    status = _status(error)
+    status = status_of(error)
     say = next((say for kind, say in _REFUSALS.items() if type(error) is kind), "")
     say = say or _STATUS.get(status, "")
     if not say and status >= 500:
@@ -272,5 +256,4 @@ def _words(error: BaseException, place: Place) -> str:
     say = say or "{place}: the hub's answer cannot be used ({why}): try again later"
     seconds = error.response.headers.get("Retry-After", "") if status == 429 else ""  # type: ignore[attr-defined]
     wait = f" for {seconds} s" if seconds.isdecimal() else ""
-    why = " ".join(f"{type(error).__name__} {error}".split())[:300]
-    return say.format(place=place, id=place.id, wait=wait, why=why)
+    return say.format(place=place, id=place.id, wait=wait, why=in_a_line(error))
