@@ -191,11 +191,15 @@ def test_an_error_is_not_hidden_by_a_lease_that_cannot_be_given_back(s3_server, 
         s3.use(monkeypatch, proxy.address)
         root = Url(f"s3://{s3.make_bucket(s3_server)}/run")
         monkeypatch.setattr("lefcache.stores.objects.PATIENCE_SECONDS", 0)
-        with pytest.raises(ZeroDivisionError), exclusive(root, NAME):
+
+        def fail():
             proxy.fault = lambda method, path, number: "500"
-            _ = 1 / 0
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError), exclusive(root, NAME):
+            fail()
         proxy.fault = lambda *_: None
-        with exclusive(root, "other"):  # nor is what is done
+        with exclusive(root, "other"):  # nor is what is done spoilt
             proxy.fault = lambda method, path, number: "500" if method != "GET" else None
 
 
