@@ -45,8 +45,9 @@ def command(key: str, place: str, dry_run: bool, as_json: bool, cache: str, **ho
     """
     import lefcache
     from cli.transfer import transfer
-    from lefcache.share.hub import PREFIX, Hub, Place
+    from lefcache.share.hub import Hub, Place
     from lefcache.share.push import planned, push
+    from lefcache.travel import PREFIX
 
     if key.startswith(PREFIX):
         raise click.UsageError(f"KEY comes first: {command_line(['lef', 'push', place, key])}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.cache import hints
+from lefcache.cache.again import again
 from lefcache.cache.display import html_table, one_line
 from lefcache.cache.documents import described, known, read_rows
 from lefcache.cache.layers import Layers, array_name
@@ -205,7 +206,7 @@ class Pages(Mapping[str, Layers]):
 
     def resume_words(self, others: Iterable["Pages"] = ()) -> list[list[str]]:
         """The same as the words of each command it takes."""
-        return hints.again([self, *others], self.missing or self.asked)
+        return again([self, *others], self.missing or self.asked)
 
     def __getitem__(self, pool: str) -> Layers:
         if pool not in self.pools:
