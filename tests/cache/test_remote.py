@@ -164,7 +164,7 @@ def test_a_layer_of_many_that_were_interrupted_can_be_had_alone(there):
         there.table("fake:1,fake:2")
     there.on_pull = None
     assert len(there.rows("fake:1")) == 10
-    remove(there.store, doomed(there.store, "tiny/fake:2"))
+    remove(there.store, doomed(there, "tiny/fake:2"))
     assert len(open_cache(there.path).rows("fake:1")) == 10
     assert verify(there.mirror).whole
 
