@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,13 +56,13 @@ def _below(cache: "Cache", path: str) -> Iterator[str]:
 
 def strays_below(cache: "Cache", key: str) -> Iterator[str]:
     """What killed processes have left behind: the next writer of a split takes it away."""
-    for folder, names, files in os.walk(cache.path / key):
-        here = Path(folder).relative_to(cache.path)
-        names[:] = [name for name in names if name != ".locks" and str(here / name) != "results"]
-        yield from (str(here / name) for name in [*names, *files] if name.endswith(STRAYS))
+    above = len(f"{cache.path}/")
+    for folder, names, files in os.walk(f"{cache.path}/{key}"):
+        inside = partial(os.path.join, folder[above:])
+        names[:] = [name for name in names if name != ".locks" and inside(name) != "results"]
+        yield from (inside(name) for name in [*names, *files] if name.endswith(STRAYS))
         names[:] = [name for name in names if not name.endswith(STRAYS)]
-        twice = [name for name in names if f"{name}{SUFFIX}" in files]
-        yield from (str(here / name) for name in twice)
+        yield from (inside(name) for name in names if f"{name}{SUFFIX}" in files)
     for path in splits_below(cache, key):
         try:
             pages = Pages(cache.store, *path.split("/"))

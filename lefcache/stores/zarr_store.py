@@ -130,7 +130,7 @@ class ZarrStore:
         with on_disk(self.root / path):
             for file, start in self._chunks(path, info, info.shape[0]):
                 if start // info.chunk_rows >= kept:
-                    file.unlink(missing_ok=True)
+                    Path(file).unlink(missing_ok=True)
         self._describe(path, {**node, "shape": [rows, *info.shape[1:]]})
 
     def write(self, path: str, start: int, values: NDArray[Any]) -> None:
@@ -214,7 +214,8 @@ class ZarrStore:
             found = np.zeros((max(stop - start, 0), *info.shape[1:]), info.dtype)
             for file, first in there:
                 low, high = max(first, start), min(first + info.chunk_rows, stop)
-                chunk = np.frombuffer(file.read_bytes(), info.dtype).reshape(-1, *info.shape[1:])
+                content = Path(file).read_bytes()
+                chunk = np.frombuffer(content, info.dtype).reshape(-1, *info.shape[1:])
                 found[low - start : high - start] = chunk[low - first : high - first]
         return found
 
@@ -227,32 +228,34 @@ class ZarrStore:
             # A length costs one look at the file and finds a torn or missing chunk at once; a
             # reader that skipped it would shift every later row onto the wrong text.
             _check_length(file, length_of(file) or 0, info)
-            extents.append(Extent(str(file), 0, min(info.chunk_rows, info.shape[0] - start)))
+            extents.append(Extent(file, 0, min(info.chunk_rows, info.shape[0] - start)))
         return extents
 
     def chunks(self, path: str) -> list[Extent | None]:
         """Where each whole chunk lies, padding and all; None for one that is missing or torn."""
         info = self.info(path)
         assert info is not None, f"{path} is no array"
-        files = [file for file, _ in self._chunks(path, info, info.shape[0])]
-        there = [length_of(file) == info.chunk_bytes for file in files]
-        places = zip(files, there, strict=True)
-        return [Extent(str(f), 0, info.chunk_rows) if whole else None for f, whole in places]
+        size = info.chunk_bytes
+        return [
+            Extent(file, 0, info.chunk_rows) if length_of(file) == size else None
+            for file, _ in self._chunks(path, info, info.shape[0])
+        ]
 
     def _chunks(
         self, path: str, info: ArrayInfo, stop: int, start: int = 0
-    ) -> Iterator[tuple[Path, int]]:
+    ) -> Iterator[tuple[str, int]]:
         """The file of each chunk that holds one of the rows start..stop, and its first row."""
-        folder, below = place(self.root, path) / "c", "/0" * (len(info.shape) - 1)
+        folder = f"{place(self.root, path)}/c"
         no_link(folder)
         for chunk in range(start // info.chunk_rows, -(-stop // info.chunk_rows)):
-            file = folder / f"{chunk}{below}"
-            for parent in file.parents[: len(info.shape) - 1]:
-                no_link(parent)
+            file = f"{folder}/{chunk}"
+            for _ in info.shape[1:]:
+                no_link(file)
+                file += "/0"
             yield file, chunk * info.chunk_rows
 
 
-def _check_length(file: Path, found: int, info: ArrayInfo) -> None:
+def _check_length(file: str, found: int, info: ArrayInfo) -> None:
     if found != (size := info.chunk_bytes):
         raise DamagedError(f"{file}: {found:,} bytes where {size:,} were written")
 
