@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,21 +59,6 @@ def node_at(file: "h5py.File", path: str) -> Any:
     return node
 
 
-def is_group(node: Any) -> bool:
-    """Whether a node is no array."""
-    return not hasattr(node, "chunks")
-
-
-def children_of(node: Any) -> list[str]:
-    """Names below a group, sorted; none below an array."""
-    return sorted(filter(possible, node)) if is_group(node) else []
-
-
-def attrs_of(node: Any) -> dict[str, Any]:
-    """Attributes as plain values."""
-    return {name: parse_json(value) for name, value in node.attrs.items() if name not in OWN}
-
-
 def put_attrs(file: "h5py.File", path: str, values: Mapping[str, Any]) -> None:
     """Replace the attributes of a node, making groups down to it where needed, and seal it."""
     node = node_at(file, path)
@@ -87,45 +73,71 @@ def put_attrs(file: "h5py.File", path: str, values: Mapping[str, Any]) -> None:
 
 def seal_node(node: Any) -> None:
     """Seal a node, and the groups above it that came into being with it."""
-    node.attrs[SEAL] = json.dumps(_seal_of(node))
+    node.attrs[SEAL] = json.dumps(Node(node).seal())
     if node.name != "/" and SEAL not in node.parent.attrs:
         seal_node(node.parent)
 
 
-def is_sealed(node: Any) -> bool | None:
-    """Whether a node is what it was when it was sealed; None without a seal."""
-    return json.loads(node.attrs[SEAL]) == _seal_of(node) if SEAL in node.attrs else None
+class Node:
+    """A group or array of an open file; what was read of it once is not read again."""
 
+    def __init__(self, node: Any) -> None:
+        self._node, self._is_group = node, not hasattr(node, "chunks")
 
-def _seal_of(node: Any) -> str:
-    """HDF5 sums up its own metadata, but not the texts that attributes are."""
-    texts = sorted([name, str(node.attrs[name])] for name in node.attrs if name not in OWN)
-    info = info_of(node)
-    made = info and [info.shape, info.dtype.name, info.chunk_rows, info.axes]
-    return seal_of(json.dumps([texts, made]).encode())
+    @cached_property
+    def children(self) -> list[str]:
+        """Names below a group, sorted; none below an array."""
+        return sorted(filter(possible, self._node)) if self._is_group else []
 
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes as plain values."""
+        return {name: parse_json(value) for name, value in self._own.items()}
 
-def info_of(node: Any) -> ArrayInfo | None:
-    """What an array is made of; None for a group."""
-    if is_group(node):
-        return None
-    if node.chunks is None or node.id.get_create_plist().get_nfilters():
-        raise DamagedError(f"{node.name}: compressed, or laid out, by another program; cannot map")
-    dtype, attrs = node.dtype, node.attrs
-    if BITS_OF in attrs:
-        dtype = bits_as(dtype, parse_json(attrs[BITS_OF]))
-    axes = tuple(map(str, attrs[AXES])) if AXES in attrs else ("",) * node.ndim
-    shape, chunk = (tuple(map(int, each)) for each in (node.shape, node.chunks))
-    return checked(ArrayInfo(shape, dtype, chunk[0], axes), chunk)
+    @cached_property
+    def sealed(self) -> bool | None:
+        """Whether the node is what it was when it was sealed; None without a seal."""
+        return json.loads(self._all[SEAL]) == self.seal() if SEAL in self._all else None
 
+    @cached_property
+    def info(self) -> ArrayInfo | None:
+        """What an array is made of; None for a group."""
+        if self._is_group:
+            return None
+        node, attrs = self._node, self._all
+        if node.chunks is None or node.id.get_create_plist().get_nfilters():
+            raise DamagedError(
+                f"{node.name}: compressed, or laid out, by another program; cannot map"
+            )
+        dtype = node.dtype
+        if BITS_OF in attrs:
+            dtype = bits_as(dtype, parse_json(attrs[BITS_OF]))
+        axes = tuple(map(str, attrs[AXES])) if AXES in attrs else ("",) * node.ndim
+        shape, chunk = (tuple(map(int, each)) for each in (node.shape, node.chunks))
+        return checked(ArrayInfo(shape, dtype, chunk[0], axes), chunk)
 
-def places_of(node: Any) -> tuple[ArrayInfo, list[int | None]]:
-    """What an array is made of, and the offset of each chunk, in order; None for one without."""
-    info = info_of(node)
-    assert info is not None, f"{node.name} is no array"
-    below = [0] * (len(info.shape) - 1)
-    starts = range(0, info.shape[0], info.chunk_rows)
-    if len(starts) > node.file.id.get_filesize():
-        raise DamagedError(f"{node.name}: more chunks than the file has bytes")
-    places = [node.id.get_chunk_info_by_coord((start, *below)).byte_offset for start in starts]
-    return info, places
+    @cached_property
+    def places(self) -> tuple[ArrayInfo, list[int | None]]:
+        """What an array is made of, and the offset of each chunk in order; None for one without."""
+        info, found = self.info, self._node.id
+        assert info is not None, f"{self._node.name} is no array"
+        below = [0] * (len(info.shape) - 1)
+        starts = range(0, info.shape[0], info.chunk_rows)
+        if len(starts) > self._node.file.id.get_filesize():
+            raise DamagedError(f"{self._node.name}: more chunks than the file has bytes")
+        return info, [found.get_chunk_info_by_coord((at, *below)).byte_offset for at in starts]
+
+    def seal(self) -> str:
+        """The seal of what is there now: HDF5 sums up its own metadata, but no texts in it."""
+        texts = sorted([name, str(value)] for name, value in self._own.items())
+        info = self.info
+        made = info and [info.shape, info.dtype.name, info.chunk_rows, info.axes]
+        return seal_of(json.dumps([texts, made]).encode())
+
+    @cached_property
+    def _all(self) -> dict[str, Any]:
+        return dict(self._node.attrs.items())
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        return {name: value for name, value in self._all.items() if name not in OWN}

@@ -1,24 +1,27 @@
-"""Looks at an HDF5 file: as it will be once a change is carried out, and at its nodes once only."""
+"""Looks at HDF5 files: as they will be once a change is carried out, and at each node only once."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lefcache.stores.hdf5_nodes import node_at
+from lefcache.stores.hdf5_nodes import Node, node_at
 from lefcache.stores.journal import Draft, journal_of, pending
 
 if TYPE_CHECKING:
     import h5py
 
-See = Callable[[Any], Any]
+See = Callable[[Node], Any]
 Look = Callable[[Path, str, See], Any]
+
+MOST_HELD = 16  # files at once
 
 
 def look(path: Path, node: str, see: See) -> Any:
     """What is seen of a node of a file; None where there is no such node."""
     with opened(path) as file:
-        return _seen(node_at(file, node), see)
+        found = node_at(file, node)
+        return None if found is None else see(Node(found))
 
 
 @contextmanager
@@ -36,45 +39,56 @@ def opened(path: Path) -> Iterator["h5py.File"]:
 
 
 class Held:
-    """Looks that keep the last file open, and remember: opening it takes longer than most looks.
+    """Looks that keep files open, and remember: opening one takes longer than most looks.
 
     It is opened afresh, and looked at once more, where anything of it has changed on the disk.
     """
 
     def __init__(self) -> None:
-        self._open = ExitStack()
-        self._file: h5py.File | None = None
-        self._state: object = None
-        self._nodes: dict[str, Any] = {}
-        self._seen: dict[tuple[str, See], Any] = {}
+        self._files: dict[Path, _HeldFile] = {}
 
     def look(self, path: Path, node: str, see: See) -> Any:
         """What is seen of a node of a file; None where there is no such node."""
-        state = (path, _stamp(path), _stamp(journal_of(path)))
-        if self._file is None or state != self._state:
-            self.close()
-            self._file, self._state = self._open.enter_context(opened(path)), state
+        state = (_stamp(path), _stamp(journal_of(path)))
+        if path in self._files and self._files[path].state != state:
+            self._files.pop(path).close()
+        if path not in self._files:
+            if len(self._files) == MOST_HELD:
+                self._files.pop(next(iter(self._files))).close()
+            self._files[path] = _HeldFile(path, state)
         try:
-            with _numbered():
-                if (node, see) not in self._seen:
-                    if node not in self._nodes:
-                        self._nodes[node] = node_at(self._file, node)
-                    self._seen[node, see] = _seen(self._nodes[node], see)
+            return self._files[path].look(node, see)
         except BaseException:
-            self.close()  # what was read of a file in change must not be seen again
+            self._files.pop(path).close()  # what was read of a file in change is not seen again
             raise
-        return self._seen[node, see]
 
     def close(self) -> None:
         """Keep nothing open."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+class _HeldFile:
+    """A file that stays open, and the nodes of it that were looked at."""
+
+    def __init__(self, path: Path, state: object) -> None:
+        self.state = state
+        self._open = ExitStack()
+        self._file = self._open.enter_context(opened(path))
+        self._nodes: dict[str, Node | None] = {}
+
+    def look(self, node: str, see: See) -> Any:
+        with _numbered():
+            if node not in self._nodes:
+                found = node_at(self._file, node)
+                self._nodes[node] = None if found is None else Node(found)
+            known = self._nodes[node]
+            return None if known is None else see(known)
+
+    def close(self) -> None:
         self._nodes.clear()
-        self._seen.clear()
         self._open.close()
-        self._file = None
-
-
-def _seen(node: Any, see: See) -> Any:
-    return None if node is None else see(node)
 
 
 @contextmanager

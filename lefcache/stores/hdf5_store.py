@@ -22,17 +22,7 @@ from lefcache.errors import DamagedError
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import length_of, on_disk, readable
-from lefcache.stores.hdf5_nodes import (
-    attrs_of,
-    children_of,
-    info_of,
-    is_sealed,
-    new_array,
-    node_at,
-    places_of,
-    put_attrs,
-    seal_node,
-)
+from lefcache.stores.hdf5_nodes import Node, new_array, node_at, put_attrs, seal_node
 from lefcache.stores.hdf5_open import Look, look
 from lefcache.stores.journal import Change, Draft, delete_drafts, discard, drafted, finish
 
@@ -56,11 +46,11 @@ class Hdf5Store:
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted."""
         none: list[str] = []
-        return [*self._look(path, children_of, none)]
+        return [*self._look(path, lambda node: node.children, none)]
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
-        return {**self._look(path, attrs_of, {})}
+        return {**self._look(path, lambda node: node.attrs, {})}
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
@@ -73,11 +63,11 @@ class Hdf5Store:
 
     def sealed(self, path: str) -> bool | None:
         """Whether the metadata is what was written; None for a node from before it had a seal."""
-        return self._look(path, is_sealed, None)
+        return self._look(path, lambda node: node.sealed, None)
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
-        return self._look(path, info_of, None)
+        return self._look(path, lambda node: node.info, None)
 
     def create(
         self,
@@ -200,7 +190,7 @@ class Hdf5Store:
     def _places(self, path: str) -> tuple[ArrayInfo | None, list[Extent | None]]:
         """What an array is made of and where its chunks lie, at one look: a writer may be at it."""
         nothing: tuple[ArrayInfo | None, list[int | None]] = (None, [])
-        info, places = self._look(path, places_of, nothing)
+        info, places = self._look(path, lambda node: node.places, nothing)
         if info is None:
             return None, []
         size = info.chunk_bytes
@@ -211,7 +201,7 @@ class Hdf5Store:
             for at in places
         ]
 
-    def _look(self, path: str, see: Callable[[Any], Found], absent: Found) -> Found:
+    def _look(self, path: str, see: Callable[[Node], Found], absent: Found) -> Found:
         """What is seen of a node, once more where a writer was changing the file meanwhile."""
         for number in range(LOOKS):
             try:
