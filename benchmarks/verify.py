@@ -167,11 +167,11 @@ def injured(
         before = {each: each.read_bytes() for each in (file, other)}
         after: dict[Path, bytes | None] = {}
         content = before[file]
-        if how == "swap" and length == size and file != other and kind != "metadata":
-            after = {
-                file: _with(content, start, before[other][place : place + size]),
-                other: _with(before[other], place, content[start : start + size]),
-            }
+        if how == "swap" and length == size and kind != "metadata":
+            pieces = content[start : start + size], before[other][place : place + size]
+            after = dict(before)
+            for where, at, piece in ((file, start, pieces[1]), (other, place, pieces[0])):
+                after[where] = _with(after[where] or b"", at, piece)
         elif how == "delete" and size == len(content):
             after = {file: None}
         elif how not in ("swap", "delete"):
