@@ -18,6 +18,7 @@ from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below, strays_be
 from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError
 from lefcache.feature import NAME
+from lefcache.stores import Home
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ class _Checked:
 
     def _metadata_damage(self, path: str, what: str) -> None:
         here = path or "the cache's own folder"
-        self.damaged.append(Damage(path, "metadata", f"metadata of {here}: {what}"))
+        cost = _cost_of_metadata(self.store, path)
+        self.damaged.append(Damage(path, "metadata", f"metadata of {here}: {what}; {cost}"))
 
     def labels(self, corpus: str) -> None:
         """Compare labels and row hashes with the checksums among a corpus's attributes."""
@@ -227,6 +229,20 @@ def _cost(pages: Pages, block: int) -> str:
     stop = min(start + pages.block_rows, pages.rows)
     again = "imports" if pages.spec.imported else "computes"
     return f"rows {start:,}..{stop - 1:,}; repair {again} them again"
+
+
+def _cost_of_metadata(store: Home, path: str) -> str:
+    """What repair can do about it, and the way out where that is not enough."""
+    names = path.split("/")
+    if len(names) == 5 and names[3] != "ledger":
+        return "repair makes the array again, and nothing else"
+    mended = "repair turns a flipped bit back"
+    if not path:
+        return mended
+    whole = "/".join(names[: 1 if names[1:2] in (["labels"], ["rows"]) else 3])
+    again = f"take it away with `lef rm {whole}` and extract it again"
+    in_file = whole.count("/") == 2 and store.format_of(whole) == "hdf5"
+    return again if in_file else f"{mended}; if more is wrong, {again}"
 
 
 def _there(stored: Stored, pages: Pages, block: int) -> bool:

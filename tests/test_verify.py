@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lefcache.cache import open as open_cache
+from lefcache.cache.remove import doomed, remove
 from lefcache.errors import DamagedError
 from lefcache.extract import extract
 from lefcache.repair import clear
@@ -172,6 +173,73 @@ def test_missing_torn_swapped_and_zeroed_chunks_are_found(run, make_corpus, cach
     assert [each.block for each in report(cache).damaged] == [1, 2]
     restore()
     assert report(cache).whole
+
+
+def test_zeroed_and_swapped_chunks_of_a_file_are_found(run, make_corpus, cache):
+    run(make_corpus(14), layers="1..2", format="hdf5")
+    file = cache.path / f"{PATH}.h5"
+    whole = file.read_bytes()
+    first, second, *_ = cache.store.chunks(f"{PATH}/mean/1")
+    size = second.offset - first.offset
+
+    def injured(*pieces):
+        content = bytearray(whole)
+        for place, piece in pieces:
+            content[place.offset : place.offset + size] = piece
+        file.write_bytes(content)
+        return [(each.kind, each.block) for each in report(cache).damaged]
+
+    one, other = (whole[at.offset : at.offset + size] for at in (first, second))
+    assert injured((second, bytes(size))) == [("block", 1)]
+    assert injured((first, other), (second, one)) == [("block", 0), ("block", 1)]
+    assert injured() == []
+
+
+@pytest.mark.parametrize("left", [0, 100, 2000, -1])
+def test_a_file_that_was_cut_short_is_found_and_can_be_taken_away(
+    run, make_corpus, cache, tree_bytes, left
+):
+    corpus = make_corpus(14, test=["a text", "b"])
+    run(corpus, layers="1..2", format="hdf5")
+    before = tree_bytes(cache.path / "tiny")
+    file = cache.path / f"{PATH}.h5"
+    file.write_bytes(file.read_bytes()[:left])
+    found = report(cache)
+    assert not found.whole
+    for each in found.damaged:
+        assert (each.kind, each.path) == ("metadata", PATH)
+        assert f"take it away with `lef rm {PATH}` and extract it again" in each.message
+        assert clear(cache, found) == []
+    remove(cache.store, doomed(cache, PATH))
+    run(corpus, layers="1..2", format="hdf5")
+    assert report(open_cache(cache.path)).whole
+    assert tree_bytes(cache.path / "tiny").keys() == before.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("", ""),
+        ("tiny", "tiny"),
+        ("tiny/labels/train", "tiny"),
+        ("tiny/fake", "tiny/fake"),
+        (PATH, PATH),
+        (f"{PATH}/ledger/0", PATH),
+        (f"{PATH}/mean/1", None),
+    ],
+)
+def test_what_damaged_metadata_costs_is_said_and_is_the_way_out(run, make_corpus, cache, path, key):
+    run(make_corpus(14), layers="1..2")
+    (cache.path / path / "zarr.json").write_text("no metadata")
+    found = [each for each in verify(cache).damaged if (each.kind, each.path) == ("metadata", path)]
+    message = found[0].message
+    assert ("repair makes the array again" in message) == (key is None)
+    assert ("repair turns a flipped bit back" in message) == (key is not None)
+    assert (f"`lef rm {key}`" in message) == bool(key)
+    if key:
+        remove(cache.store, doomed(cache, key))
+        run(make_corpus(14), layers="1..2")
+        assert report(open_cache(cache.path)).whole
 
 
 def test_a_cache_from_before_seals_is_unsealed_and_not_damaged(made):

@@ -1,7 +1,7 @@
 """Taking things out of a cache, in steps that a kill leaves each done or undone."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import copy_magnitudes
 from lefcache.cache.pages import TOKENS, Pages
 from lefcache.corpus import SPLITS
+from lefcache.errors import DamagedError
 from lefcache.feature import RESERVED
 from lefcache.stores import Home
 
@@ -33,12 +34,18 @@ class Doomed:
 def doomed(cache: "Cache", key: str) -> list[Doomed]:
     """What `remove` would take away for a key (`cache.keys`), and how many bytes each of it is.
 
+    A corpus, model or split can be taken away too where its metadata is damaged.
     Raises FeatureError for a key that names nothing here.
     """
     wanted, store = Key.parse(key), cache.store
-    check_there(cache, wanted)
-    found = [*_in_part(store, wanted)] if wanted.in_part else [Doomed(wanted.path)]
-    return [replace(each, bytes=_bytes(store, each)) for each in _emptied(store, found)]
+    try:
+        check_there(cache, wanted)
+        found = [*_in_part(store, wanted)] if wanted.in_part else [Doomed(wanted.path)]
+        return [replace(each, bytes=_bytes(store, each)) for each in _emptied(store, found)]
+    except DamagedError:
+        if not _lies_there(store, wanted):
+            raise
+        return [Doomed(wanted.path, bytes=store.size(wanted.path))]
 
 
 def remove(store: Home, things: Sequence[Doomed]) -> None:
@@ -54,7 +61,8 @@ def remove(store: Home, things: Sequence[Doomed]) -> None:
                 store.sweep(each.path)
                 # An object store deletes one by one: nothing may vouch for what is half gone.
                 for path in _splits(store, each.path):
-                    store.delete(f"{path}/ledger")
+                    with suppress(DamagedError):  # a file that cannot be opened vouches for nothing
+                        store.delete(f"{path}/ledger")
                 store.delete(each.path)
 
 
@@ -66,6 +74,13 @@ def _in_part(store: Home, key: Key) -> Iterator[Doomed]:
     for pages, arrays, chosen in zip(splits, held, meant, strict=True):
         if chosen:
             yield Doomed(pages.path, tuple(chosen) if {*arrays} - {*chosen} else ())
+
+
+def _lies_there(store: Home, key: Key) -> bool:
+    """Whether there is such a whole node, by its name alone."""
+    above, _, name = key.path.rpartition("/")
+    named = not (key.in_part or {key.corpus, key.model} & {*RESERVED})
+    return named and name in store.folders(above)
 
 
 def _emptied(store: Home, found: Sequence[Doomed]) -> list[Doomed]:
@@ -84,11 +99,19 @@ def _splits(store: Home, path: str) -> list[str]:
     """The paths of the splits at or below a corpus, model or split."""
     depth = path.count("/")
     if depth == 2:
-        return [path] if path.rpartition("/")[2] in SPLITS and described(store, path) else []
+        return [path] if path.rpartition("/")[2] in SPLITS and _is_there(store, path) else []
     names = [each for each in store.children(path) if depth or each not in RESERVED]
     if depth == 1:
         return [f"{path}/{split}" for split in SPLITS if split in names]
     return [split for name in names for split in _splits(store, f"{path}/{name}")]
+
+
+def _is_there(store: Home, path: str) -> bool:
+    """Whether there is such a split, whatever state it is in."""
+    try:
+        return bool(described(store, path))
+    except DamagedError:
+        return True
 
 
 def _arrays(pages: Pages) -> list[str]:

@@ -29,7 +29,7 @@ def opened(path: Path) -> Iterator["h5py.File"]:
     """A file to look at, as it will be once a change that was decided is carried out."""
     import h5py
 
-    with _numbered():
+    with numbered():
         if change := pending(path):
             with path.open("rb") as file, h5py.File(Draft(file, change), "r") as found:
                 yield found
@@ -79,7 +79,7 @@ class _HeldFile:
         self._nodes: dict[str, Node | None] = {}
 
     def look(self, node: str, see: See) -> Any:
-        with _numbered():
+        with numbered():
             if node not in self._nodes:
                 found = node_at(self._file, node)
                 self._nodes[node] = None if found is None else Node(found)
@@ -92,7 +92,7 @@ class _HeldFile:
 
 
 @contextmanager
-def _numbered() -> Iterator[None]:
+def numbered() -> Iterator[None]:
     """What is wrong with the content of a file is an OSError to HDF5, without a number."""
     try:
         yield

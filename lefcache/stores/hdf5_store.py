@@ -23,7 +23,7 @@ from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import length_of, on_disk, readable
 from lefcache.stores.hdf5_nodes import Node, new_array, node_at, put_attrs, seal_node
-from lefcache.stores.hdf5_open import Look, look
+from lefcache.stores.hdf5_open import Look, look, numbered
 from lefcache.stores.journal import Change, Draft, delete_drafts, discard, drafted, finish
 
 if TYPE_CHECKING:
@@ -230,6 +230,7 @@ class Hdf5Store:
                 _new_file(self.root)
             with (
                 readable(self.root),
+                numbered(),
                 drafted(self.root) as draft,
                 h5py.File(draft, "r+", **ALIGNED) as file,
             ):
