@@ -7,20 +7,26 @@ import time
 import numpy as np
 import pytest
 
+from lefcache.cache import begin
 from lefcache.errors import BusyError
 from lefcache.extract import extract
 from lefcache.testing import FakeBackbone
 
-# Looks again and again until it sees all; prints how often it saw a part, and its sum.
-READER = """
-import sys, time
+# Eight processes say that they are ready and look again and again until they see all; each
+# prints how often it saw a part, and the sum.
+READERS = """
+import os, sys, time
 from pathlib import Path
+import h5py
 import numpy as np
 import lefcache
 from lefcache.cache.ledger import checksum
 from lefcache.dtypes import raw
 from lefcache.errors import FeatureError, IncompleteError
 
+print("ready", flush=True)
+for _ in range(3):  # twice as many each time
+    os.fork()
 parts = 0
 while True:
     cache = lefcache.open(sys.argv[1])
@@ -36,29 +42,36 @@ while True:
                     seen = True
     try:
         rows = [cache.rows(f"fake:{layer}@{pool}", "train", "tiny")
-                for layer in range(3) for pool in ("mean", "max")]
+                for layer in range(4) for pool in ("mean", "max")]
         break
     except (FeatureError, IncompleteError):
         parts += seen
     time.sleep(0.05)  # eight of them would leave the writer no time
-print(parts, float(sum(np.asarray(each, np.float64).sum() for each in rows)))
+total = float(sum(np.asarray(each, np.float64).sum() for each in rows))
+os.write(1, f"{parts} {total}\\n".encode())
+while True:
+    try:
+        assert os.wait()[1] == 0
+    except ChildProcessError:
+        break
 """
 
 
 @pytest.mark.parametrize("format", ["zarr", "hdf5"])
 def test_eight_readers_see_only_whole_blocks_while_one_writes(cache, make_corpus, format):
-    words = [sys.executable, "-c", READER, str(cache.path)]
+    words = [sys.executable, "-c", READERS, str(cache.path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    readers = [subprocess.Popen(words, **pipes) for _ in range(8)]
-    backbone = FakeBackbone(2, on_forward=lambda _: time.sleep(0.04))
-    choices = {"pools": ["mean", "max"], "block_rows": 4, "format": format, "fsync": False}
-    extract(backbone, make_corpus(80), cache, **choices)
-    told = [reader.communicate(timeout=60) for reader in readers]
-    assert not any(error for _, error in told), told
-    features = [f"fake:{layer}@{pool}" for layer in range(3) for pool in ("mean", "max")]
+    with subprocess.Popen(words, **pipes) as readers:
+        assert readers.stdout.readline() == "ready\n"
+        backbone = FakeBackbone(3, on_forward=lambda _: time.sleep(0.04))
+        choices = {"pools": ["mean", "max"], "block_rows": 4, "format": format, "fsync": False}
+        extract(backbone, make_corpus(48), cache, **choices)
+        told, error = readers.communicate(timeout=60)
+    assert not error
+    features = [f"fake:{layer}@{pool}" for layer in range(4) for pool in ("mean", "max")]
     total = sum(float(np.asarray(cache.rows(each), np.float64).sum()) for each in features)
-    seen = [out.split() for out, _ in told]
-    assert {float(sum) for _, sum in seen} == {total}
+    seen = [line.split() for line in told.splitlines()]
+    assert [float(sum) for _, sum in seen] == [total] * 8
     assert any(int(parts) for parts, _ in seen)
 
 
@@ -79,7 +92,7 @@ import numpy as np
 import lefcache
 cache = lefcache.open(sys.argv[1])
 layers = [cache.rows(f"fake:{layer}") for layer in range(34)]
-chosen = np.arange(64)[::-1]
+chosen = np.arange(120)[::-1]
 held = [layer[chosen] for layer in layers] + [layer[chosen] for layer in layers[::-1]]
 table = cache.table([f"fake:{layer}" for layer in range(34)])
 maps = Path("/proc/self/maps")
@@ -91,7 +104,12 @@ print(sum(len(each.extents) for each in layers), all((np.asarray(a) == b[::-1]).
 
 
 @pytest.mark.parametrize("format", ["zarr", "hdf5"])
-def test_a_thousand_chunks_stay_under_the_limit_of_open_files(cache, make_corpus, format, python):
-    backbone = FakeBackbone(33)
-    extract(backbone, make_corpus(64), cache, block_rows=2, format=format, fsync=False)
-    assert python(MANY, cache.path).split() == ["1088", "True"]
+def test_thousands_of_chunks_stay_under_the_limit_of_open_files(
+    cache, make_corpus, format, python, monkeypatch
+):
+    monkeypatch.setattr(begin, "CHUNK_ROWS_LEAST", 2)
+    monkeypatch.setattr(begin, "CHUNK_BYTES", 8)  # two rows of two numbers
+    corpus = make_corpus(120)
+    extract(FakeBackbone(33), corpus, cache, block_rows=64, format=format, fsync=False)
+    assert cache.store.info("tiny/fake/train/mean/1").chunk_rows == 2
+    assert python(MANY, cache.path).split() == ["2040", "True"]
