@@ -52,6 +52,8 @@ def described(store: Store, path: str) -> dict[str, Any]:
             )
     if schema is SPLIT and -(-attrs["rows"] // attrs["block_rows"]) > MOST_BLOCKS:
         raise DamagedError(f"{path}: {attrs['rows']:,} rows in blocks of {attrs['block_rows']}")
+    if schema is SPLIT and attrs["block_rows"] % attrs["chunk_rows"]:
+        raise DamagedError(f"{path}: blocks are no whole chunks of {attrs['chunk_rows']:,} rows")
     return attrs
 
 

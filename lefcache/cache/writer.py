@@ -16,6 +16,7 @@ from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import create_magnitudes, write_magnitudes
 from lefcache.cache.pages import CUT, TOKENS, Pages
 from lefcache.dtypes import dtype_of, largest, raw
+from lefcache.errors import DamagedError
 from lefcache.feature import Layer
 from lefcache.spec import Spec
 from lefcache.stores import Home, Store
@@ -76,6 +77,9 @@ class Writer:
         self.rows, self.block_rows = pages.rows, pages.block_rows
         self.batch_tokens = int(pages.attrs["batch_tokens"])
         self.chunk_rows = int(pages.attrs["chunk_rows"])
+        tokens = store.info(f"{self.path}/{TOKENS}")
+        if tokens is not None and tokens.dtype != np.uint32:
+            raise DamagedError(f"{self.path}/{TOKENS}: {tokens.dtype} is no number of tokens")
         self.generations = self._wanted(pages)
         self._finished = {each.number: pages.finished(each) for each in pages.generations}
         asked = request.store_dtype

@@ -155,6 +155,7 @@ ABSURD = {
     "rows without end": ("tiny/fake/train", "rows", 2**62),
     "more rows than the corpus": ("tiny/fake/train", "rows", 2**30),
     "blocks of nothing": ("tiny/fake/train", "block_rows", 0),
+    "blocks that begin amid a chunk": ("tiny/fake/train", "chunk_rows", 3),
     "a depth without end": ("tiny/fake", "depth", 2**62),
     "a width without end": ("tiny/fake", "width", 2**62),
     "rows of a corpus without end": ("tiny", "splits", {"train": 2**31, "test": 3}),
@@ -227,6 +228,14 @@ def test_labels_of_objects_or_of_two_columns_are_damage(templates, tmp_path):
         cache.store.write("tiny/labels/train", 0, np.zeros(shape, dtype))
         with pytest.raises(DamagedError):
             cache.table("fake:1")
+
+
+def test_tokens_that_cannot_be_counted_are_damage(templates, tmp_path):
+    folder = shutil.copytree(templates["zarr"], tmp_path / "cache")
+    cache = open_cache(folder)
+    cache.store.create("tiny/fake/train/tokens", (9,), "<f2", 4, ("row",))
+    with pytest.raises(DamagedError, match="no number of tokens"):
+        extract(FakeBackbone(depth=2), CORPUS, cache, pools=["max"], **SETTINGS)
 
 
 # Locks
