@@ -1,15 +1,21 @@
 """`lef ls`: what is in the cache, and the command that finishes what is not."""
 
+import sys
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.output import cache_words, deliver, print_table, say, size, tell
 from cli.params import cache_option, form_options
+from cli.verify import FOUND
+from lefcache.errors import DamagedError
 
 if TYPE_CHECKING:
     from lefcache import Cache
+    from lefcache.cache.nodes import ModelNode
 
 CSV = (
     "corpus",
@@ -32,7 +38,8 @@ CSV = (
 def command(cache: str, form: str) -> None:
     """List every corpus, model and split in the cache with its layers, rows and size.
 
-    An interrupted extraction is shown with the command that finishes it.
+    An interrupted extraction is shown with the command that finishes it. What cannot be read is
+    told beside the rest, and the exit code is then 3.
 
     \b
     Examples:
@@ -44,7 +51,8 @@ def command(cache: str, form: str) -> None:
     from lefcache.feature import describe_layers
 
     opened = lefcache.open(cache)
-    entries = opened.ls()
+    damaged: list[DamagedError] = []
+    entries = opened.ls(damaged)
     # Layers and pools as --layers takes them, and as one writes several pools.
     rows = [
         entry
@@ -55,12 +63,17 @@ def command(cache: str, form: str) -> None:
         for entry in entries
     ]
     deliver(form, entries, CSV, rows, lambda: _show(opened, cache, entries))
+    for error in damaged:
+        say(f"Error: {error}")
+    if damaged:
+        say(f"What that costs, and what mends it: lef verify{cache_words(cache)}")
+        sys.exit(FOUND)
 
 
 def _show(opened: "Cache", cache: str, entries: Sequence[dict[str, Any]]) -> None:
     from lefcache.feature import describe_layers
 
-    if not entries:
+    if not entries and not list(opened):
         here = "is empty" if opened.exists else "is not there yet"
         say(f"{cache} {here}. Start with: lef extract{cache_words(cache)} --model minilm")
         return
@@ -81,15 +94,23 @@ def _show(opened: "Cache", cache: str, entries: Sequence[dict[str, Any]]) -> Non
             ]
         )
     print_table(cache, columns, rows)
-    for corpus in opened.values():
-        for model in corpus.values():
-            if resume := model.resume_command():
-                tell("")
-                tell(f"{model.corpus}/{model.model} is not finished:")
-                for pages in model.values():
-                    for line in pages.progress(pages.missing):
-                        tell(f"  {pages.split}: {line}")
-                tell(f"Go on with:\n  {resume}")
+    for (corpus, name), splits in groupby(entries, itemgetter("corpus", "model")):
+        unfinished = [entry for entry in splits if entry["resume"]]
+        if unfinished:
+            tell("")
+            tell(f"{corpus}/{name} is not finished:")
+            for entry in unfinished:
+                for line in entry["unfinished"]:
+                    tell(f"  {entry['split']}: {line}")
+            tell(f"Go on with:\n  {_resume(opened[corpus][name], unfinished)}")
+
+
+def _resume(model: "ModelNode", unfinished: Sequence[dict[str, Any]]) -> str:
+    """The command that finishes a model, or where one of its splits is damaged, the others."""
+    try:
+        return str(model.resume_command())
+    except DamagedError:
+        return "\n  ".join(entry["resume"] for entry in unfinished)
 
 
 def _key(entry: dict[str, Any]) -> str:

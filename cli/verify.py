@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import keys
-from cli.output import print_json, say, tell
+from cli.output import cache_words, print_json, say, tell
 from cli.params import cache_option, json_option
 from lefcache.errors import LefError, ModelError, StorageError
 from lefcache.wording import command_line, count
@@ -62,7 +62,8 @@ def command(key: str, repair: bool, trust_remote_code: bool, cache: str, as_json
     if as_json:
         print_json(report.to_json() | {"repaired": [asdict(each) for each in repaired]})
     else:
-        _show(report, repaired, repair)
+        again = command_line(["lef", "verify", *filter(None, [key]), "--repair"])
+        _show(report, repaired, "" if repair else f"{again}{cache_words(cache)}")
     if not report.whole:
         sys.exit(FOUND)
 
@@ -130,7 +131,8 @@ def _run(words: Sequence[str], trusted: bool) -> None:
     made.main([*words[2:]], standalone_mode=False)
 
 
-def _show(report: "Report", repaired: Sequence["Damage"], tried: bool) -> None:
+def _show(report: "Report", repaired: Sequence["Damage"], repair: str) -> None:
+    """What was found, and `repair`, the command that mends it, unless it has just been tried."""
     kinds = {
         "damaged": [each.message for each in report.damaged],
         "missing": [each.message for each in report.missing],
@@ -150,9 +152,9 @@ def _show(report: "Report", repaired: Sequence["Damage"], tried: bool) -> None:
         f"{count(report.checked_blocks, 'block')} checked, "
         + ("all whole" if not found else count(found, "thing") + " found")
     )
-    if found and not tried:
-        tell("Compute it again with: lef verify --repair")
-    for each in report.damaged if tried else ():
+    if found and repair:
+        tell(f"Mend it with: {repair}")
+    for each in () if repair else report.damaged:
         if each.kind == "metadata" and each.path:
             remove = command_line(["lef", "rm", each.path])
             tell(f"{each.path} cannot be repaired: take it away with {remove}, and make it anew")

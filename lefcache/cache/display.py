@@ -4,9 +4,11 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lefcache.errors import DamagedError
 from lefcache.feature import describe_layers
 
 if TYPE_CHECKING:
+    from lefcache.cache.nodes import CorpusNode
     from lefcache.cache.pages import Pages
 
 COLUMNS = ("corpus", "model", "split", "layers", "pools", "rows", "done_rows", "width", "dtype")
@@ -28,6 +30,22 @@ def html_table(caption: str, entries: Iterable[Mapping[str, Any]]) -> str:
         f"<table><caption>{html.escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def entries(
+    corpora: Iterable["CorpusNode"], damaged: list[DamagedError] | None
+) -> list[dict[str, Any]]:
+    """What `lef ls` says of every split; errors go to the list, or are raised without one."""
+    found = []
+    for model in (model for corpus in corpora for model in corpus.values()):
+        for split in model:
+            try:
+                found.append(one_line(model[split]))
+            except DamagedError as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
+    return found
 
 
 def one_line(pages: "Pages") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lefcache.cache.begin import first_attrs
 from lefcache.cache.convert import convert_split
-from lefcache.cache.display import html_table
+from lefcache.cache.display import entries, html_table
 from lefcache.cache.documents import described
 from lefcache.cache.hints import key_meant, more_splits, spelled, way_to
 from lefcache.cache.identity import check_model
@@ -18,7 +18,7 @@ from lefcache.cache.pages import Pages
 from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
 from lefcache.cache.writer import Request, Task, Writer, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
-from lefcache.errors import FeatureError, IncompleteError, MismatchError
+from lefcache.errors import DamagedError, FeatureError, IncompleteError, MismatchError
 from lefcache.feature import RESERVED, Feature, parse_features
 from lefcache.files import Url
 from lefcache.rows import Matrix, Table
@@ -215,13 +215,14 @@ class Cache(Node[CorpusNode]):
         """Where and with which versions a model was first run; {} if it is not in the cache."""
         return dict(described(self.store, f"{self.corpus(data)}/{model}").get("provenance", {}))
 
-    def ls(self) -> list[dict[str, Any]]:
+    def ls(self, damaged: list[DamagedError] | None = None) -> list[dict[str, Any]]:
         """One entry per corpus, model and split: layers, pools, rows, done rows, bytes.
 
         Where anything that was asked for lacks rows, `unfinished` says what, and `resume` is the
-        command that computes it.
+        command that computes it. A split that cannot be read adds its error to `damaged`, and
+        raises it where there is no such list.
         """
-        return [pages.describe() for corpus in self.values() for pages in corpus.all_pages()]
+        return entries(self.values(), damaged)
 
     def below(self, key: str) -> list[Pages]:
         """The splits below a key such as `sst2`, `sst2/mistral` or `sst2/mistral/train`."""

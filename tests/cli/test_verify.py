@@ -37,7 +37,7 @@ def test_damage_is_found_and_repaired_by_the_command_the_cache_knows(lef, made, 
     ran = lef("verify", "reviews/fake")
     assert ran.code == 3
     assert "block 1 of mean/2: its bytes are not those written; rows 8..15; repair" in ran.out
-    assert "lef verify --repair" in ran.out
+    assert "Mend it with: lef verify reviews/fake --repair\n" in ran.out
     damaged = file.read_bytes()
     ran = lef("verify", "--repair", "--json")
     assert ran.code == 0, ran.err
@@ -46,6 +46,19 @@ def test_damage_is_found_and_repaired_by_the_command_the_cache_knows(lef, made, 
     assert "1 block computed, 4 there before" in ran.err
     assert file.read_bytes() != damaged
     assert lef("verify").code == 0
+
+
+def test_ls_lists_what_it_can_read_beside_what_it_cannot(lef, made, tmp_path):
+    (tmp_path / "lef-cache/reviews/fake/train/zarr.json").write_text("{")
+    ran = lef("ls", "--json")
+    assert ran.code == 3
+    assert {entry["split"] for entry in ran.json} == {"test"}
+    assert "reviews/fake/train: this metadata cannot be read" in ran.err
+    assert "lef verify" in ran.err
+    ran = lef("ls")
+    assert ran.code == 3
+    assert "reviews/fake/test" in ran.out
+    assert "is empty" not in ran.err
 
 
 def test_without_the_model_it_clears_and_says_what_to_run(lef, made, monkeypatch, tmp_path):
