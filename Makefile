@@ -20,8 +20,9 @@ demo: install
 	$(BIN)/lef predict $(HEAD) "Is there a way to see last year's bills?" \
 	  "The parcel came a day early, and in the rain." "Please end my contract in May."
 
+# Files stay whole, so that what a file sets up once is set up once.
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 check: install
 	$(BIN)/ruff format --check .

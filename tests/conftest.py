@@ -11,6 +11,8 @@ import pytest
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are taken, by the other workers
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCES = [

@@ -96,7 +96,7 @@ def test_the_only_split_need_not_be_told(save):
         ({"train.npy": np.ones((6, 2, 3))}, r"the shape \(6, 2, 3\)"),
         ({"train.npy": np.ones((6, 3), np.int8)}, r"holds int8.*astype\(np.float32\)"),
         ({"train.npy": np.ones((6, 3), complex)}, "holds complex128"),
-        ({"train.npy": np.array([[object()]] * 6)}, "no whole .npy file"),
+        ({"train.npy": np.array([[None]] * 6)}, "no whole .npy file"),
     ],
     ids=str,
 )
