@@ -70,6 +70,9 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     cache = open_for_study(options["cache"])
     tables = tables_for_study(cache, models, data)
     settings = given(Recipe, options)
+    features = tables["train"].features
+    if len(features) > len(models.split(",")):
+        say(f"  {models} is {_joined([*map(str, features)])}: one head on all of these")
     sizes = sizes_of(tables, options["n_train"]) if options["n_train"] else [None]
     points = [
         _point(cache, tables, data, _recipes(settings), options, size, size == sizes[-1])
@@ -84,6 +87,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     if options["per_class"] and form == "csv":
         deliver(form, document, PER_CLASS, found.per_class, lambda: None)
     else:
+        options["models"] = models
         deliver(form, document, CSV, rows, lambda: _show(points, options, settings))
     if options["save"]:
         imported = [each.model for each in tables["train"].origins if each.source is None]
@@ -204,14 +208,14 @@ def _report(found: "Fused", options: dict[str, Any], settings: dict[str, Any]) -
         f"{count(found.n_train, 'row')} to train on; {epochs} of {found.recipe['epochs']}{which} "
         f"chosen {found.chosen}; {count(found.seeds, 'seed')}, 0 forward passes, {took}."
     )
-    if found.recipe["epochs"] in found.best_epochs:
+    if found.recipe["epochs"] in found.best_epochs and found.val_accuracy.mean < 1:
         tell("The last epoch was the best: the head was still learning; raise --epochs or --lr.")
     if found.id:
         tell(f"Result {found.id[:SHORT]}.")
     if found.seeds == 1:
         tell("One seed: these intervals cover the texts only, not the luck of training.")
     if found.seeds == 1 and not options["save"]:  # what comes after a head is to use it
-        flags = ["--data", found.corpus, "--models", ",".join(found.features), *spelled(settings)]
+        flags = ["--data", found.corpus, "--models", options["models"], *spelled(settings)]
         flags += ["--protocol", "paper"] if paper else []
         words = command_line([*flags, "--seeds", "5"])
         tell(f"Next: lef fuse{cache_words(options['cache'])} {words}")

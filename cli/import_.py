@@ -10,7 +10,7 @@ from cli.output import duration, interrupted, print_json, progress, say, size, t
 from cli.params import cache_option, data_option, json_option, settings_options
 from cli.reading import open_corpus
 from lefcache.columns import Reading
-from lefcache.wording import count
+from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
     from lefcache import Cache, Corpus
@@ -68,6 +68,9 @@ def command(name: str, paths: tuple[str, ...], **options: Any) -> None:
     """
     from lefcache.vectors import find_vectors, import_vectors
 
+    if name.endswith(".npy"):
+        words = ["lef", "import", "NAME", name, *paths]
+        raise click.UsageError(f"the model's NAME comes first: {command_line(words)}")
     chosen = {key: options[key] for key in ("split", "pool")}
     try:
         corpus, cache = open_corpus(options)

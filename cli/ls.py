@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,6 +75,9 @@ def _show(opened: "Cache", cache: str, entries: Sequence[dict[str, Any]]) -> Non
     from lefcache.feature import describe_layers
 
     if not entries and not list(opened):
+        if _holds_other_files(cache):
+            say(f"{cache} holds no cache but other files: name the cache's own folder with --cache")
+            return
         here = "is empty" if opened.exists else "is not there yet"
         say(f"{cache} {here}. Start with: lef extract{cache_words(cache)} --model minilm")
         return
@@ -103,6 +107,11 @@ def _show(opened: "Cache", cache: str, entries: Sequence[dict[str, Any]]) -> Non
                 for line in entry["unfinished"]:
                     tell(f"  {entry['split']}: {line}")
             tell(f"Go on with:\n  {_resume(opened[corpus][name], unfinished)}")
+
+
+def _holds_other_files(cache: str) -> bool:
+    folder = Path(cache)
+    return folder.is_dir() and any(folder.iterdir()) and not (folder / "zarr.json").exists()
 
 
 def _resume(model: "ModelNode", unfinished: Sequence[dict[str, Any]]) -> str:

@@ -95,7 +95,8 @@ class Commands(click.Group):
         except click.UsageError as error:
             from cli.visible import visible_lines
 
-            raise click.UsageError(visible_lines(error.format_message()), error.ctx) from error
+            told = error.format_message().expandtabs(2)  # click's own, before its lists
+            raise click.UsageError(visible_lines(told), error.ctx) from error
         except KeyboardInterrupt as error:
             from cli.output import interrupted
 

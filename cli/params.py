@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from cli.candidates import DAMAGE, corpora, features
 from lefcache.recipe import Recipe
+from lefcache.wording import did_you_mean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -130,7 +131,9 @@ class Several(click.ParamType[tuple[str, ...]]):
             return ("all",)
         for name in names:
             if name not in self.choices:
-                self.fail(f"'{name}' is not one of {', '.join(self.choices)}, all", param, ctx)
+                near = did_you_mean(name, self.choices)
+                known = ", ".join(self.choices)
+                self.fail(f"'{name}'{near} is not one of {known}, all", param, ctx)
         return tuple(dict.fromkeys(names)) or self.fail("names nothing", param, ctx)
 
     def shell_complete(

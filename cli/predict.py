@@ -11,6 +11,7 @@ from cli.output import percent, print_csv, print_json, print_table, say, tell
 from cli.params import device_option, form_options
 from cli.visible import visible
 from lefcache.columns import Reading, text_of
+from lefcache.files import lies_there
 from lefcache.saved import read_card
 from lefcache.travel import head_folder
 from lefcache.wording import count
@@ -175,6 +176,11 @@ def _given(
         return [found], beside
     if texts == ("-",):
         return as_they_come(sys.stdin.buffer, PORTION), {}
+    for text in texts:
+        if lies_there(Path(text)):
+            say(
+                f"  note: {text} is labelled as a text; for what the file holds, give --file {text}"
+            )
     return [[text_of(text, "the command line", number) for number, text in enumerate(texts)]], {}
 
 

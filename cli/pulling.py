@@ -1,12 +1,13 @@
 """A cache that a command's flags name, opened; what is pulled from an object store is said."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli.output import LOG_SECONDS, duration, say
-from lefcache.files import REMOTE
+from lefcache.files import REMOTE, lies_there
 
 if TYPE_CHECKING:
     from lefcache import Cache
@@ -36,8 +37,12 @@ def open_for_study(folder: str) -> "Cache":
 def tables_for_study(cache: "Cache", models: str, data: str | None) -> "dict[str, Table]":
     """The tables of the features that `--models` names; splits that a study lacks are said."""
     from lefcache.cache.learnable import learnable
+    from lefcache.corpus import place_of, source_of
 
     tables = learnable(cache, models, data)
+    source = tables["train"].source
+    if data and lies_there(Path(place_of(data))) and source_of(data) != source:
+        say(f"  note: the cache's {tables['train'].corpus} was made from {source}, not from {data}")
     for line in cache.unextracted(models, data):
         say(f"  note: {line}")
     return tables

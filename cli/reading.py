@@ -9,7 +9,7 @@ from cli.output import say
 from cli.params import given
 from lefcache.columns import Reading
 from lefcache.files import lies_there
-from lefcache.wording import command_line, count
+from lefcache.wording import count
 
 if TYPE_CHECKING:
     from lefcache import Cache, Corpus
@@ -51,8 +51,7 @@ def _as_before(cache: "Cache", source: str, asked: Reading) -> tuple[str, Readin
     reading = asked.over(_reading_in(attrs))
     before = {flag: text for flag, text in reading.flags().items() if flag not in asked.flags()}
     if before:
-        flags = command_line(word for flag, text in before.items() for word in (f"--{flag}", text))
-        say(f"{name}: read as before, with {flags}")
+        say(f"{name}: read as before, with {Reading.from_flags(before).words()}")
     return source, reading
 
 

@@ -50,7 +50,7 @@ def command(data: str | None, cache: str, form: str) -> None:
     from lefcache.finished import finished
 
     opened = open_for_study(cache)
-    found = finished(opened, opened.corpus(data) if data else None)
+    found = finished(opened, opened[opened.corpus(data)].corpus if data else None)
     deliver(
         form, [each.to_json() for each in found], CSV, map(cells, found), lambda: show(found, cache)
     )

@@ -9,7 +9,7 @@ from unicodedata import normalize
 from lefcache.errors import CorpusError
 from lefcache.settings import setting
 from lefcache.template import fill, template_columns
-from lefcache.wording import did_you_mean
+from lefcache.wording import command_line, did_you_mean
 
 TEXT_COLUMNS = ("text", "sentence")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target")
@@ -50,6 +50,12 @@ class Reading:
             for each in fields(self)
             if (value := getattr(self, each.name))
         }
+
+    def words(self) -> str:
+        """The same as they are typed: `--text-column body`."""
+        return command_line(
+            word for flag, text in self.flags().items() for word in (f"--{flag}", text)
+        )
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, str]) -> "Reading":
@@ -99,14 +105,26 @@ def texts_and_labels(
     if label is None:
         others = [column for column in sheet.header if column not in used]
         hint = f" (is it {' or '.join(others)}? name it with --label-column)" if others else ""
-        return texts, None, f"no labels{hint}; it can be extracted and predicted, not scored"
+        note = f"no labels{hint}; it can be extracted and predicted, not scored"
+        return texts, None, "; ".join(filter(None, (note, _note_on_quotes(sheet, texts))))
     if reading.template and label in used:
         raise CorpusError(
             f"the template '{reading.template}' puts the labels ({label}) into the texts: leave "
             "them out, or name another column with --label-column"
         )
     labels = [_label(value, sheet, label) for value in sheet.cells(label)]
-    return texts, None if all(each in (None, "-1") for each in labels) else labels, ""
+    known = None if all(each in (None, "-1") for each in labels) else labels
+    return texts, known, _note_on_quotes(sheet, texts)
+
+
+def _note_on_quotes(sheet: Sheet, texts: Sequence[str]) -> str:
+    """What a spreadsheet puts around a cell, and what is text in a .tsv as we and GLUE read it."""
+    if not sheet.where.lower().endswith(".tsv"):
+        return ""
+    quoted = sum(text[:1] == text[-1:] == '"' and '""' in text[1:-1] for text in texts)
+    which = "1 text stands" if quoted == 1 else f"{quoted:,} texts stand"
+    kept = f"{which} in quotation marks and hold doubled ones, which are kept as text: if a "
+    return f"{kept}spreadsheet wrote them, save it as .csv instead" if quoted else ""
 
 
 def texts_of(sheet: Sheet, reading: Reading) -> tuple[Sequence[str], list[str]]:

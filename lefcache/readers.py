@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ MARKS = {
 # What files that are not UTF-8 were saved as, most often: in Western Europe, in Central Europe, in
 # Cyrillic, in Turkish. Each of them reads any bytes as something.
 OLD_ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1254")
+WORDS = 1000  # that are looked at for one which tells them apart
 
 
 def _read_text(file: Path) -> str:
@@ -42,18 +44,16 @@ def _read_text(file: Path) -> str:
         line = raw[: error.start].count(b"\n") + 1
         raise CorpusError(
             f"{file}: line {line} is not UTF-8: {_convert(file, 'ENCODING')}, whichever reads "
-            f"right: {_readings(raw, error.start)}"
+            f"right: {_readings(raw)}"
         ) from error
 
 
-def _readings(raw: bytes, place: int) -> str:
-    """The word at a place in each of the encodings: who wrote it can tell which it was."""
-    before = re.search(rb"[\w\x80-\xff]*\Z", raw[max(0, place - 16) : place])
-    after = re.match(rb"[\w\x80-\xff]*", raw[place : place + 16])
-    assert before is not None
-    assert after is not None
-    word = before[0] + after[0]
-    return ", ".join(f"{name} {word.decode(name, 'replace')!r}" for name in OLD_ENCODINGS)
+def _readings(raw: bytes) -> str:
+    """A word in each of the encodings, one that they read unlike: who wrote it can tell which."""
+    words = islice(re.finditer(rb"[\w\x80-\xff]*[\x80-\xff][\w\x80-\xff]*", raw), WORDS)
+    each = [[word[0].decode(name, "replace") for name in OLD_ENCODINGS] for word in words]
+    telling = max(each, key=lambda readings: len(set(readings)))
+    return ", ".join(f"{name} {word!r}" for name, word in zip(OLD_ENCODINGS, telling, strict=True))
 
 
 def _convert(file: Path, encoding: str) -> str:

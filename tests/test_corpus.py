@@ -51,6 +51,15 @@ def labels_of(corpus, split="train"):
 # Tab-separated
 
 
+def test_what_looks_like_the_quotes_of_a_spreadsheet_is_said(folder):
+    plain = folder(train_tsv='text\tlabel\n"quoted"\tyes\nsay ""no""\tno\n')
+    assert read_corpus(plain).notes == ()
+    excel = folder(train_tsv='text\tlabel\n"he said ""no"" twice"\tno\nplain\tyes\n')
+    [note] = read_corpus(excel).notes
+    assert note.startswith("train: 1 text stands in quotation marks")
+    assert "save it as .csv" in note
+
+
 def test_tsv_is_read_without_quoting(folder):
     corpus = read_corpus(folder(train_tsv='text\tlabel\n"quoted\tyes\nsay ""no""\tno\n'))
     assert corpus.splits["train"].texts == ['"quoted', 'say ""no""']
@@ -375,6 +384,10 @@ def test_texts_that_are_also_in_train_are_reported_and_kept(folder):
         (
             {"train_tsv": b"text\nfine\nnot \xe9 fine\n"},
             r"line 3 is not UTF-8.*iconv -f ENCODING.* > .*utf8 && mv .*tsv.*right: cp1252 'é', ",
+        ),
+        (
+            {"train_csv": "szöveg,osztály\nnő,a\n".encode("cp1250")},
+            "cp1252 'nõ', cp1250 'nő', ",  # and not the first word, which these read alike
         ),
         (
             {"train_csv": "treść,ocena\n".encode("cp1250")},

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.aliases import hub_entry
 from lefcache.cache.documents import check_labels, described, read_rows
 from lefcache.cache.ledger import checksum
 from lefcache.cache.lock import exclusive
-from lefcache.columns import Reading
+from lefcache.cache.reading import read_unlike
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split, place_of
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.stores import Store
@@ -73,14 +72,6 @@ def labelled_splits(store: Store, corpus: str) -> list[str]:
     ]
 
 
-def reading_of(store: Store, corpus: str) -> Reading:
-    """How a corpus was read: as its flags say, and a data set's short name where they do not."""
-    attrs = described(store, corpus)
-    given = Reading.from_flags(attrs.get("options", {}))
-    entry = hub_entry(str(attrs.get("source", "")).rpartition("=")[2])
-    return given.over(entry.reading) if entry else given
-
-
 def _create_root(store: Store) -> None:
     """Say what the folder is; corpora have a lock each, so their first extractions may meet."""
     if not store.attrs(""):
@@ -101,6 +92,7 @@ def _check_texts(store: Store, corpus: Corpus, split: str, known: NDArray[np.uin
             what = f"the cache has {len(known):,} rows, the data {len(hashes):,}"
         place = place_of(corpus.source) or "FOLDER"
         remove = command_line(["lef", "rm", corpus.name, "--cache", store.root])
+        what += read_unlike(store, corpus)
         raise MismatchError(
             f"{corpus.name}/{split} is not the text that the cache was made from: {what}; keep "
             f"both with --data NAME={place}, or give up the vectors of the old texts with: {remove}"

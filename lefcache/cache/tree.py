@@ -15,7 +15,8 @@ from lefcache.cache.identity import check_model
 from lefcache.cache.keys import Key
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
-from lefcache.cache.register import FORMAT, labelled_splits, read_labels, reading_of, register
+from lefcache.cache.reading import reading_of
+from lefcache.cache.register import FORMAT, labelled_splits, read_labels, register
 from lefcache.cache.writer import Request, Task, Writer, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import DamagedError, FeatureError, IncompleteError, MismatchError
