@@ -20,9 +20,9 @@ demo: install
 	$(BIN)/lef predict $(HEAD) "Is there a way to see last year's bills?" \
 	  "The parcel came a day early, and in the rain." "Please end my contract in May."
 
-# Files stay whole, so that what a file sets up once is set up once.
+# Neighbours stay together, as they share what is set up once; who is done early takes from the rest.
 test: install
-	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
 check: install
 	$(BIN)/ruff format --check .
