@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -268,6 +269,26 @@ def cache(tmp_path):
     from lefcache.cache import open
 
     return open(tmp_path / "cache")
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A function that shows a folder read-only somewhere else, where the system lets us."""
+    shown = tmp_path / "read-only"
+    shown.mkdir()
+
+    def show(folder):
+        if os.geteuid() != 0 or not shutil.which("mount"):
+            pytest.skip("mounting needs root")
+        for words in (["--bind", str(folder)], ["-o", "remount,bind,ro"]):
+            if subprocess.run(
+                ["mount", *words, shown], capture_output=True, check=False
+            ).returncode:
+                pytest.skip("no mounts here")
+        return shown
+
+    yield show
+    subprocess.run(["umount", "-l", str(shown)], capture_output=True, check=False)
 
 
 def tree_bytes(folder):

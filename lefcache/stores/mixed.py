@@ -85,13 +85,22 @@ class MixedStore:
 
     @contextmanager
     def replacing(self, path: str, format: str) -> Iterator[Store]:
-        """A store of another format for a copy of a group, which takes its place at the end."""
+        """A store of another format for a copy of a group, which takes its place at the end.
+
+        What was not finished is deleted: on a disk that is full it would keep the room.
+        """
         self._sweep_drafts(path)
-        folder, file = self.root / path, self._file(path)
-        draft = _draft(folder if format == "zarr" else file)
+        draft = _draft(self.root / path if format == "zarr" else self._file(path))
         store = ZarrStore(draft) if format == "zarr" else Hdf5Store(draft)
-        yield store
-        store.sync()
+        try:
+            yield store
+            store.sync()
+            self._put_in_place(path, draft, format)
+        finally:
+            self._sweep_drafts(path)
+
+    def _put_in_place(self, path: str, draft: Path, format: str) -> None:
+        folder, file = self.root / path, self._file(path)
         with on_disk(folder):
             if format == "hdf5":
                 draft.replace(file)

@@ -81,11 +81,12 @@ def killed():
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a disk of 256 KiB, where the system lets us make one."""
+def small_disk(request, tmp_path):
+    """A folder on a disk of 256 KiB, or of what is asked for, where the system lets us make one."""
+    size = getattr(request, "param", "256k")
     folder = tmp_path / "small"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("making a small disk needs root")
     if subprocess.run(command, capture_output=True, check=False).returncode:

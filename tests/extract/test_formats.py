@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +31,13 @@ def same(one, other):
     for name in one:
         assert one[name].dtype == other[name].dtype
         assert one[name].tobytes() == other[name].tobytes(), name
+
+
+def partial(cache):
+    """What of the cache's files is the beginning of another."""
+    return [
+        each for each in cache.path.rglob("*") if each.suffix in (".tmp", ".partial", ".journal")
+    ]
 
 
 @pytest.fixture
@@ -143,20 +150,25 @@ def test_there_and_back_again_changes_no_byte(grown, tree_bytes):
 
 @pytest.mark.parametrize("format", ["hdf5", "zarr"])
 @pytest.mark.parametrize("step", range(6))
-def test_a_conversion_that_was_stopped_costs_nothing(grown, monkeypatch, tree_bytes, format, step):
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_a_conversion_that_ends_early_costs_nothing(grown, monkeypatch, format, step, killed):
     key, told = "tiny/fake/train", contents(grown)
     if format == "zarr":
         grown.convert(key, "hdf5")
-    steps = iter(range(100))
+    at = -1
 
-    def dying(function):
+    def dying(function, counts=True):
         def called(*arguments, **named):
-            if next(steps) == step:
+            nonlocal at
+            at += counts
+            if (counts and at == step) or (killed and at >= step):
                 raise KeyboardInterrupt
             return function(*arguments, **named)
 
         return called
 
+    sweeping = dying(mixed.MixedStore._sweep_drafts, counts=False)
+    monkeypatch.setattr(mixed.MixedStore, "_sweep_drafts", sweeping)
     monkeypatch.setattr(mixed, "sync_folder", dying(mixed.sync_folder))
     monkeypatch.setattr(mixed.ZarrStore, "delete", dying(mixed.ZarrStore.delete))
     monkeypatch.setattr(mixed.Hdf5Store, "delete", dying(mixed.Hdf5Store.delete))
@@ -165,6 +177,7 @@ def test_a_conversion_that_was_stopped_costs_nothing(grown, monkeypatch, tree_by
     with pytest.raises(KeyboardInterrupt):
         grown.convert(key, format)
     monkeypatch.undo()
+    assert killed or step < 2 or not partial(grown)
     same(contents(grown), told)
     grown.convert(key, format)
     same(contents(grown), told)
@@ -177,6 +190,7 @@ def test_a_conversion_that_was_killed_within_a_change_costs_nothing(grown, monke
         pass
 
     def die(*_):
+        patch.setattr(mixed.MixedStore, "_sweep_drafts", die)  # the dead tidy nothing up
         raise Killed
 
     key, told = "tiny/fake/train", contents(grown)
@@ -190,17 +204,21 @@ def test_a_conversion_that_was_killed_within_a_change_costs_nothing(grown, monke
     assert {each.name for each in (grown.path / "tiny/fake").iterdir()} == {"zarr.json", "train.h5"}
 
 
-def test_damage_is_not_copied(grown):
-    chunk = next((grown.path / "tiny/fake/train/mean/2/c").rglob("0"))
-    if chunk.is_dir():
-        chunk /= "0"
-    content = bytearray(chunk.read_bytes())
-    content[1] ^= 4
-    chunk.write_bytes(content)
+@pytest.mark.parametrize("format", ["hdf5", "zarr"])
+def test_damage_is_not_copied(grown, format):
+    key = "tiny/fake/train"
+    if format == "zarr":
+        grown.convert(key, "hdf5")
+    first = grown.store.extents(f"{key}/mean/2")[0]
+    with Path(first.path).open("r+b") as file:
+        file.seek(first.offset)
+        byte = file.read(1)[0]
+        file.seek(first.offset)
+        file.write(bytes([byte ^ 4]))
+    before = {*(grown.path / "tiny/fake").iterdir()}
     with pytest.raises(DamagedError, match=r"mean/2: rows 0\.\.3 are not those that were written"):
-        grown.convert("tiny/fake/train", "hdf5")
-    assert (grown.path / "tiny/fake/train").is_dir()
-    assert not list((grown.path / "tiny/fake").glob("*.h5"))
+        grown.convert(key, format)
+    assert {*(grown.path / "tiny/fake").iterdir()} == before
 
 
 def test_what_is_not_there_is_not_converted(grown):
@@ -234,6 +252,31 @@ def test_a_disk_may_fill_up_at_any_moment(run, twin, make_corpus, small_disk, fo
     assert all("free some space" in each for each in told)
 
 
+@pytest.mark.parametrize("small_disk", ["512k"], indirect=True)
+@pytest.mark.parametrize("format", ["hdf5", "zarr"])
+def test_a_conversion_that_finds_the_disk_full_leaves_what_was_there(
+    run, make_corpus, small_disk, format
+):
+    cache, key, filler = open_cache(small_disk / "cache"), "tiny/fake/train", small_disk / "filler"
+    run(make_corpus(13), into=cache, format="zarr" if format == "hdf5" else "hdf5")
+    told, free, refused = contents(cache), shutil.disk_usage(small_disk).free, []
+    for room in range(1, 64, 4):
+        filler.write_bytes(bytes(free - room * 4096))
+        before = shutil.disk_usage(small_disk).free
+        try:
+            cache.convert(key, format)
+        except StorageError as error:
+            refused.append(str(error))
+        else:
+            break
+        assert not partial(cache)
+        assert shutil.disk_usage(small_disk).free == before
+        same(contents(cache), told)
+    assert 2 < len(refused) < 15
+    assert all("free some space" in each for each in refused)
+    same(contents(cache), told)
+
+
 @pytest.mark.parametrize("calls", [0, 2, 7, 11])
 @pytest.mark.parametrize(
     ("module", "name"),
@@ -264,26 +307,6 @@ def test_a_file_on_a_full_disk_goes_on_when_there_is_room(
     run(corpus, into=twin)
     same(contents(cache), contents(twin))
     assert {each.name for each in (cache.path / "tiny/fake").iterdir()} == {"zarr.json", "train.h5"}
-
-
-@pytest.fixture
-def read_only(tmp_path):
-    """A function that shows a folder read-only somewhere else, where the system lets us."""
-    shown = tmp_path / "read-only"
-    shown.mkdir()
-
-    def show(folder):
-        if os.geteuid() != 0 or not shutil.which("mount"):
-            pytest.skip("mounting needs root")
-        for words in (["--bind", str(folder)], ["-o", "remount,bind,ro"]):
-            if subprocess.run(
-                ["mount", *words, shown], capture_output=True, check=False
-            ).returncode:
-                pytest.skip("no mounts here")
-        return shown
-
-    yield show
-    subprocess.run(["umount", "-l", str(shown)], capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("format", ["zarr", "hdf5"])

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import subprocess
 import sys
 from contextlib import suppress
 
@@ -187,10 +186,11 @@ def test_what_the_system_refuses_is_a_storage_error(
     assert cache.rows("fake:1").shape == (6, 2)
 
 
-def test_a_read_only_folder_is_an_error_of_ours(run, make_corpus, small_disk):
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(StorageError, match="--cache"):
-        run(make_corpus(5), into=open_cache(small_disk / "c"))
+def test_a_read_only_folder_is_an_error_of_ours(run, make_corpus, read_only, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(StorageError, match="read-only: choose another with --cache"):
+        run(make_corpus(5), into=open_cache(read_only(folder) / "c"))
 
 
 def test_a_file_where_the_cache_should_be_is_an_error_of_ours(run, make_corpus, tmp_path):
