@@ -142,8 +142,10 @@ def _remove_arrays(store: Home, thing: Doomed) -> None:
             kept = [name for name in generation.arrays if name not in gone]
             if kept not in ([], [TOKENS]):
                 _vouch_again(pages, generation, kept)
+            store.sync()  # or a power cut might leave neither the old ledger nor the new one
             for beside in ("ledger", "magnitudes"):
                 store.delete(f"{pages.path}/{beside}/{generation.number}")
+    store.sync()  # or it might leave a ledger of vectors that are not there
     for name in thing.arrays:
         store.delete(f"{pages.path}/{name}")
         pool = f"{pages.path}/{name.partition('/')[0]}"

@@ -7,7 +7,6 @@ leaves a file that opens, with every row that was written before.
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lefcache.dtypes import BFLOAT16, raw
 from lefcache.errors import DamagedError
+from lefcache.files import sync_file
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import length_of, on_disk, readable
@@ -124,8 +124,8 @@ class Hdf5Store:
 
     def sync(self) -> None:
         """Put all that was written on the disk."""
-        with on_disk(self.root), self.root.open("rb") as file:
-            os.fsync(file.fileno())
+        with on_disk(self.root):
+            sync_file(self.root)
 
     def size(self, path: str) -> int:
         """Bytes of the rows below a node; of the whole file for the root."""

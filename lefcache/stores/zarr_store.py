@@ -179,7 +179,8 @@ class ZarrStore:
                 sync_file(file)
                 folders |= {each for each in file.parents if each.is_relative_to(self.root)}
             for folder in folders:
-                sync_folder(folder)
+                if folder.is_dir():  # and was not deleted since
+                    sync_folder(folder)
         self._unsynced.clear()
 
     def size(self, path: str) -> int:
@@ -195,6 +196,7 @@ class ZarrStore:
             if folder.is_dir():
                 gone = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
                 folder.rename(gone)
+                self._unsynced.add(folder / METADATA)  # the folders above must know that it is gone
                 shutil.rmtree(gone)
 
     def read(

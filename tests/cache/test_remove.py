@@ -1,5 +1,7 @@
 """What is removed is gone, and what stays is vouched for at every moment."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,54 @@ def test_what_is_being_written_stays(made):
     with exclusive(made.path, "tiny+fake+test"), pytest.raises(BusyError):
         rm(open_cache(made.path), "tiny/fake:2")
     assert verify(made).whole
+
+
+@pytest.mark.parametrize("format", ["zarr", "hdf5"])
+def test_every_step_is_on_the_disk_before_the_next(run, make_corpus, cache, monkeypatch, format):
+    """A power cut finds the old ledger or the new one, and no ledger of vectors that are gone."""
+    run(make_corpus(10), layers="1..2", format=format)
+    put, dirty, order = os.fsync, {}, []
+
+    def state():
+        found = {}
+        for each in (cache.path / "tiny/fake").rglob("*"):
+            content = each.read_bytes() if each.is_file() else sorted(each.iterdir())
+            found[each.stat().st_ino] = (str(each), content)
+        return found
+
+    def noting(method):
+        def change(path, *given):
+            if method.__name__ == "delete":
+                order.append((path.removeprefix(f"{PATH}/"), sorted(dirty.values())))
+            before = state()
+            method(path, *given)
+            after = state()
+            dirty.update({ino: each[0] for ino, each in after.items() if each != before.get(ino)})
+            for gone in dirty.keys() - after.keys():
+                del dirty[gone]
+
+        return change
+
+    def synced(file):
+        put(file)
+        dirty.pop(os.fstat(file).st_ino, None)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    for name in ("set_attrs", "create", "write", "delete"):
+        monkeypatch.setattr(cache.store, name, noting(getattr(cache.store, name)))
+    rm(cache, "tiny/fake:2")
+    assert [path for path, _ in order] == ["ledger/0", "magnitudes/0", "mean/2"]
+    assert (order[0][1], order[2][1]) == ([], [])
+
+
+def test_splits_that_go_whole_do_not_keep_others_from_going_in_part(run, make_corpus, cache):
+    corpus = make_corpus(6, test=["one text", "another"])
+    run(corpus, layers="1", pools=["max"], format="hdf5")
+    run(corpus, layers="1", format="hdf5")
+    rm(cache, "tiny/fake/train/mean")
+    things = rm(cache, "tiny/fake@max")
+    assert [bool(each.arrays) for each in things] == [False, True]
+    assert verify(open_cache(cache.path)).whole
 
 
 class Killed(BaseException):
