@@ -4,6 +4,7 @@
 that it was scored by lie once for all results of the same ones, in `truth-<digest>.npy`.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -129,7 +130,7 @@ def save(
         document = {"id": id, "predictions": digest, "truth": truth_digest, "payload": payload}
         replace_file(path, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+        raise StorageError(f"cannot write {path}: {error.strerror}: {_way_out(error)}") from error
     return path
 
 
@@ -219,6 +220,12 @@ def _bytes_of(array: NDArray[Any]) -> tuple[bytes, str]:
 
 def _digest(raw: bytes, size: int) -> str:
     return hashlib.blake2b(raw, digest_size=size).hexdigest()
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space"
+    return "copy the cache to a folder that can be written, and name that with --cache"
 
 
 def _mend(path: Path) -> str:

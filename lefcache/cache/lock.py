@@ -12,9 +12,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lefcache.errors import BusyError, StorageError
+from lefcache.errors import BusyError
 from lefcache.files import Url, parse_json, read_own
-from lefcache.stores.disk import no_link
+from lefcache.stores.disk import no_link, on_disk
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def exclusive(root: Path | Url, name: str, wait: float = 0.0) -> Iterator[None]:
             held.enter_context(leased(root, name, wait))
             yield
             return
-        with _writable(root):
+        with on_disk(root):
             folder = root / ".locks"
             folder.mkdir(parents=True, exist_ok=True)
             for ours in (folder, folder / f"{name}.lock", folder / f"{name}.json"):
@@ -63,17 +63,6 @@ def busy(name: str, holder: Mapping[str, Any]) -> str:
         f"another process is writing {name.replace('+', '/')} ({since}): wait for it, or stop it; "
         "what it finished is kept"
     )
-
-
-@contextmanager
-def _writable(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{root} cannot be written: {error.strerror}: free some space, or choose another "
-            "folder with --cache"
-        ) from error
 
 
 def ourselves() -> dict[str, str | int]:

@@ -150,8 +150,8 @@ def _scored(
             test_macro_f1=macro_f1(part.labels, classes),
             test_ci95=accuracy_interval(correct[None]),
         )
-    shelf.put(made.to_json() | {"protocol": protocol}, every, torch.device("cpu"))
-    return made
+    not_kept = shelf.put(made.to_json() | {"protocol": protocol}, every, torch.device("cpu"))
+    return replace(made, id="") if not_kept else made
 
 
 def _majority(learned: Part) -> Callable[[Part], Classes]:

@@ -95,7 +95,8 @@ def fuse(
     )
     tested = [run.probabilities for _, run in runs if run.probabilities is not None]
     figures = fused.to_json() | ({} if shown else {"test_shown": False})
-    shelf.put(figures, np.stack(tested) if tested else None, where)
+    if why_not := shelf.put(figures, np.stack(tested) if tested else None, where):
+        fused = replace(fused, id="", not_kept=why_not)
     if save is not None:
         _labelled(head, fused).save(save)
     return fused

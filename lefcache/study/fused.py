@@ -11,6 +11,7 @@ from lefcache.rows import Table
 from lefcache.study.identity import (
     CHOSEN,
     as_written,
+    notes_on_kept,
     notes_on_known,
     notes_on_paper,
     notes_on_rows,
@@ -55,7 +56,7 @@ class Fused:
     that is also in train. `test_calibration_error` is of the top label in 15 bins of equal mass;
     `per_class` has precision, recall, F1 and n of each class on the test. `layer_weights` says what
     each layer of a `mix` counts for, mean and standard deviation over seeds. `id` names the result
-    where it is kept.
+    where it is kept; `not_kept` says why it could not be.
     """
 
     corpus: str
@@ -82,6 +83,7 @@ class Fused:
     per_class: tuple[dict[str, Any], ...] = ()
     id: str = ""
     layer_weights: dict[str, dict[str, float]] | None = None
+    not_kept: str = ""
 
     @property
     def chosen(self) -> str:
@@ -96,7 +98,7 @@ class Fused:
             lines.append(notes_on_paper("the epoch"))
         for known in (*judged, ("test", self.n_test_known, self.n_test)):
             lines += notes_on_known(*known)
-        return lines
+        return lines + notes_on_kept(self.not_kept)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""

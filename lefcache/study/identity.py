@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lefcache import results as store
-from lefcache.errors import CorpusError, DamagedError, RecipeError
+from lefcache.errors import CorpusError, DamagedError, RecipeError, StorageError
 from lefcache.recipe import NUMERICS, Recipe
 from lefcache.rows import Table
 from lefcache.train.protocol import (
@@ -104,6 +104,11 @@ def notes_on_rows(chosen_on: int, tested_on: int) -> list[str]:
     return lines
 
 
+def notes_on_kept(why_not: str) -> list[str]:
+    """What to know of figures that are nowhere but here."""
+    return [f"these figures are not kept, and come anew each time: {why_not}"] if why_not else []
+
+
 def alone(tables: Mapping[str, Table], place: int) -> dict[str, Table]:
     """The same splits with only the feature at this place."""
     return {name: table.alone(place) for name, table in tables.items()}
@@ -190,10 +195,14 @@ class Shelf:
         predictions: NDArray[Any] | None,
         device: torch.device,
         **more: Any,
-    ) -> None:
-        """Keep the figures, what they are the figures of, and where they were computed."""
+    ) -> str:
+        """Keep the figures, what they are the figures of, and where they were computed.
+
+        Returns why they could not be kept, '' if they were: a disk that is full or read-only takes
+        from nobody what hours of training have come to.
+        """
         if self.results is None:
-            return
+            return ""
         provenance = {
             "lefcache": __version__,
             "torch": torch.__version__,
@@ -213,15 +222,20 @@ class Shelf:
             **more,
         }
         truth = self.tables["test"].labels if predictions is not None else None
-        store.save(self.results, self.key["corpus"], self.id, payload, predictions, truth)
+        try:
+            store.save(self.results, self.key["corpus"], self.id, payload, predictions, truth)
+        except StorageError as error:
+            return str(error)
+        return ""
 
     def amend(self, **result: Any) -> None:
-        """Change figures of the finished study; its predictions stay."""
+        """Change figures of the finished study, where they can be; its predictions stay."""
         found = store.find(self.results, self.key["corpus"], self.id) if self.results else None
         if found is not None and self.results is not None:
             payload = found.payload | {"result": found.payload["result"] | result}
             arrays = found.predictions(), found.truth()
-            store.save(self.results, self.key["corpus"], self.id, payload, *arrays)
+            with suppress(StorageError):
+                store.save(self.results, self.key["corpus"], self.id, payload, *arrays)
 
 
 def digest_of(tables: Mapping[str, Table]) -> str:

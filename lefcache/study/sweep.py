@@ -24,6 +24,7 @@ from lefcache.study.identity import (
     check_tables,
     identity,
     known_of,
+    notes_on_kept,
     notes_on_known,
     notes_on_paper,
     notes_on_rows,
@@ -57,7 +58,8 @@ class Sweep:
     `n_val` is 0 where rows were left out in turn (`selected_by` says so) instead of held out. Of
     `n_val` and `n_test`, those with `known` have a text that is also in train. `fixed` are the rows
     that were settled beforehand, as baselines, with their tests; `per_class` is the chosen one's
-    report on the test. Under the `protocol` "paper" all was chosen on the test itself.
+    report on the test. Under the `protocol` "paper" all was chosen on the test itself. `id` names
+    the result where it is kept; `not_kept` says why it could not be.
     """
 
     corpus: str
@@ -78,6 +80,7 @@ class Sweep:
     fixed: tuple[Row, ...] = ()
     per_class: tuple[dict[str, Any], ...] = ()
     id: str = ""
+    not_kept: str = ""
 
     @property
     def chosen(self) -> str:
@@ -92,6 +95,7 @@ class Sweep:
             *([notes_on_paper("the layer")] if paper else []),
             *([] if paper else notes_on_known("validation", self.n_val_known, self.n_val)),
             *notes_on_known("test", self.n_test_known, self.n_test),
+            *notes_on_kept(self.not_kept),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -168,17 +172,9 @@ def sweep(  # noqa: PLR0913  keyword settings
     used, by = arranged(tables, protocol, n_train, carves=name not in LEAVING_OUT)
     every = "test" in tables and (show_test or protocol == "paper")
     settings = None if name in SEEDLESS else recipe
-    key = identity(
-        "sweep",
-        tables,
-        settings,
-        chain,
-        probe=name,
-        show_test=every,
-        fixed=sorted(fixed) or None,
-        protocol=None if protocol == "validation" else protocol,
-        n_train=n_train,
-    )
+    paper = None if protocol == "validation" else protocol
+    more = {"probe": name, "show_test": every, "fixed": sorted(fixed) or None}
+    key = identity("sweep", tables, settings, chain, protocol=paper, n_train=n_train, **more)
     shelf = Shelf(results if isinstance(probe, str) and recipe.named else None, key, tables)
     known: dict[str, Any] = dict(known_of(used))
     if found := shelf.find():
@@ -199,7 +195,8 @@ def sweep(  # noqa: PLR0913  keyword settings
     )
     tested = {row.feature: classes for row, classes in judged if classes is not None}
     predicted = np.stack([*tested.values()]) if tested else None
-    shelf.put(swept.to_json(), predicted, where, shown=[*tested])
+    if why_not := shelf.put(swept.to_json(), predicted, where, shown=[*tested]):
+        return replace(swept, id="", not_kept=why_not)
     return swept
 
 

@@ -69,6 +69,23 @@ def test_a_finished_fusion_is_not_trained_again(extracted):
     assert other["cached"] is False
 
 
+@pytest.mark.parametrize("study", ["fuse", "sweep"])
+def test_a_read_only_cache_gives_its_figures_and_says_that_it_keeps_none(
+    extracted, read_only, study
+):
+    words = (study, "--models", "llama2:1,nvembed:2", *(FAST if study == "fuse" else ()))
+    shown = read_only(Path("lef-cache").resolve())
+    ran = extracted(*words, "--cache", shown)
+    assert ran.code == 0, ran.err
+    assert "n = 10" in ran.out or "accuracy, test" in ran.out
+    assert "Result" not in ran.out
+    assert re.search(r"note: these figures are not kept.*Read-only file system: copy the", ran.err)
+    assert extracted(*words).code == 0  # what is kept by others is taken from there
+    ran = extracted(*words, "--cache", shown)
+    assert "taken from the results folder" in ran.out
+    assert "not kept" not in ran.err
+
+
 def test_fuse_prints_n_and_intervals(extracted):
     ran = extracted("fuse", "--models", "llama2:1,nvembed:2", *FAST)
     assert "accuracy, test" in ran.out

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +47,18 @@ def test_a_seed_is_the_same_alone(tables):
         tables["train"], TINY, validation=tables["validation"], test=tables["test"], seed=1
     )
     assert fused.test_accuracy.values[1] == pytest.approx(alone.test_accuracy)
+
+
+def test_a_disk_that_fills_up_takes_no_figures_away(tables, tmp_path, monkeypatch):
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    kept = fuse(tables, TINY, results=tmp_path / "kept")
+    monkeypatch.setattr(results, "replace_file", full)
+    fused = fuse(tables, TINY, results=tmp_path / "full")
+    assert fused.test_accuracy == kept.test_accuracy
+    assert (kept.not_kept, fused.id) == ("", "")
+    assert fused.notes()[-1].endswith(".json: No space left on device: free some space")
 
 
 def test_one_seed_has_no_deviation_but_an_interval(tables):
