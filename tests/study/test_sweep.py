@@ -202,12 +202,12 @@ def test_twins_leave_together(tables):
 
 @pytest.mark.parametrize("study", [sweep, fuse])
 def test_texts_that_train_has_too_are_told_beside_the_score(tables, tmp_path, study):
-    assert study(tables).notes() == []
+    assert study(tables, recipe=TINY).notes() == []
     for name, known in (("validation", 1), ("test", 14)):
         texts = tables[name].texts.copy()
         texts[:known] = tables["train"].texts[5]
         tables[name] = replace(tables[name], texts=texts)
-    first = study(tables, results=tmp_path)
+    first = study(tables, recipe=TINY, results=tmp_path)
     assert (first.n_val_known, first.n_test_known) == (1, 14)
     assert [line.partition(":")[0] for line in first.notes()] == [
         "1 of 50 validation texts is also in train",
@@ -218,7 +218,7 @@ def test_texts_that_train_has_too_are_told_beside_the_score(tables, tmp_path, st
     for field in ("n_val_known", "n_test_known"):  # as a version wrote it that did not count them
         del document["payload"]["result"][field]
     stored.write_text(json.dumps(document))
-    assert study(tables, results=tmp_path).notes() == first.notes()
+    assert study(tables, recipe=TINY, results=tmp_path).notes() == first.notes()
 
 
 def test_rows_without_a_label_are_known_to_nobody(tables):
