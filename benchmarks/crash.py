@@ -296,21 +296,27 @@ def vouched(cache: Place) -> Iterator[tuple[Unit, int, bytes]]:
 # Lives
 
 
-def uninterrupted(runner: Runner, format: str, corpus: Path, cache: Place) -> list[Step]:
+def uninterrupted(runner: Runner, format: str, corpus: Path, cache: Place) -> Iterator[Step]:
     """The commands, each with what it leaves if nobody kills it, and how long it takes."""
-    done = []
     for step in steps(format, corpus):
         seconds = runner.run(step.words, cache)
         assert seconds is not None, "nobody killed it"
         runner.begun()
         sums = {unit: crc for unit, crc, _ in vouched(cache)}
-        done.append(Step(step.name, step.words, contents(cache), files(cache), sums, seconds))
-    return done
+        yield Step(step.name, step.words, contents(cache), files(cache), sums, seconds)
+
+
+def in_turn(known: list[Step], more: Iterator[Step]) -> Iterator[Step]:
+    """The steps that are known, and then those that become so, which are kept."""
+    yield from tuple(known)
+    for step in more:
+        known.append(step)
+        yield step
 
 
 def live(
     runner: Runner,
-    known: Sequence[Step],
+    known: Iterator[Step],
     cache: Place,
     draw: random.Random,
     tallies: dict[str, Tally],
@@ -318,8 +324,9 @@ def live(
     in_a_row: int,
 ) -> None:
     """One cache through all commands, each killed and given again until it is done."""
-    whole = {unit: crc for step in known for unit, crc in step.sums.items()}
+    whole: dict[Unit, int] = {}
     for step in known:
+        whole |= step.sums
         tally, deaths, done = tallies[step.name], 0, False
         while not done:
             before = {unit for unit, *_ in vouched(cache)}
@@ -376,14 +383,16 @@ def crash(
 ) -> dict[str, Tally]:
     """As many lives as it takes to be killed so often; a tally for each command."""
     corpus, draw = write_corpus(runner.folder / "texts", ROWS), random.Random(seed)  # noqa: S311
-    known = uninterrupted(runner, format, corpus, place / "uninterrupted")
-    tallies = {step.name: Tally() for step in known}
+    known: list[Step] = []
+    more = uninterrupted(runner, format, corpus, place / "uninterrupted")
+    tallies = {step.name: Tally() for step in steps(format, corpus)}
 
     def enough() -> bool:
         return sum(tally.kills for tally in tallies.values()) >= kills
 
     while not enough():
-        live(runner, known, place / "cache", draw, tallies, enough, in_a_row)
+        life = in_turn(known, more)
+        live(runner, life, place / "cache", draw, tallies, enough, in_a_row)
         forget(place / "cache")
         say(f"{format}: {sum(tally.kills for tally in tallies.values())} of {kills} kills")
     return tallies
@@ -450,19 +459,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--format", choices=list(OTHER), help="only this one")
     parser.add_argument("--store", choices=["s3"], help="on an object store, and not on this disk")
-    parser.add_argument("--kills", type=int, help="200 for Zarr and else 50 if not given")
+    parser.add_argument(
+        "--kills", type=int, nargs="+", help="of each format in turn; 200 for Zarr, else 50"
+    )
     parser.add_argument("--in-a-row", type=int, default=5, help="the most that one command meets")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fsync-rounds", type=int, default=0, help="measure what fsync costs, too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found: dict[str, Any] = {}
-    chosen = options.store or options.format
-    for format in [chosen] if chosen else OTHER:
+    formats = [one] if (one := options.store or options.format) else [*OTHER]
+    numbers = options.kills or [KILLS[format] for format in formats]
+    if len(numbers) != len(formats):
+        parser.error(f"--kills: give {len(formats)} numbers, for {' and '.join(formats)}")
+    for format, kills in zip(formats, numbers, strict=True):
         with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
             place = held.enter_context(object_store()) if options.store else Path(folder)
             runner = Runner(Path(folder))
-            kills = KILLS[format] if options.kills is None else options.kills
             tallies = crash(runner, place, format, kills, options.in_a_row, options.seed)
             found[format] = {"steps": {name: asdict(each) for name, each in tallies.items()}}
             if options.fsync_rounds and not options.store:
