@@ -4,18 +4,22 @@ It is an attribute of each group and array, which any reader of the format sees 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import google_crc32c
 
 SEAL = "seal"
-_BLANK = "crc32c:00000000"  # what stands in the seal's place while it is computed
+_KIND = "crc32c:"
+_KEY = f'"{SEAL}": "'.encode()
+_BLANK = f"{_KIND}00000000"  # what stands in the seal's place while it is computed
 
 
 def seal_of(content: bytes) -> str:
     """The seal of some bytes."""
-    return f"crc32c:{google_crc32c.value(content):08x}"
+    return f"{_KIND}{google_crc32c.value(content):08x}"
 
 
 def sealed_json(node: Mapping[str, Any]) -> bytes:
@@ -33,29 +37,83 @@ def is_whole(content: bytes) -> bool | None:
     """
     seal = json.loads(content).get("attributes", {}).get(SEAL)
     if seal is None:  # unless it is there, among what is called attributes no longer
-        return False if f'"{SEAL}": "crc32c:'.encode() in content else None
+        return False if _KEY + _KIND.encode() in content else None
     return bool(seal == seal_of(_with(content, str(seal), _BLANK)))
 
 
 def mended(content: bytes) -> bytes | None:
     """The document with the one bit turned back that was flipped; None where it was not just one.
 
-    No other single bit can give the same checksum: CRC-32C tells any two of them apart in what is
-    shorter than 256 MB.
+    It takes one pass: CRC-32C is linear, so what the checksum differs by tells which bit it was.
+    No two bits of what is shorter than 256 MB make the same difference.
     """
-    for place in range(8 * len(content)):
-        tried = bytearray(content)
-        tried[place // 8] ^= 1 << place % 8
-        if _holds(bytes(tried)):
-            return bytes(tried)
+    found = {tried for tried in _mended(content) if _holds(tried)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _mended(content: bytes) -> Iterator[bytes]:
+    """The document as it was if the bit is one of the seal's name, of the seal, or of the rest."""
+    for place in range(8 * len(_KEY)):
+        if _flipped(_KEY, place) in content:
+            yield content.replace(_flipped(_KEY, place), _KEY, 1)
+    blank, seal = _unsealed(content)
+    right = seal_of(blank).encode()
+    if int.from_bytes(seal) ^ int.from_bytes(right) in _ONE_BIT:
+        yield content.replace(_KEY + seal, _KEY + right, 1)
+    with suppress(ValueError):  # of a seal that is no number
+        difference = _number(seal) ^ _number(right)
+        if (found := _place_of(difference, len(content))) is not None:
+            yield _flipped(content, found)
+
+
+_ONE_BIT = {1 << place for place in range(8 * len(_BLANK))}
+
+
+def _place_of(difference: int, length: int) -> int | None:
+    """The bit of so many bytes which, flipped, changes their CRC-32C by so much; None if none does.
+
+    The change that a bit of the last byte makes is taken on by each byte that follows it; so that
+    is undone byte by byte, until the change is one that a bit makes at once.
+    """
+    table = _changes()
+    at_once = {table[1 << bit]: bit for bit in range(8)}
+    undone = {change >> 24: byte for byte, change in enumerate(table)}
+    for byte in reversed(range(length)):
+        if difference in at_once:
+            return 8 * byte + at_once[difference]
+        last = undone[difference >> 24]
+        difference = (difference ^ table[last]) << 8 | last
     return None
+
+
+@cache
+def _changes() -> list[int]:
+    """By how much a byte changes the checksum of what it is the end of, beside a byte of zeros."""
+    return [google_crc32c.value(bytes([byte])) ^ google_crc32c.value(b"\0") for byte in range(256)]
 
 
 def _holds(content: bytes) -> bool:
     """Whether the seal holds, found without reading the document."""
-    before, key, rest = content.partition(f'"{SEAL}": "'.encode())
-    seal, after = rest[: len(_BLANK)], rest[len(_BLANK) :]
-    return bool(key) and seal == seal_of(before + key + _BLANK.encode() + after).encode()
+    blank, seal = _unsealed(content)
+    return seal == seal_of(blank).encode()
+
+
+def _unsealed(content: bytes) -> tuple[bytes, bytes]:
+    """What the seal is the checksum of, and the seal; an empty one where there is none."""
+    before, key, rest = content.partition(_KEY)
+    if not key:
+        return content, b""
+    return before + key + _BLANK.encode() + rest[len(_BLANK) :], rest[: len(_BLANK)]
+
+
+def _number(seal: bytes) -> int:
+    return int.from_bytes(bytes.fromhex(seal[len(_KIND) :].decode()))
+
+
+def _flipped(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place // 8] ^= 1 << place % 8
+    return bytes(changed)
 
 
 def _with(content: bytes, old: str, new: str) -> bytes:
