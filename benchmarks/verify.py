@@ -8,7 +8,8 @@ time, which is faster than in larger or smaller pieces), in turns and in one pro
 needs imported. Cold: from the disk, no file in the page cache, as a cache is that fills a disk.
 Warm: all in the page cache, where the checksum cannot hide behind the disk. Each as seconds on the
 clock and as processor time, which other work on the machine disturbs less.
-Injuries: one at a time in a copy, undone afterwards, in both formats.
+Injuries: one at a time, undone afterwards, in both formats: to bytes, and of what is whole and lies
+in another's place, be it metadata, an array, a split or a model.
 """
 
 import argparse
@@ -20,6 +21,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -31,22 +34,29 @@ from lefcache.errors import LefError
 from lefcache.spec import Spec
 from lefcache.verify import verify
 
-PATH = "bench/model/train"
+MODELS, SPLITS = ("model", "other"), ("train", "test")  # of as many rows each
+SPLIT_PATHS = [f"bench/{model}/{split}" for model, split in product(MODELS, SPLITS)]
 
 
 def make(folder: Path, format: str, rows: int, width: int, layers: int, block_rows: int) -> Cache:
-    """A cache of random vectors, with a last block that is padded."""
+    """A cache of random vectors of two models and splits, with last blocks that are padded."""
     dice = np.random.default_rng(0)
     cache = lefcache.open(folder)
     labels = np.arange(rows, dtype=np.int32) % 2
-    texts = [f"text {row}" for row in range(rows)]
-    cache.register(Corpus("bench", ("no", "yes"), {"train": Split(texts, labels)}, "demo"))
+    splits = {
+        split: Split([f"{split} {row}" for row in range(rows)], np.roll(labels, turn))
+        for turn, split in enumerate(SPLITS)
+    }
+    cache.register(Corpus("bench", ("no", "yes"), splits, "demo"))
     arrays = tuple(f"mean/{layer}" for layer in range(layers))
-    for chosen in (arrays[: layers // 2], arrays[layers // 2 :]):  # two sets, which share tokens
+    # Two sets, which share tokens.
+    for model, split, chosen in product(
+        MODELS, SPLITS, (arrays[: layers // 2], arrays[layers // 2 :])
+    ):
         request = Request(
-            corpus="bench", model="model", split="train", rows=rows, arrays=chosen, spec=Spec(),
-            depth=layers, width=width, block_rows=block_rows, batch_tokens=1024, format=format,
-            fsync=False,
+            corpus="bench", model=model, split=split, rows=rows, arrays=chosen,
+            spec=Spec(prompt=f"{model}: "), depth=layers, width=width, block_rows=block_rows,
+            batch_tokens=1024, format=format, fsync=False,
         )  # fmt: skip
         with cache.reserve(request) as writer:
             for task in writer.missing():
@@ -127,20 +137,30 @@ def speed_of_new(format: str, megabytes: int, rounds: int) -> dict[str, object]:
     """The speed on a cache of random vectors."""
     with tempfile.TemporaryDirectory() as folder:
         width, layers = 1024, 8
-        rows = max(2048, (megabytes << 20) // (2 * width * layers))
+        rows = max(2048, (megabytes << 20) // (2 * width * layers * len(MODELS) * len(SPLITS)))
         make(Path(folder), format, rows, width, layers, 8192)
         return speeds(Path(folder), rounds)
+
+
+def arrays_of(cache: Cache) -> dict[str, list[str]]:
+    """Of each kind of array, all paths."""
+    layers = cache.pages("model", "train", "bench").layers("mean")
+    names = {"vectors": [f"mean/{layer}" for layer in layers], "tokens": ["tokens"]}
+    names |= {kind: [f"{kind}/0", f"{kind}/1"] for kind in ("ledger", "magnitudes")}
+    paths = {
+        kind: [f"{above}/{name}" for above, name in product(SPLIT_PATHS, each)]
+        for kind, each in names.items()
+    }
+    return paths | {
+        kind: [f"bench/{kind}/{split}" for split in SPLITS] for kind in ("labels", "rows")
+    }
 
 
 def places(cache: Cache) -> dict[str, list[tuple[Path, int, int]]]:
     """Of each kind of thing, where it lies: file, offset, bytes."""
     found: dict[str, list[tuple[Path, int, int]]] = {}
     store = cache.store
-    pages = cache.pages("model", "train", "bench")
-    names = {"vectors": [each for each in pages.arrays if "/" in each], "tokens": ["tokens"]}
-    names |= {kind: [f"{kind}/0", f"{kind}/1"] for kind in ("ledger", "magnitudes")}
-    paths = {kind: [f"{PATH}/{name}" for name in each] for kind, each in names.items()}
-    paths |= {kind: [f"bench/{kind}/train"] for kind in ("labels", "rows")}
+    paths = arrays_of(cache)
     for kind, each in paths.items():
         for path in each:
             info = store.info(path)
@@ -156,10 +176,42 @@ def places(cache: Cache) -> dict[str, list[tuple[Path, int, int]]]:
     return found
 
 
+def swapped(cache: Cache, dice: random.Random) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Whole folders and files in each other's place, without end: what each is, its undoing."""
+    nodes = {
+        "model": [f"bench/{model}" for model in MODELS],
+        "split": SPLIT_PATHS,
+        **arrays_of(cache),
+    }
+    found = {
+        kind: [place for path in each if (place := place_of(cache, path))]
+        for kind, each in nodes.items()
+    }
+    while True:
+        kind = dice.choice([kind for kind, each in found.items() if each])
+        one, other = dice.sample(found[kind], 2)
+        exchange(one, other)
+        yield f"{kind} in another's place", partial(exchange, one, other)
+
+
+def place_of(cache: Cache, path: str) -> Path | None:
+    """The folder or file that a node is; None for one within a file."""
+    places = cache.path / path, cache.path / f"{path}.h5"
+    return next((place for place in places if place.exists()), None)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Have two folders or files change places."""
+    aside = one.with_name(".aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
 def injured(
     dice: random.Random, known: dict[str, list[tuple[Path, int, int]]]
-) -> Iterator[tuple[str, dict[Path, bytes]]]:
-    """Injuries without end: what each is, and the files as they were before it."""
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Injuries to bytes without end: what each is, and what undoes it."""
     while True:
         kind = dice.choice(list(known))
         (file, start, size), (other, place, length) = dice.choices(known[kind], k=2)
@@ -167,7 +219,9 @@ def injured(
         before = {each: each.read_bytes() for each in (file, other)}
         after: dict[Path, bytes | None] = {}
         content = before[file]
-        if how == "swap" and length == size and kind != "metadata":
+        if how == "swap" and kind == "metadata":
+            after = {file: before[other], other: content}
+        elif how == "swap" and length == size:
             pieces = content[start : start + size], before[other][place : place + size]
             after = dict(before)
             for where, at, piece in ((file, start, pieces[1]), (other, place, pieces[0])):
@@ -180,7 +234,13 @@ def injured(
         for each, new in changed.items():
             each.unlink() if new is None else each.write_bytes(new)
         if changed:
-            yield f"{kind} {how}", before
+            yield f"{kind} {how}", partial(write_back, before)
+
+
+def write_back(before: dict[Path, bytes]) -> None:
+    """Undo what was done to some files."""
+    for file, content in before.items():
+        file.write_bytes(content)
 
 
 def _with(content: bytes, start: int, piece: bytes) -> bytes:
@@ -211,17 +271,15 @@ def injuries(format: str, count: int, seed: int) -> dict[str, object]:
     dice, kinds, missed, invented = random.Random(seed), Counter[str](), [], 0  # noqa: S311
     with tempfile.TemporaryDirectory() as folder:
         cache = make(Path(folder), format, 150, 8, 4, 64)
-        known = places(cache)
-        for what, before in injured(dice, known):
+        sources = injured(dice, places(cache)), swapped(cache, dice)
+        while kinds.total() < count:
+            what, undo = next(dice.choices(sources, (3, 1))[0])
             if not noticed(cache.path):
                 missed.append(what)
-            for file, content in before.items():
-                file.write_bytes(content)
+            undo()
             kinds[what] += 1
             if kinds.total() % 20 == 0:
                 invented += noticed(cache.path)
-            if kinds.total() == count:
-                break
     return {"injuries": count, "missed": missed, "invented": invented, "kinds": dict(kinds)}
 
 

@@ -75,7 +75,7 @@ def _open(cache: str, repair: bool) -> "Cache":
 
     store = store_at(cache)
     try:
-        damaged = bool(store.children("")) and store.sealed("") is False
+        damaged = bool(store.children("")) and store.seal("").broken
     except LefError:
         damaged = True
     if damaged and not (repair and store.mend("")):
@@ -139,6 +139,8 @@ def _show(report: "Report", repaired: Sequence["Damage"], repair: str) -> None:
         "repaired": [each.message.rpartition("; ")[0] or each.message for each in repaired],
         "left behind by a process that was killed": report.strays,
         "without a checksum of their own, from an older lefcache": report.unsealed,
+        "with metadata from an older lefcache that does not say where it belongs, so that nothing "
+        "tells whether it was swapped": report.unplaced,
     }
     for kind, lines in kinds.items():
         if lines:

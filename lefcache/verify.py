@@ -13,12 +13,12 @@ from lefcache.cache.keys import Key
 from lefcache.cache.ledger import Generation, blocks_of, check_ledger, ledgers, vouched
 from lefcache.cache.magnitudes import spoilt_magnitudes
 from lefcache.cache.register import CHANGING
+from lefcache.cache.seals import Seals, told
 from lefcache.cache.sums import Stored, torn_blocks
 from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below, strays_below
 from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError
 from lefcache.feature import NAME
-from lefcache.stores import Home
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Report:
     missing: list[Damage] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     unsealed: list[str] = field(default_factory=list)
+    unplaced: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
@@ -60,7 +61,8 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
 
     Of an array, the bytes of each block are compared with their CRC-32C in the ledger; labels,
     row hashes and metadata with checksums of their own, which a cache from before they were kept
-    does not have: those are `unsealed`, and not damaged. Nothing is written.
+    does not have: those are `unsealed`, and not damaged. Metadata of before it said where it
+    belongs is `unplaced`: nothing tells whether it was swapped. Nothing is written.
     """
     report = _Checked(cache)
     wanted = Key.parse(key).whole().path if key.strip("/") else ""
@@ -77,7 +79,7 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
             if on_split:
                 on_split(path, report.blocks - before)
         strays = sorted(strays_below(cache, wanted))
-    return Report(report.blocks, report.damaged, report.missing, strays, report.unsealed)
+    return report.finished(strays)
 
 
 def _known(cache: Cache, key: str) -> bool:
@@ -97,7 +99,12 @@ class _Checked:
         self.damaged: list[Damage] = []
         self.missing: list[Damage] = []
         self.unsealed: list[str] = []
-        self.all_sealed = True
+        self.seals = Seals(self.store)
+
+    def finished(self, strays: list[str]) -> Report:
+        """All of it, beside what was left behind."""
+        seals, unsealed = self.seals, [*self.seals.unsealed, *self.unsealed]
+        return Report(self.blocks, self.damaged, self.missing, strays, unsealed, seals.unplaced)
 
     def guarded(self, path: str, check: Callable[[], None]) -> None:
         """Check something whose metadata may be any nonsense: that is damage, and not our end."""
@@ -105,29 +112,14 @@ class _Checked:
             check()
         except UNREADABLE as error:
             if not any(f"{each.path}/".startswith(f"{path}/") for each in self.damaged):
-                self._metadata_damage(path, f"{error}")
+                message = told(self.store, path, f"{error}")
+                self.damaged.append(Damage(path, "metadata", message))
 
     def metadata(self, key: str) -> None:
         """Compare every group and array with its seal."""
-        try:
-            self.all_sealed = bool(self.store.attrs("").get("sealed"))
-        except DamagedError:
-            self.all_sealed = True
         for path in nodes_below(self.cache, key):
-            try:
-                sealed = self.store.sealed(path)
-            except DamagedError as error:
-                self._metadata_damage(path, str(error))
-                continue
-            if sealed is False or (sealed is None and self.all_sealed):
-                self._metadata_damage(path, "it is not what was written")
-            elif sealed is None:
-                self.unsealed.append(path or ".")
-
-    def _metadata_damage(self, path: str, what: str) -> None:
-        here = path or "the cache's own folder"
-        cost = _cost_of_metadata(self.store, path)
-        self.damaged.append(Damage(path, "metadata", f"metadata of {here}: {what}; {cost}"))
+            if message := self.seals.damage(path):
+                self.damaged.append(Damage(path, "metadata", message))
 
     def labels(self, corpus: str) -> None:
         """Compare labels and row hashes with the checksums among a corpus's attributes."""
@@ -229,20 +221,6 @@ def _cost(pages: Pages, block: int) -> str:
     stop = min(start + pages.block_rows, pages.rows)
     again = "imports" if pages.spec.imported else "computes"
     return f"rows {start:,}..{stop - 1:,}; repair {again} them again"
-
-
-def _cost_of_metadata(store: Home, path: str) -> str:
-    """What repair can do about it, and the way out where that is not enough."""
-    names = path.split("/")
-    if len(names) == 5 and names[3] != "ledger":
-        return "repair makes the array again, and nothing else"
-    mended = "repair turns a flipped bit back"
-    if not path:
-        return mended
-    whole = "/".join(names[: 1 if names[1:2] in (["labels"], ["rows"]) else 3])
-    again = f"take it away with `lef rm {whole}` and extract it again"
-    in_file = whole.count("/") == 2 and store.format_of(whole) == "hdf5"
-    return again if in_file else f"{mended}; if more is wrong, {again}"
 
 
 def _there(stored: Stored, pages: Pages, block: int) -> bool:

@@ -14,6 +14,7 @@ from lefcache.cache.remove import doomed, remove
 from lefcache.errors import DamagedError
 from lefcache.extract import extract
 from lefcache.repair import clear
+from lefcache.stores.seal import seal_of
 from lefcache.testing import FakeBackbone
 from lefcache.verify import verify
 
@@ -22,8 +23,8 @@ PATH = "tiny/fake/train"
 
 @pytest.fixture
 def run(cache):
-    def run(corpus, *, on_forward=None, **choices):
-        fake = FakeBackbone(on_forward=on_forward)
+    def run(corpus, *, on_forward=None, name="fake", **choices):
+        fake = FakeBackbone(name=name, on_forward=on_forward)
         return extract(fake, corpus, cache, **({"block_rows": 4, "batch_tokens": 12} | choices))
 
     return run
@@ -53,7 +54,8 @@ def flip(cache, name, chunk, byte=5):
 
 def test_a_whole_cache_is_whole(made):
     found = report(made)
-    assert (found.damaged, found.missing, found.strays, found.unsealed) == ([], [], [], [])
+    assert (found.damaged, found.missing, found.strays) == ([], [], [])
+    assert (found.unsealed, found.unplaced) == ([], [])
     assert found.checked_blocks == 8
 
 
@@ -258,6 +260,101 @@ def test_a_cache_from_before_seals_is_unsealed_and_not_damaged(made):
     assert {"tiny", "tiny/fake", "tiny/labels/train"} <= {*found.unsealed}
     flip(made, "mean/1", 0)
     assert len(report(made).damaged) == 1
+
+
+def test_a_cache_from_before_places_is_unplaced_and_not_damaged(run, make_corpus, cache):
+    run(make_corpus(14), layers="1")
+    for file in cache.path.rglob("zarr.json"):
+        file.write_bytes(without_place(file.read_bytes()))
+    found = report(cache)
+    assert (found.whole, found.unsealed, found.unplaced) == (True, [], ["."])
+    file = cache.path / "tiny/fake/zarr.json"
+    file.write_bytes(file.read_bytes().replace(b'"width": 2', b'"width": 3'))
+    assert [each.path for each in report(cache).damaged] == ["tiny/fake"]
+
+
+def without_place(content):
+    """Metadata as it was sealed before it said where it belongs."""
+    node = json.loads(content)
+    del node["attributes"]["place"]
+    node["attributes"]["seal"] = "crc32c:00000000"
+    blank = json.dumps(node, indent=2).encode()
+    return blank.replace(b"crc32c:00000000", seal_of(blank).encode(), 1)
+
+
+@pytest.fixture(params=["zarr", "hdf5"])
+def two_models(request, run, make_corpus, cache):
+    """Two models, and splits of as many rows."""
+    corpus = make_corpus(9, test=[f"text {n}" for n in range(9)])
+    run(corpus, layers="1..2", format=request.param)
+    run(corpus, layers="1..2", format=request.param, name="other")
+    return cache
+
+
+def swap(one, other):
+    aside = one.with_name("aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
+def damage(cache):
+    found = report(cache)
+    assert found.missing == []
+    return {each.path: each.message for each in found.damaged if each.kind == "metadata"}
+
+
+def test_the_metadata_of_another_model_is_found(two_models):
+    swap(*(two_models.path / f"tiny/{model}/zarr.json" for model in ("fake", "other")))
+    found = damage(two_models)
+    assert found.keys() == {"tiny/fake", "tiny/other"}
+    assert found["tiny/fake"] == (
+        "metadata of tiny/fake: it is that of tiny/other; move that back; if more is wrong, take "
+        "it away with `lef rm tiny/fake` and extract it again"
+    )
+
+
+@pytest.mark.parametrize("pair", [("fake", "other"), ("fake/train", "fake/test")])
+def test_models_and_splits_in_each_others_place_are_found_and_nothing_is_lost(two_models, pair):
+    suffix = ".h5" if "/" in pair[0] and two_models.store.format_of(PATH) == "hdf5" else ""
+    paths = [two_models.path / f"tiny/{name}{suffix}" for name in pair]
+    swap(*paths)
+    assert damage(two_models).keys() == {f"tiny/{name}" for name in pair}
+    clear(two_models, report(two_models))
+    swap(*paths)
+    assert report(two_models).whole
+
+
+def test_a_split_in_place_of_another_models_is_found(two_models):
+    for file in (two_models.path / "tiny/fake").glob("test*"):
+        goal = two_models.path / "tiny/other" / file.name
+        shutil.rmtree(goal) if goal.is_dir() else goal.unlink()
+        shutil.copytree(file, goal) if file.is_dir() else shutil.copy(file, goal)
+    assert damage(two_models).keys() == {"tiny/other/test"}
+
+
+@pytest.mark.parametrize("pair", [("mean/1", "mean/2"), ("labels/train", "labels/test")])
+def test_arrays_in_each_others_place_are_found(two_models, pair):
+    if two_models.store.format_of(PATH) == "hdf5" and pair[0] == "mean/1":
+        with h5py.File(two_models.path / f"{PATH}.h5", "r+") as file:
+            for old, new in ((pair[0], "aside"), (pair[1], pair[0]), ("aside", pair[1])):
+                file.move(old, new)
+    else:
+        above = two_models.path / (PATH if pair[0] == "mean/1" else "tiny")
+        swap(*(above / name for name in pair))
+    assert {path[-len(pair[0]) :] for path in damage(two_models)} >= {pair[0]}
+
+
+def test_what_is_converted_is_sealed_for_the_same_place(two_models, tree_bytes):
+    before = tree_bytes(two_models.path / "tiny")
+    here = two_models.store.format_of(PATH)
+    for format in ("hdf5", "zarr", here):
+        two_models.convert(PATH, format)
+        assert report(two_models).whole
+        assert two_models.store.seal(f"{PATH}/mean/1").place == f"{PATH}/mean/1"
+        assert two_models.store.seal(PATH).place == PATH
+    if here == "zarr":
+        assert tree_bytes(two_models.path / "tiny") == before
 
 
 def test_an_interrupted_extraction_is_missing_and_no_damage(run, make_corpus, cache):

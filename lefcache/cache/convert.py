@@ -62,7 +62,7 @@ def _check_seal(pages: Pages, below: str) -> None:
     """A copy of damaged metadata would be sealed afresh, and pass for whole."""
     here = f"{pages.path}{below}"
     there = not below or pages.store.info(here) is not None
-    if there and pages.store.sealed(here) is False:
+    if there and pages.store.seal(here).broken:
         raise DamagedError(f"the metadata of {here} is damaged; see: lef verify {pages.path}")
 
 

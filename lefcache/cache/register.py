@@ -220,7 +220,7 @@ def restore(store: Store, corpus: Corpus) -> list[str]:
         for path, values in _values(corpus, attrs["classes"]).items():
             rows, here = attrs["splits"].get(path.partition("/")[2]), f"{corpus.name}/{path}"
             if path in known and checksum(values[:rows]) == known[path]:
-                if store.sealed(here) is False or store.info(here) is None:
+                if store.seal(here).broken or store.info(here) is None:
                     store.delete(here)
                 _replace(store, here, values[:rows])
                 restored.append(here)

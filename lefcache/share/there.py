@@ -45,8 +45,8 @@ def _check_seals(store: MixedStore, files: Iterable[str]) -> None:
     """What is not as it was written is deleted here, to be fetched anew the next time."""
     all_sealed = store.attrs("").get("sealed")
     for file in files:
-        whole = store.sealed(file.removesuffix(METADATA).rstrip("/"))
-        if whole is False or (whole is None and all_sealed):
+        seal = store.seal(file.removesuffix(METADATA).rstrip("/"))
+        if seal.broken or (seal.holds is None and all_sealed):
             (store.root / file).unlink()
             raise DamagedError(f"{file} is not what was written")
 

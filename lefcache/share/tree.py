@@ -57,7 +57,7 @@ def files_of(splits: Sequence[Pages], labelled: bool, draft: Path) -> dict[str, 
         model = f"{pages.corpus}/{pages.model}"
         anew.set_attrs(model, _model_attrs(pages.model_attrs))
         if store.format_of(pages.path) == "hdf5":
-            copy_split(pages, ZarrStore(draft / pages.path))
+            copy_split(pages, ZarrStore(draft / pages.path, pages.path))
         anew.set_attrs(pages.path, _split_attrs(pages.attrs))
         nodes += [model, *_split_nodes(pages)]
     return {

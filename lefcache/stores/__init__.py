@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lefcache.files import Url
 from lefcache.rows import Extent
+from lefcache.stores.seal import Seal
 
 # Of an array of uint16: the type whose bits these are, since neither format has a bfloat16 that
 # every reader knows.
@@ -63,10 +64,10 @@ class Store(Protocol):
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes of a group or array; a group that is absent is created."""
 
-    def sealed(self, path: str) -> bool | None:
-        """Whether the metadata of a node is what was written; None where it has no seal.
+    def seal(self, path: str) -> Seal:
+        """Whether the metadata of a node is what was written, and where that was.
 
-        Each node of ours has had one since seals were invented.
+        Each node of ours has had a seal since seals were invented.
         """
 
     def info(self, path: str) -> ArrayInfo | None:

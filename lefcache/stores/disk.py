@@ -75,6 +75,11 @@ def possible(path: str) -> bool:
     return len(names) <= DEEPEST and all(map(NODE.fullmatch, names))
 
 
+def joined(*names: str) -> str:
+    """One path out of several, of which any may be the root's."""
+    return "/".join(filter(None, names))
+
+
 def check_path(path: str) -> None:
     """Refuse a path that a cache cannot have."""
     if not possible(path):

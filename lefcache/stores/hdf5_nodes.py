@@ -11,14 +11,14 @@ from numpy.typing import DTypeLike
 from lefcache.errors import DamagedError
 from lefcache.files import parse_json
 from lefcache.stores import BITS_OF, ArrayInfo
-from lefcache.stores.disk import bits_as, checked, possible
-from lefcache.stores.seal import SEAL, seal_of
+from lefcache.stores.disk import bits_as, checked, joined, possible
+from lefcache.stores.seal import PLACE, SEAL, seal_of
 
 if TYPE_CHECKING:
     import h5py
 
 AXES = "DIMENSION_LABELS"  # the attribute in which HDF5 keeps the names of an array's axes
-OWN = (AXES, SEAL)  # attributes that are no one's values
+OWN = (AXES, SEAL, PLACE)  # attributes that are no one's values
 
 
 def new_array(
@@ -59,23 +59,24 @@ def node_at(file: "h5py.File", path: str) -> Any:
     return node
 
 
-def put_attrs(file: "h5py.File", path: str, values: Mapping[str, Any]) -> None:
+def put_attrs(file: "h5py.File", path: str, values: Mapping[str, Any], home: str) -> None:
     """Replace the attributes of a node, making groups down to it where needed, and seal it."""
     node = node_at(file, path)
     if node is None:
         node = file.require_group(path)
-    for name in set(node.attrs) - {*values, *OWN}:
+    for name in {*node.attrs} - {*values, *OWN}:
         del node.attrs[name]
     for name, value in values.items():
         node.attrs[name] = json.dumps(value, ensure_ascii=False)
-    seal_node(node)
+    seal_node(node, home)
 
 
-def seal_node(node: Any) -> None:
-    """Seal a node, and the groups above it that came into being with it."""
+def seal_node(node: Any, home: str) -> None:
+    """Seal a node of the file at a place, and the groups above it that came into being with it."""
+    node.attrs[PLACE] = json.dumps(joined(home, node.name.strip("/")))
     node.attrs[SEAL] = json.dumps(Node(node).seal())
     if node.name != "/" and SEAL not in node.parent.attrs:
-        seal_node(node.parent)
+        seal_node(node.parent, home)
 
 
 class Node:
@@ -92,12 +93,17 @@ class Node:
     @cached_property
     def attrs(self) -> dict[str, Any]:
         """Attributes as plain values."""
-        return {name: parse_json(value) for name, value in self._own.items()}
+        return {name: parse_json(value) for name, value in self._all.items() if name not in OWN}
 
     @cached_property
-    def sealed(self) -> bool | None:
+    def holds(self) -> bool | None:
         """Whether the node is what it was when it was sealed; None without a seal."""
         return json.loads(self._all[SEAL]) == self.seal() if SEAL in self._all else None
+
+    @cached_property
+    def place(self) -> str | None:
+        """The place that it was written for; None for a node from before this was kept."""
+        return str(json.loads(self._all[PLACE])) if PLACE in self._all else None
 
     @cached_property
     def info(self) -> ArrayInfo | None:
@@ -129,7 +135,8 @@ class Node:
 
     def seal(self) -> str:
         """The seal of what is there now: HDF5 sums up its own metadata, but no texts in it."""
-        texts = sorted([name, str(value)] for name, value in self._own.items())
+        sealed = self._all.keys() - {AXES, SEAL}
+        texts = sorted([name, str(self._all[name])] for name in sealed)
         info = self.info
         made = info and [info.shape, info.dtype.name, info.chunk_rows, info.axes]
         return seal_of(json.dumps([texts, made]).encode())
@@ -137,7 +144,3 @@ class Node:
     @cached_property
     def _all(self) -> dict[str, Any]:
         return dict(self._node.attrs.items())
-
-    @property
-    def _own(self) -> dict[str, Any]:
-        return {name: value for name, value in self._all.items() if name not in OWN}

@@ -21,10 +21,11 @@ from lefcache.errors import DamagedError
 from lefcache.files import sync_file
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
-from lefcache.stores.disk import length_of, on_disk, readable
+from lefcache.stores.disk import joined, length_of, on_disk, readable
 from lefcache.stores.hdf5_nodes import Node, new_array, node_at, put_attrs, seal_node
 from lefcache.stores.hdf5_open import Look, look, numbered
 from lefcache.stores.journal import Change, Draft, delete_drafts, discard, drafted, finish
+from lefcache.stores.seal import Seal
 
 if TYPE_CHECKING:
     import h5py
@@ -38,10 +39,10 @@ LOOKS, PAUSE = 5, 0.05
 
 
 class Hdf5Store:
-    """A tree in one HDF5 file, whose path is the root."""
+    """A tree in one HDF5 file; `home` is its path in the cache that it is, or will be, in."""
 
-    def __init__(self, root: Path, look: Look = look) -> None:
-        self.root, self._look_at = root, look
+    def __init__(self, root: Path, home: str = "", look: Look = look) -> None:
+        self.root, self.home, self._look_at = root, home, look
 
     def children(self, path: str) -> list[str]:
         """Names below a group, sorted."""
@@ -56,14 +57,16 @@ class Hdf5Store:
         """Replace the attributes, creating groups down to `path` where needed."""
         if self._there():
             with self._change() as file:
-                put_attrs(file, path, values)
+                put_attrs(file, path, values, self.home)
         else:  # born with its attributes: a kill cannot leave a file that has none
             with on_disk(self.root):
-                _new_file(self.root, path, values)
+                _new_file(self.root, self.home, path, values)
 
-    def sealed(self, path: str) -> bool | None:
-        """Whether the metadata is what was written; None for a node from before it had a seal."""
-        return self._look(path, lambda node: node.sealed, None)
+    def seal(self, path: str) -> Seal:
+        """Whether the metadata is what was written, and where that was."""
+        none: tuple[bool | None, str | None] = (None, None)
+        holds, place = self._look(path, lambda node: (node.holds, node.place), none)
+        return Seal(joined(self.home, path), holds, place)
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""
@@ -90,14 +93,14 @@ class Hdf5Store:
                 array.attrs[BITS_OF] = json.dumps(BFLOAT16)
             for axis, name in enumerate(axes):
                 array.dims[axis].label = name
-            seal_node(array)
+            seal_node(array, self.home)
 
     def resize(self, path: str, rows: int) -> None:
         """Change the length; what lay beyond the new end is gone."""
         with self._change() as file:
             array = node_at(file, path)
             array.resize(rows, axis=0)
-            seal_node(array)
+            seal_node(array, self.home)
 
     def write(self, path: str, start: int, values: NDArray[Any]) -> None:
         """Write rows from `start` where they lie, and zeros after the last row of the array."""
@@ -227,7 +230,7 @@ class Hdf5Store:
 
         with on_disk(self.root):
             if not self._there():
-                _new_file(self.root)
+                _new_file(self.root, self.home)
             with (
                 readable(self.root),
                 numbered(),
@@ -237,7 +240,9 @@ class Hdf5Store:
                 yield file
 
 
-def _new_file(path: Path, group: str = "", attrs: Mapping[str, Any] | None = None) -> None:
+def _new_file(
+    path: Path, home: str, group: str = "", attrs: Mapping[str, Any] | None = None
+) -> None:
     """A file that appears whole; the format's newest version has checksums in metadata."""
     import h5py
 
@@ -245,7 +250,7 @@ def _new_file(path: Path, group: str = "", attrs: Mapping[str, Any] | None = Non
 
     draft = Draft(None, Change(0))
     with h5py.File(draft, "w", libver=("v112", "v112")) as file:
-        put_attrs(file, group, attrs or {})
+        put_attrs(file, group, attrs or {}, home)
     draft.seek(0)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, draft.readall())

@@ -27,6 +27,7 @@ from lefcache.stores.disk import (
 )
 from lefcache.stores.hdf5_open import Held, Look, See, look
 from lefcache.stores.hdf5_store import Hdf5Store
+from lefcache.stores.seal import Seal
 from lefcache.stores.zarr_store import ZarrStore
 
 SUFFIX = ".h5"
@@ -91,7 +92,7 @@ class MixedStore:
         """
         self._sweep_drafts(path)
         draft = _draft(self.root / path if format == "zarr" else self._file(path))
-        store = ZarrStore(draft) if format == "zarr" else Hdf5Store(draft)
+        store = ZarrStore(draft, path) if format == "zarr" else Hdf5Store(draft, path)
         try:
             yield store
             store.sync()
@@ -139,10 +140,10 @@ class MixedStore:
         store, rest = self._home(path)
         store.set_attrs(rest, values)
 
-    def sealed(self, path: str) -> bool | None:
-        """Whether the metadata of a node is what was written; None where it has no seal."""
+    def seal(self, path: str) -> Seal:
+        """Whether the metadata of a node is what was written, and where that was."""
         store, rest = self._home(path)
-        return store.sealed(rest)
+        return store.seal(rest)
 
     def mend(self, path: str) -> bool:
         """Give metadata of Zarr the one bit back that was flipped; False if it was not that."""
@@ -236,7 +237,7 @@ class MixedStore:
 
     def _hdf5(self, group: str) -> Hdf5Store:
         if group not in self._files:
-            self._files[group] = Hdf5Store(self._file(group), self._looked)
+            self._files[group] = Hdf5Store(self._file(group), group, self._looked)
         return self._files[group]
 
     def _looked(self, path: Path, node: str, see: See) -> Any:

@@ -20,9 +20,9 @@ from lefcache.errors import DamagedError, StorageError
 from lefcache.files import Url
 from lefcache.rows import Extent
 from lefcache.stores import ArrayInfo
-from lefcache.stores.disk import NODE, UNREADABLE, on_disk, possible
+from lefcache.stores.disk import NODE, UNREADABLE, joined, on_disk, possible
 from lefcache.stores.objects import at_once, bucket_at
-from lefcache.stores.seal import SEAL, is_whole, mended, sealed_json
+from lefcache.stores.seal import Seal, mended, seal_in, sealed_json, values_of
 from lefcache.stores.zarr_nodes import GROUP, described, info_of, node_of
 
 METADATA = "zarr.json"
@@ -63,7 +63,7 @@ class RemoteStore:
         if not possible(path) or self.info(path) is not None:
             return []
         names = [name for name in self.bucket.folders(path) if NODE.fullmatch(name)]
-        there = at_once(lambda name: self.bucket.look(_in(path, name, METADATA)), names)
+        there = at_once(lambda name: self.bucket.look(joined(path, name, METADATA)), names)
         return [name for name, content in zip(names, there, strict=True) if content is not None]
 
     def folders(self, path: str) -> list[str]:
@@ -75,8 +75,7 @@ class RemoteStore:
         """Attributes as plain values; {} for a node that is absent."""
         node = self._node(path)
         with _understood(self.root / path):
-            found = dict(node.get("attributes", {})) if node else {}
-        return {name: value for name, value in found.items() if name != SEAL}
+            return values_of(node.get("attributes", {})) if node else {}
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""
@@ -84,20 +83,20 @@ class RemoteStore:
         self._ensure_parents(path)
         self._describe(path, {**node, "attributes": dict(values)})
 
-    def sealed(self, path: str) -> bool | None:
-        """Whether the metadata is what was written; None for a node that has no seal."""
-        content = self.bucket.get(_in(path, METADATA))
+    def seal(self, path: str) -> Seal:
+        """Whether the metadata is what was written, and where; DamagedError where it is gone."""
+        content = self.bucket.get(joined(path, METADATA))
         if content is None:
             raise DamagedError(f"{self.root / path}/{METADATA} is missing")
         with _understood(self.root / path):
-            return is_whole(content)
+            return seal_in(content, path)
 
     def mend(self, path: str) -> bool:
         """Give metadata the one bit back that was flipped; False if there is no such bit."""
-        content = self.bucket.get(_in(path, METADATA))
+        content = self.bucket.get(joined(path, METADATA))
         whole = mended(content) if content else None
         if whole:
-            self.bucket.put(_in(path, METADATA), whole)
+            self.bucket.put(joined(path, METADATA), whole)
         return whole is not None
 
     def info(self, path: str) -> ArrayInfo | None:
@@ -161,7 +160,7 @@ class RemoteStore:
 
     def delete(self, path: str) -> None:
         """Take a node away with all below it, its own metadata last."""
-        last, there = _in(path, METADATA), self.bucket.lengths(path)
+        last, there = joined(path, METADATA), self.bucket.lengths(path)
         self.bucket.delete([name for name in there if name != last])
         if last in there:
             self.bucket.delete([last])
@@ -223,7 +222,7 @@ class RemoteStore:
     def _node(self, path: str) -> dict[str, Any] | None:
         if not possible(path):
             return None
-        content = self.bucket.look(_in(path, METADATA))
+        content = self.bucket.look(joined(path, METADATA))
         with _understood(self.root / path):
             return None if content is None else node_of(content)
 
@@ -236,11 +235,11 @@ class RemoteStore:
         """Make the groups above a node, top first."""
         for parent in reversed(PurePosixPath(path).parents):
             above = "" if parent == PurePosixPath() else str(parent)
-            if path and self.bucket.look(_in(above, METADATA)) is None:
+            if path and self.bucket.look(joined(above, METADATA)) is None:
                 self._describe(above, GROUP)
 
     def _describe(self, path: str, node: Mapping[str, Any]) -> None:
-        self.bucket.put(_in(path, METADATA), sealed_json(node))
+        self.bucket.put(joined(path, METADATA), sealed_json(node, path))
 
     def _emptied(self) -> Path:
         """The folder that chunks are brought to, without those of before."""
@@ -252,14 +251,10 @@ class RemoteStore:
         return self._scratch
 
 
-def _in(*names: str) -> str:
-    return "/".join(filter(None, names))
-
-
 def _chunks(path: str, info: ArrayInfo) -> list[str]:
     """The objects that an array's chunks are, in order."""
     below = "/0" * (len(info.shape) - 1)
-    return [_in(path, f"c/{number}{below}") for number in range(info.chunks)]
+    return [joined(path, f"c/{number}{below}") for number in range(info.chunks)]
 
 
 @contextmanager

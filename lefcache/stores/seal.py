@@ -1,20 +1,43 @@
 """Seals: a checksum that metadata carries with it, so that one changed byte of it is noticed.
 
 It is an attribute of each group and array, which any reader of the format sees and may ignore.
+Beside it stands the place that the metadata was written for, so that metadata which is whole, but
+another's, is noticed too.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import google_crc32c
 
 SEAL = "seal"
+PLACE = "place"  # a path in the cache, the same in every format
 _KIND = "crc32c:"
-_KEY = f'"{SEAL}": "'.encode()
 _BLANK = f"{_KIND}00000000"  # what stands in the seal's place while it is computed
+_KEY = f'"{SEAL}": "'.encode()
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What the metadata of a node tells of itself."""
+
+    path: str  # where it lies
+    holds: bool | None = None  # whether it is what was written; None for a node without a seal
+    place: str | None = None  # where it was to lie; None for a node from before this was kept
+
+    @property
+    def astray(self) -> bool:
+        """Whether this is the metadata of another node."""
+        return bool(self.holds) and self.place not in (None, self.path)
+
+    @property
+    def broken(self) -> bool:
+        """Whether this is not, or not here, what was written."""
+        return self.holds is False or self.astray
 
 
 def seal_of(content: bytes) -> str:
@@ -22,23 +45,30 @@ def seal_of(content: bytes) -> str:
     return f"{_KIND}{google_crc32c.value(content):08x}"
 
 
-def sealed_json(node: Mapping[str, Any]) -> bytes:
-    """The document of a Zarr group or array, its seal the first of its attributes."""
+def values_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that somebody gave a node."""
+    return {name: value for name, value in attributes.items() if name not in (SEAL, PLACE)}
+
+
+def sealed_json(node: Mapping[str, Any], place: str) -> bytes:
+    """The document of a Zarr group or array at a place, its seal the first of its attributes."""
     # Sorted, so that equal attributes have equal seals.
-    attrs = {name: value for name, value in sorted(node["attributes"].items()) if name != SEAL}
-    content = json.dumps({**node, "attributes": {SEAL: _BLANK, **attrs}}, indent=2).encode()
+    attrs = {SEAL: _BLANK, PLACE: place, **dict(sorted(values_of(node["attributes"]).items()))}
+    content = json.dumps({**node, "attributes": attrs}, indent=2).encode()
     return _with(content, _BLANK, seal_of(content))
 
 
-def is_whole(content: bytes) -> bool | None:
-    """Whether such a document is the one that was written; None where it carries no seal.
+def seal_in(content: bytes, path: str) -> Seal:
+    """The seal of such a document, which lies at a path.
 
     Raises what a document that is none raises.
     """
-    seal = json.loads(content).get("attributes", {}).get(SEAL)
+    attributes = json.loads(content).get("attributes", {})
+    seal, place = attributes.get(SEAL), attributes.get(PLACE)
     if seal is None:  # unless it is there, among what is called attributes no longer
-        return False if _KEY + _KIND.encode() in content else None
-    return bool(seal == seal_of(_with(content, str(seal), _BLANK)))
+        return Seal(path, False if _KEY + _KIND.encode() in content else None)
+    holds = seal == seal_of(_with(content, str(seal), _BLANK))
+    return Seal(path, holds, None if place is None else str(place))
 
 
 def mended(content: bytes) -> bytes | None:

@@ -20,8 +20,8 @@ from lefcache.errors import DamagedError
 from lefcache.files import DRAFT, is_own, read_own, replace_file, sync_file, sync_folder
 from lefcache.rows import Extent
 from lefcache.stores import BITS_OF, ArrayInfo
-from lefcache.stores.disk import NODE, length_of, no_link, on_disk, place, readable
-from lefcache.stores.seal import SEAL, is_whole, mended, sealed_json
+from lefcache.stores.disk import NODE, joined, length_of, no_link, on_disk, place, readable
+from lefcache.stores.seal import Seal, mended, seal_in, sealed_json, values_of
 from lefcache.stores.zarr_nodes import GROUP, METADATA, described, info_of, node_of
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ _WRITE_ZEROS: "ArrayConfigParams" = {"write_empty_chunks": True}
 
 
 class ZarrStore:
-    """A Zarr group on a local disk."""
+    """A Zarr group on a local disk; `home` is its path in the cache that it is, or will be, in."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, home: str = "") -> None:
+        self.root, self.home = root, home
         self._unsynced: set[Path] = set()  # files that were written since the last `sync`
 
     def children(self, path: str) -> list[str]:
@@ -53,16 +53,15 @@ class ZarrStore:
         """Attributes as plain values; {} for a node that is absent."""
         folder = place(self.root, path)
         with readable(folder):
-            found = dict(_metadata(folder).get("attributes", {})) if _is_node(folder) else {}
-        return {name: value for name, value in found.items() if name != SEAL}
+            return values_of(_metadata(folder).get("attributes", {})) if _is_node(folder) else {}
 
-    def sealed(self, path: str) -> bool | None:
-        """Whether the metadata is what was written; None for a node from before it had a seal."""
+    def seal(self, path: str) -> Seal:
+        """Whether the metadata is what was written, and where; DamagedError where it is gone."""
         folder = place(self.root, path)
         with readable(folder):
             if not _is_node(folder):
                 raise DamagedError(f"{folder / METADATA} is missing")
-            return is_whole(read_own(folder / METADATA))
+            return seal_in(read_own(folder / METADATA), joined(self.home, path))
 
     def mend(self, path: str) -> bool:
         """Give metadata the one bit back that was flipped; False if there is no such bit."""
@@ -90,7 +89,7 @@ class ZarrStore:
         file = place(self.root, path) / METADATA
         with on_disk(file.parent):
             file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(file, sealed_json(node), sync=False)
+            replace_file(file, sealed_json(node, joined(self.home, path)), sync=False)
             self._unsynced.add(file)
 
     def info(self, path: str) -> ArrayInfo | None:

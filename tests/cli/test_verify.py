@@ -27,7 +27,9 @@ def spoil(tmp_path, place="reviews/fake/train/mean/2/c/1/0"):
 def test_a_whole_cache(lef, made):
     ran = lef("verify", "--json")
     assert ran.code == 0
-    nothing = {name: [] for name in ("damaged", "missing", "repaired", "strays", "unsealed")}
+    nothing = {
+        name: [] for name in ("damaged", "missing", "repaired", "strays", "unsealed", "unplaced")
+    }
     assert ran.json == {"checked_blocks": 7, **nothing}
     assert "7 blocks checked, all whole" in lef("verify").out
 

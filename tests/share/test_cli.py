@@ -96,8 +96,8 @@ def test_pull_under_another_name(lef, pushed, other):
 
 def test_a_strangers_words_cannot_steer_the_terminal(lef, pushed, other):
     node = json.loads(pushed.files["tiny/fake/zarr.json"])
-    attrs = node["attributes"] | {"source": "\x1b[2Jevil"}
-    files = {**pushed.files, "tiny/fake/zarr.json": sealed_json({**node, "attributes": attrs})}
+    node["attributes"]["source"] = "\x1b[2Jevil"
+    files = {**pushed.files, "tiny/fake/zarr.json": sealed_json(node, "tiny/fake")}
     pushed.commit("evil", files)
     done = lef("pull", WHERE, "--cache", other.path, "--dry-run")
     assert "\\x1b[2Jevil" in done.err

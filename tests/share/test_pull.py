@@ -47,7 +47,8 @@ def changed(repo, path, content):
 def with_attrs(repo, path, **attrs):
     """The same repository with other metadata, and a seal that fits it."""
     node = json.loads(repo.files[path])
-    changed(repo, path, sealed_json({**node, "attributes": {**node["attributes"], **attrs}}))
+    node["attributes"] |= attrs
+    changed(repo, path, sealed_json(node, node["attributes"]["place"]))
 
 
 def test_one_layer_comes_without_the_rest(filled, pushed, get, hub, other):
@@ -422,11 +423,23 @@ def test_metadata_without_sense_is_refused_though_its_seal_holds(pushed, get, ot
     assert list(other) == []
 
 
+def test_a_split_in_another_ones_place_is_refused(pushed, get, hub, other):
+    model = pushed.files["tiny/fake/zarr.json"]
+    changed(pushed, "tiny/fake/zarr.json", pushed.files["tiny/zarr.json"])
+    with pytest.raises(DamagedError, match=r"tiny/fake/zarr\.json is not what was written"):
+        get(other)
+    changed(pushed, "tiny/fake/zarr.json", model)
+    get(other)
+    assert verify(other).whole
+    assert other.store.seal("tiny/fake").place == "tiny/fake"
+
+
 def test_arrays_of_absurd_shape_are_refused_before_they_are_made(pushed, get, hub, other):
     path = "tiny/fake/train/mean/2/zarr.json"
     node = json.loads(pushed.files[path])
     grid = {"name": "regular", "configuration": {"chunk_shape": [1 << 40, 1 << 20]}}
-    changed(pushed, path, sealed_json({**node, "shape": [40, 1 << 20], "chunk_grid": grid}))
+    node |= {"shape": [40, 1 << 20], "chunk_grid": grid}
+    changed(pushed, path, sealed_json(node, "tiny/fake/train/mean/2"))
     with pytest.raises(DamagedError, match="larger than any"):
         get(other)
 

@@ -50,7 +50,7 @@ def store(request, tmp_path):
 
 def look(store, path):
     """Everything that reads a node."""
-    for read in (store.children, store.attrs, store.sealed, store.info, store.size):
+    for read in (store.children, store.attrs, store.seal, store.info, store.size):
         with only_our_errors():
             read(path)
     with only_our_errors():

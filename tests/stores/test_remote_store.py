@@ -64,14 +64,14 @@ class TestRemote(StoreContract):
 
     def test_metadata_that_cannot_be_read_is_damage(self, filled):
         filled.bucket.put("a/b/zarr.json", b"{")
-        for look in (filled.attrs, filled.info, filled.sealed):
+        for look in (filled.attrs, filled.info, filled.seal):
             with pytest.raises(DamagedError, match=r"s3://.*/a/b: this metadata cannot be read"):
                 look("a/b")
 
     def test_a_flipped_bit_of_metadata_is_noticed_and_mended(self, filled):
         content = filled.bucket.get("a/b/zarr.json")
         filled.bucket.put("a/b/zarr.json", content.replace(b'"shape"', b'"rhape"'))
-        assert filled.sealed("a/b") is False
+        assert filled.seal("a/b").broken
         assert filled.mend("a/b")
         assert filled.bucket.get("a/b/zarr.json") == content
 

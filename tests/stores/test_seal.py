@@ -1,5 +1,6 @@
-"""A seal tells which bit was flipped."""
+"""A seal tells which bit was flipped, and whose metadata it is that lies there."""
 
+import json
 import random
 import time
 
@@ -7,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lefcache.stores.seal import mended, sealed_json
+from lefcache.stores.seal import Seal, mended, seal_in, sealed_json
 
 NODE = {"zarr_format": 3, "node_type": "group"}
 
 
-def document(attributes):
-    return sealed_json({"attributes": attributes, **NODE})
+def document(attributes, place="sst2/minilm"):
+    return sealed_json({"attributes": attributes, **NODE}, place)
 
 
 def flipped(content, *places):
@@ -33,10 +34,11 @@ def test_any_flipped_bit_is_turned_back(attributes):
 @settings(max_examples=20)
 @given(
     st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.text())),
+    st.text(),
     st.randoms(use_true_random=False),
 )
-def test_a_flipped_bit_of_whatever_was_written_is_turned_back(attributes, dice):
-    content = document(attributes)
+def test_a_flipped_bit_of_whatever_was_written_is_turned_back(attributes, place, dice):
+    content = document(attributes, place)
     assert mended(flipped(content, dice.randrange(8 * len(content)))) == content
 
 
@@ -62,3 +64,20 @@ def test_metadata_of_thousands_of_classes_is_mended_in_a_moment():
         assert mended(torn) == content
         taken.append(time.process_time() - before)
     assert min(taken) < 1
+
+
+def test_a_seal_knows_the_place_that_it_was_made_for():
+    content = document({"rows": 7}, "sst2/minilm/train")
+    assert json.loads(content)["attributes"].keys() == {"seal", "place", "rows"}
+    here, there = (seal_in(content, path) for path in ("sst2/minilm/train", "sst2/minilm/test"))
+    assert here == Seal("sst2/minilm/train", True, "sst2/minilm/train")
+    assert (here.astray, here.broken, there.astray, there.broken) == (False, False, True, True)
+    moved = content.replace(b"minilm/train", b"minilm/test")
+    assert (seal_in(moved, "sst2/minilm/test").broken, mended(moved)) == (True, None)
+
+
+def test_a_seal_from_before_places_holds_anywhere():
+    content = b'{\n  "attributes": {\n    "seal": "crc32c:2ab92982",\n    "a": 1\n  }\n}'
+    for path in ("a", "b"):
+        assert seal_in(content, path) == Seal(path, True)
+        assert not seal_in(content, path).broken

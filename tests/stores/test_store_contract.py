@@ -499,10 +499,10 @@ class TestHdf5(StoreContract):
         opened, open_file = [], h5py.File
         monkeypatch.setattr(h5py, "File", lambda *a, **k: opened.append(a) or open_file(*a, **k))
         held = Held()
-        store = Hdf5Store(filled.root, held.look)
+        store = Hdf5Store(filled.root, look=held.look)
         for _ in range(3):
             assert (store.children("a"), store.attrs("a")) == (["b"], {})
-            assert (store.sealed("a/b"), store.info("a/x")) == (True, None)
+            assert (store.seal("a/b").holds, store.info("a/x")) == (True, None)
             assert store.extents("a/b") == filled.extents("a/b")
         assert len(opened) == 1 + 3  # those of `filled` are looks of their own
         store.attrs("a")["mine"] = 1
@@ -523,7 +523,7 @@ class TestHdf5(StoreContract):
 
     def test_what_a_writer_changes_is_seen_though_the_file_was_open(self, filled):
         held = Held()
-        store = Hdf5Store(filled.root, held.look)
+        store = Hdf5Store(filled.root, look=held.look)
         assert store.info("a/b").shape == (10, 3)
         filled.resize("a/b", 14)
         filled.set_attrs("a", {"x": 1})
