@@ -16,7 +16,8 @@ from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
     from lefcache import Cache
-    from lefcache.verify import Damage, Report
+    from lefcache.damage import Damage, Report
+    from lefcache.stores import Home
 
 FOUND = 3
 TRUST = "--trust-remote-code"
@@ -69,19 +70,35 @@ def command(key: str, repair: bool, trust_remote_code: bool, cache: str, as_json
 
 
 def _open(cache: str, repair: bool) -> "Cache":
-    """Open a cache whose own metadata may be damaged, which says itself what to do about it."""
+    """Open a cache whose own metadata may be damaged; where it is unreadable, the way out is said.
+
+    Where it is gone, all below it can be checked nevertheless.
+    """
     import lefcache
     from lefcache.cache.opening import store_at
 
     store = store_at(cache)
-    try:
-        damaged = bool(store.children("")) and store.seal("").broken
-    except LefError:
-        damaged = True
-    if damaged and not (repair and store.mend("")):
+    if _damaged(store) and not (repair and store.mend("")):
         say(f"damaged: the metadata of {cache} itself; a flipped bit of it is mended by --repair")
+        if repair:
+            say(
+                f"It was not one bit: delete {store.root / 'zarr.json'} and run this again, "
+                "which writes it anew and checks all the rest"
+            )
         sys.exit(FOUND)
     return lefcache.open(cache)
+
+
+def _damaged(store: "Home") -> bool:
+    """Whether a cache's own metadata is there, and not what was written."""
+    try:
+        store.attrs("")
+    except LefError:
+        return True
+    try:
+        return store.seal("").broken
+    except LefError:  # gone
+        return False
 
 
 def _repair(cache: "Cache", report: "Report", trusted: bool) -> None:
@@ -89,13 +106,14 @@ def _repair(cache: "Cache", report: "Report", trusted: bool) -> None:
     from lefcache.cache.register import restore
     from lefcache.repair import clear
 
+    commands = clear(cache, report)
     for corpus in {each.path.split("/")[0] for each in report.damaged if each.kind == "labels"}:
         try:
             for path in restore(cache.store, _corpus(cache, corpus)):
                 say(f"{path}: read again from the data")
         except LefError as error:
             say(f"Error: {error}")
-    for words in clear(cache, report):
+    for words in commands:
         say(f"Running: {command_line(words)}")
         try:
             _run(words, trusted)
@@ -156,7 +174,3 @@ def _show(report: "Report", repaired: Sequence["Damage"], repair: str) -> None:
     )
     if found and repair:
         tell(f"Mend it with: {repair}")
-    for each in () if repair else report.damaged:
-        if each.kind == "metadata" and each.path:
-            remove = command_line(["lef", "rm", each.path])
-            tell(f"{each.path} cannot be repaired: take it away with {remove}, and make it anew")

@@ -1,7 +1,6 @@
 """Is a cache whole? Every byte against its checksum, and what each damage costs."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,43 +16,17 @@ from lefcache.cache.seals import Seals, told
 from lefcache.cache.sums import Stored, torn_blocks
 from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below, strays_below
 from lefcache.corpus import SPLITS
+from lefcache.damage import (
+    Damage,
+    Report,
+    damaged_block,
+    damaged_magnitudes,
+)
 from lefcache.errors import DamagedError
 from lefcache.feature import NAME
 
-
-@dataclass(frozen=True)
-class Damage:
-    """One thing that is not as it was written, and what that costs."""
-
-    path: str  # such as sst2/mistral/train
-    kind: str  # block, ledger, magnitudes, labels, metadata or missing
-    message: str
-    generation: int | None = None
-    block: int | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `verify` found; `missing` is what is not there, or not yet."""
-
-    checked_blocks: int = 0
-    damaged: list[Damage] = field(default_factory=list)
-    missing: list[Damage] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
-    unsealed: list[str] = field(default_factory=list)
-    unplaced: list[str] = field(default_factory=list)
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing was found but strays, which cost nothing."""
-        return not (self.damaged or self.missing)
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
-
-
 OnBlocks = Callable[[str, int], None]
+Blocks = Collection[tuple[int, int]]  # number of a set of arrays, and block
 
 
 def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Report:
@@ -80,6 +53,18 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
                 on_split(path, report.blocks - before)
         strays = sorted(strays_below(cache, wanted))
     return report.finished(strays)
+
+
+def still_damaged(cache: Cache, path: str, blocks: Blocks | None) -> list[Damage]:
+    """The blocks of a split that are damaged or missing now; of some only, which alone are read.
+
+    Raises what metadata that is not ours raises (`cache.walk.UNREADABLE`).
+    """
+    report = _Checked(cache)
+    with cache.store.held():
+        report.split(path, blocks)
+    found = [each for each in [*report.damaged, *report.missing] if each.block is not None]
+    return [each for each in found if blocks is None or (each.generation, each.block) in blocks]
 
 
 def _known(cache: Cache, key: str) -> bool:
@@ -141,8 +126,11 @@ class _Checked:
                     message = f"{path}: {rows:,} {_CALLED[what]} are not those written; {cost}"
                     self.damaged.append(Damage(path, "labels", message))
 
-    def split(self, path: str) -> None:
-        """Compare every block of every array of a split with its row in the ledger."""
+    def split(self, path: str, blocks: Blocks | None = None) -> None:
+        """Compare every block of every array of a split with its row in the ledger.
+
+        With `blocks`, the bytes of these alone are read.
+        """
         pages = Pages(self.store, *path.split("/"))
         generations = list(self._generations(pages))
         pages.__dict__["generations"] = generations  # read here as far as they can be
@@ -151,7 +139,11 @@ class _Checked:
             self._ledger(pages, generation)
             for name in generation.arrays:
                 wanted = arrays.setdefault(name, [])
-                wanted += [(generation, each) for each in generation.checksums(name)]
+                wanted += [
+                    (generation, each)
+                    for each in generation.checksums(name)
+                    if blocks is None or (generation.number, each[0]) in blocks
+                ]
             self.blocks += int(np.count_nonzero(vouched(generation.ledger)))
         for name, wanted in arrays.items():
             self._array(pages, name, wanted)
@@ -175,14 +167,11 @@ class _Checked:
             torn = block < len(rows) and bool(generation.ledger[block].any()) and not rows[block]
             kind, found = ("ledger", self.damaged) if torn else ("missing", self.missing)
             what = "its ledger row is damaged" if torn else "not there, or not yet"
-            message = f"{_named(pages, block, generation.arrays)}: {what}; {_cost(pages, block)}"
-            found.append(Damage(pages.path, kind, message, generation.number, block))
+            at = (generation.number, block)
+            found.append(damaged_block(pages, kind, what, generation.arrays, at))
         for block in spoilt_magnitudes(self.store, pages.path, generation):
-            message = (
-                f"{_named(pages, block, generation.arrays)}: its largest magnitudes are not those "
-                "written; repair finds them again"
-            )
-            self.damaged.append(Damage(pages.path, "magnitudes", message, generation.number, block))
+            at = (generation.number, block)
+            self.damaged.append(damaged_magnitudes(pages, generation.arrays, at))
 
     def _array(
         self, pages: Pages, name: str, wanted: list[tuple[Generation, tuple[int, int, int]]]
@@ -203,24 +192,11 @@ class _Checked:
                 if gone
                 else "its bytes are not those written"
             )
-            message = f"{_named(pages, each[0], [name])}: {what}; {_cost(pages, each[0])}"
-            found.append(Damage(pages.path, kind, message, generation.number, each[0]))
+            at = (generation.number, each[0])
+            found.append(damaged_block(pages, kind, what, [name], at))
 
 
 _CALLED = {"labels": "labels", "rows": "hashes of texts"}
-
-
-def _named(pages: Pages, block: int, arrays: Any) -> str:
-    names = [name for name in arrays if "/" in name] or list(arrays)
-    shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-    return f"{pages.path}: block {block} of {shown}"
-
-
-def _cost(pages: Pages, block: int) -> str:
-    start = block * pages.block_rows
-    stop = min(start + pages.block_rows, pages.rows)
-    again = "imports" if pages.spec.imported else "computes"
-    return f"rows {start:,}..{stop - 1:,}; repair {again} them again"
 
 
 def _there(stored: Stored, pages: Pages, block: int) -> bool:

@@ -5,7 +5,8 @@ become values that all other code may rely on. A name that is not known is left 
 it can be shown: a newer lefcache may have written it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -36,7 +37,8 @@ def described(store: Store, path: str) -> dict[str, Any]:
 
     Raises DamagedError for any that are not what such a node has.
     """
-    attrs = store.attrs(path)
+    with _way_out(path):
+        attrs = store.attrs(path)
     schema = _schema_of(path)
     if not attrs:
         return attrs
@@ -55,6 +57,22 @@ def described(store: Store, path: str) -> dict[str, Any]:
     if schema is SPLIT and attrs["block_rows"] % attrs["chunk_rows"]:
         raise DamagedError(f"{path}: blocks are no whole chunks of {attrs['chunk_rows']:,} rows")
     return attrs
+
+
+def below(store: Store, path: str) -> list[str]:
+    """The names below a node, sorted; DamagedError, with the way out, where it cannot be read."""
+    with _way_out(path):
+        return store.children(path)
+
+
+@contextmanager
+def _way_out(path: str) -> Iterator[None]:
+    """Let the error of a file or link, which knows no keys, name the command that helps."""
+    try:
+        yield
+    except DamagedError as error:
+        key = "/".join(path.split("/")[:3])
+        raise DamagedError(f"{error}; see: lef verify {key}") from error
 
 
 def known(store: Store, path: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lefcache.cache.documents import described
+from lefcache.cache.documents import below, described
 from lefcache.cache.documents import known as known_attrs
 from lefcache.errors import MismatchError
 from lefcache.spec import Spec
@@ -62,4 +62,4 @@ def describe_model(store: Store, request: "Request") -> None:
 
 def _bare(store: Store, model: str) -> bool:
     """Whether no split of a model has a single vector: its settings bind nobody yet."""
-    return not any(store.children(f"{model}/{split}/ledger") for split in store.children(model))
+    return not any(below(store, f"{model}/{split}/ledger") for split in store.children(model))

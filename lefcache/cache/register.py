@@ -27,7 +27,7 @@ def register(store: Store, corpus: Corpus) -> list[str]:
     Texts may be appended; any other change raises MismatchError naming the first changed row.
     Returns notes on what was taken over, one line each.
     """
-    _create_root(store)
+    create_root(store)
     with exclusive(store.root, corpus.name, wait=60.0):
         for group in ("labels", "rows"):
             store.sweep(f"{corpus.name}/{group}")
@@ -72,13 +72,13 @@ def labelled_splits(store: Store, corpus: str) -> list[str]:
     ]
 
 
-def _create_root(store: Store) -> None:
+def create_root(store: Store, sealed: bool = True) -> None:
     """Say what the folder is; corpora have a lock each, so their first extractions may meet."""
     if not store.attrs(""):
         with exclusive(store.root, "+", wait=60.0):
             if not store.attrs(""):
                 store.sweep("", deep=False)
-                store.set_attrs("", {"format": "lefcache", "version": FORMAT, "sealed": True})
+                store.set_attrs("", {"format": "lefcache", "version": FORMAT, "sealed": sealed})
 
 
 def _check_texts(store: Store, corpus: Corpus, split: str, known: NDArray[np.uint64]) -> None:
@@ -220,11 +220,19 @@ def restore(store: Store, corpus: Corpus) -> list[str]:
         for path, values in _values(corpus, attrs["classes"]).items():
             rows, here = attrs["splits"].get(path.partition("/")[2]), f"{corpus.name}/{path}"
             if path in known and checksum(values[:rows]) == known[path]:
-                if store.seal(here).broken or store.info(here) is None:
+                if not _is_array(store, here):
                     store.delete(here)
                 _replace(store, here, values[:rows])
                 restored.append(here)
     return restored
+
+
+def _is_array(store: Store, path: str) -> bool:
+    """Whether there is such an array, its metadata what was written."""
+    try:
+        return not store.seal(path).broken and store.info(path) is not None
+    except DamagedError:
+        return False
 
 
 def _described(corpus: Corpus, attrs: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,12 @@
 """Is metadata what was written, and where it was written? And what damage to it costs."""
 
+from pathlib import Path
+
 from lefcache.errors import DamagedError
 from lefcache.stores import Home
 from lefcache.stores.disk import joined
+from lefcache.stores.journal import journal_of, pending
+from lefcache.stores.mixed import SUFFIX
 from lefcache.stores.seal import Seal
 
 CACHE = "the cache's own folder"
@@ -58,16 +62,49 @@ def told(store: Home, path: str, what: str, mend: str = FLIPPED) -> str:
     return f"metadata of {path or CACHE}: {what}; {_cost(store, path, mend)}"
 
 
-def _cost(store: Home, path: str, mend: str) -> str:
+def key_of(path: str) -> str:
+    """The corpus, model or split that a node belongs to."""
     names = path.split("/")
-    if len(names) == 5 and names[3] != "ledger":
-        return "repair makes the array again, and nothing else"
+    return "/".join(names[: 1 if names[1:2] in (["labels"], ["rows"]) else 3])
+
+
+def is_array(path: str) -> bool:
+    """Whether a node is an array of vectors, tokens or magnitudes, which a repair makes again."""
+    names = path.split("/")
+    return names[3:] == ["tokens"] or (len(names) == 5 and names[3] != "ledger")
+
+
+def junk_journal(store: Home, split: str) -> Path | None:
+    """The journal beside a split's file, where it is damaged or none of ours."""
+    if store.format_of(split) != "hdf5":
+        return None
+    assert isinstance(store.root, Path)
+    file = store.root / f"{split}{SUFFIX}"
+    try:
+        pending(file)
+    except DamagedError:
+        return journal_of(file)
+    return None
+
+
+def _cost(store: Home, path: str, mend: str) -> str:
     if not path:
-        return mend
-    whole = "/".join(names[: 1 if names[1:2] in (["labels"], ["rows"]) else 3])
+        return f"{mend}, and writes it again where it is gone" if mend == FLIPPED else mend
+    try:
+        in_file = path.count("/") >= 2 and store.format_of(path) == "hdf5"
+    except DamagedError:  # a link, which its own message tells what to do about
+        return "until then nothing of it is read"
+    whole = key_of(path)
+    if in_file and junk_journal(store, whole):
+        return "repair deletes it if the file is whole without it"
+    if is_array(path):
+        return "repair makes the array again, and nothing else"
     again = f"take it away with `lef rm {whole}` and extract it again"
-    in_file = whole.count("/") == 2 and store.format_of(whole) == "hdf5"
-    return again if in_file and mend == FLIPPED else f"{mend}; if more is wrong, {again}"
+    if in_file and mend == FLIPPED:
+        return again
+    labels = path.count("/") == 2 and "/" not in whole  # or hashes of texts
+    anew = ", or reads it again from the data" if labels and mend == FLIPPED else ""
+    return f"{mend}{anew}; if more is wrong, {again}"
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -147,3 +147,31 @@ def test_a_repair_runs_no_command_but_its_own(lef, made, tmp_path):
     assert ran.code == 3
     assert "was extracted with other settings" in ran.err
     assert store.attrs("reviews/fake")
+
+
+def test_a_flipped_bit_of_an_arrays_metadata_computes_nothing(lef, made, tmp_path):
+    file = tmp_path / "lef-cache/reviews/fake/train/mean/3/zarr.json"
+    before = file.read_bytes()
+    spoil(tmp_path, "reviews/fake/train/mean/3/zarr.json")
+    ran = lef("verify", "--repair")
+    assert ran.code == 0, ran.err
+    assert "Running: " not in ran.err
+    assert file.read_bytes() == before
+
+
+def test_all_is_checked_where_the_caches_own_metadata_is_gone(lef, made, tmp_path):
+    root = tmp_path / "lef-cache/zarr.json"
+    before = root.read_bytes()
+    root.unlink()
+    ran = lef("verify")
+    assert ran.code == 3
+    assert "metadata of the cache's own folder: " in ran.out
+    assert "zarr.json is missing; repair turns a flipped bit back, and writes it again" in ran.out
+    assert "7 blocks checked, 1 thing found" in ran.out
+    root.write_text("junk")
+    ran = lef("verify", "--repair")
+    assert ran.code == 3
+    assert "delete lef-cache/zarr.json and run this again" in ran.err
+    root.unlink()
+    assert lef("verify", "--repair").code == 0
+    assert root.read_bytes() == before
