@@ -133,7 +133,7 @@ class Several(click.ParamType[tuple[str, ...]]):
             if name not in self.choices:
                 near = did_you_mean(name, self.choices)
                 known = ", ".join(self.choices)
-                self.fail(f"'{name}'{near} is not one of {known}, all", param, ctx)
+                self.fail(f"'{name}' is not one of {known}, all{near}", param, ctx)
         return tuple(dict.fromkeys(names)) or self.fail("names nothing", param, ctx)
 
     def shell_complete(

@@ -118,7 +118,7 @@ def test_what_is_damaged_in_a_bucket_is_repaired_there(lef, made, s3_server):
     bucket.delete(["reviews/fake/train/zarr.json"])
     ran = lef("verify", "--repair", "--cache", made)
     assert ran.code == 3
-    assert "take it away with lef rm reviews/fake/train" in ran.out
+    assert "take it away with `lef rm reviews/fake/train`" in ran.out
 
 
 def test_what_cannot_be_pulled_is_told(lef, made):
