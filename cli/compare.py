@@ -29,7 +29,7 @@ CSV = (
 )
 
 
-@click.command("compare", short_help="Say whether one result is better than another.")
+@click.command("compare")
 @click.argument("wanted", nargs=-1, metavar="RESULT RESULT", shell_complete=result_ids)
 @cache_option
 @form_options

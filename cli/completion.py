@@ -46,7 +46,7 @@ class Bash(BashComplete):
         return [CompletionItem(each.value[cut:], each.type, each.help) for each in found]
 
 
-@click.command("completion", short_help="Print the script that completes words in your shell.")
+@click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
     """Print a script for your shell; with it, Tab completes commands, flags, models and layers.

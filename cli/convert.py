@@ -9,7 +9,7 @@ from lefcache.spec import FORMATS
 from lefcache.wording import count
 
 
-@click.command("convert", short_help="Keep what is in the cache as Zarr or as HDF5.")
+@click.command("convert")
 @click.argument("key", shell_complete=keys)
 @click.option("--to", "format", type=click.Choice(FORMATS), required=True, help="The format.")
 @cache_option

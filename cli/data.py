@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CSV = ("name", "id", "config", "splits", "classes", "text", "label", "here", "notes")
 
 
-@click.command("data", short_help="List the data sets that have a short name.")
+@click.command("data")
 @click.argument("name", required=False, shell_complete=data_sets)
 @form_options
 def command(name: str | None, form: str) -> None:

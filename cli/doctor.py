@@ -27,7 +27,7 @@ CSV = ("check", "verdict", "found", "fix")
 DAMAGE = 3  # the exit code of a command that found something wrong
 
 
-@click.command("doctor", short_help="Examine a model: are its vectors what they should be?")
+@click.command("doctor")
 @click.option(
     "--model",
     required=True,

@@ -38,7 +38,7 @@ class Model(click.types.StringParamType):
         return "For example: --model minilm, which needs no download; `lef models` lists the others"
 
 
-@click.command("extract", short_help="Run a frozen model once; keep every layer.")
+@click.command("extract")
 @click.option(
     "--model",
     "models",

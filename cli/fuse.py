@@ -35,7 +35,7 @@ FIGURES = {
 SHARES = ("val_accuracy", "test_accuracy", "test_macro_f1", "test_calibration_error")
 
 
-@click.command("fuse", short_help="Train one head on several features together.")
+@click.command("fuse")
 @study_options(
     "Features, for example llama2:24,nvembed:last; a range such as e5:4..8 is several.",
     "Heads to train.",

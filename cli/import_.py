@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lefcache.vectors import Imported
 
 
-@click.command("import", short_help="Bring your own vectors: embeddings made elsewhere.")
+@click.command("import")
 @click.argument("name")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @data_option

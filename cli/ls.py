@@ -33,7 +33,7 @@ CSV = (
 )
 
 
-@click.command("ls", short_help="List what is in the cache.")
+@click.command("ls")
 @cache_option
 @form_options
 def command(cache: str, form: str) -> None:

@@ -13,27 +13,28 @@ from lefcache.errors import LefError
 from lefcache.version import __version__
 from lefcache.wording import did_you_mean
 
-# In the order in which one uses them; each lives in `cli/<name>.py` as `command`.
-COMMANDS = (
-    "extract",
-    "import",
-    "ls",
-    "show",
-    "convert",
-    "verify",
-    "rm",
-    "push",
-    "pull",
-    "sweep",
-    "fuse",
-    "compare",
-    "results",
-    "predict",
-    "models",
-    "doctor",
-    "data",
-    "completion",
-)
+# In the order in which one uses them; each lives in `cli/<name>.py` as `command`. What each is for
+# stands here, so that the list of them imports none.
+COMMANDS = {
+    "extract": "Run a frozen model once; keep every layer.",
+    "import": "Bring your own vectors: embeddings made elsewhere.",
+    "ls": "List what is in the cache.",
+    "show": "Show what one entry was made from.",
+    "convert": "Keep what is in the cache as Zarr or as HDF5.",
+    "verify": "Compare every byte with its checksum; repair what is damaged.",
+    "rm": "Remove a corpus, model, split, pooling or layer.",
+    "push": "Share what is in the cache on the Hugging Face hub.",
+    "pull": "Bring layers from an object store or the hub to this disk.",
+    "sweep": "Judge every layer; choose one without the test.",
+    "fuse": "Train one head on several features together.",
+    "compare": "Say whether one result is better than another.",
+    "results": "List the finished studies and their ids.",
+    "predict": "Label raw texts with a saved head.",
+    "models": "List the models that have a short name.",
+    "doctor": "Examine a model: are its vectors what they should be?",
+    "data": "List the data sets that have a short name.",
+    "completion": "Print the script that completes words in your shell.",
+}
 KEYWORDS = ("import",)  # of Python: what no module can be called gets a `_` behind it
 
 COMPLETE = "_LEF_COMPLETE"  # the variable with which a shell asks what a word may become
@@ -70,7 +71,13 @@ class Commands(click.Group):
             return None
         module = f"cli.{cmd_name}{'_' * (cmd_name in KEYWORDS)}"
         command: click.Command = import_module(module).command
+        command.short_help = COMMANDS[cmd_name]
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands and what each is for."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

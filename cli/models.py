@@ -29,7 +29,7 @@ CSV = (
 )
 
 
-@click.command("models", short_help="List the models that have a short name.")
+@click.command("models")
 @click.argument("name", required=False, shell_complete=short_names)
 @form_options
 def command(name: str | None, form: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PORTION = 256  # lines of a stream that are answered together, if so many have come
 
 
-@click.command("predict", short_help="Label raw texts with a saved head.")
+@click.command("predict")
 @click.argument("head", type=click.Path())
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 @click.option(

@@ -17,7 +17,7 @@ from lefcache.wording import command_line, count
 ONLY_HUB = {"revision": "--revision", "dry_run": "--dry-run", "yes": "--yes"}
 
 
-@click.command("pull", short_help="Bring layers from an object store or the hub to this disk.")
+@click.command("pull")
 @click.argument("source", metavar="[SOURCE] [KEY]", required=False, default="")
 @click.argument("key", metavar="", required=False, default="")
 @click.option("--layers", default="", help="Only these, for example 16..32,last or -4..-1.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lefcache.share.push import Plan
 
 
-@click.command("push", short_help="Share what is in the cache on the Hugging Face hub.")
+@click.command("push")
 @click.argument("key", shell_complete=keys)
 @click.argument("place", metavar="hub:OWNER/NAME")
 @click.option("--private", is_flag=True, help="Make the repository for its owner's eyes only.")

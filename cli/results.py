@@ -33,7 +33,7 @@ CSV = (
 )
 
 
-@click.command("results", short_help="List the finished studies and their ids.")
+@click.command("results")
 @click.option("--data", shell_complete=corpora, help="Only those of this corpus.")
 @cache_option
 @form_options

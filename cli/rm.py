@@ -9,7 +9,7 @@ from cli.output import print_json, say, size, tell
 from cli.params import cache_option, json_option
 
 
-@click.command("rm", short_help="Remove a corpus, model, split, pooling or layer.")
+@click.command("rm")
 @click.argument("key", shell_complete=keys)
 @click.option("--dry-run", is_flag=True, help="Say what would go, and how many bytes; then stop.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lefcache.cache.keys import Key
 
 
-@click.command("show", short_help="Show what one entry was made from.")
+@click.command("show")
 @click.argument("key", shell_complete=keys)
 @cache_option
 @form_options

@@ -36,7 +36,7 @@ CSV = (
 CLOSE = 0.1  # a feature that is further behind the best one adds little to it
 
 
-@click.command("sweep", short_help="Judge every layer; choose one without the test.")
+@click.command("sweep")
 @study_options(
     "Models and layers, for example mistral (all its layers), mistral:16..32 or e5:all@first.",
     "Heads a layer.",

@@ -24,7 +24,7 @@ TRUST = "--trust-remote-code"
 SHOWN = 40  # lines of one kind
 
 
-@click.command("verify", short_help="Compare every byte with its checksum; repair what is damaged.")
+@click.command("verify")
 @click.argument("key", required=False, default="", shell_complete=keys)
 @click.option("--repair", is_flag=True, help="Extract damaged and missing blocks again.")
 @click.option(

@@ -23,7 +23,7 @@ def test_every_command_has_help_examples_and_a_place_in_the_readme(name, lef):
 
 def test_the_help_lists_every_command(lef):
     listed = re.findall(r"^  (\w+)  ", lef("--help").out.partition("Commands:")[2], re.M)
-    assert tuple(listed) == COMMANDS
+    assert tuple(listed) == tuple(COMMANDS)
 
 
 def loaded_by(code):
