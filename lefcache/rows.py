@@ -102,9 +102,12 @@ class Matrix:
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
-            raise ValueError("these rows lie in files: an array of them is always a copy")
+            raise ValueError(
+                "these rows may lie in several files: only a copy is one array of them"
+            )
         whole = self._read(0, len(self))
-        return whole if dtype is None else whole.astype(dtype, copy=False)
+        array = whole if dtype is None else whole.astype(dtype, copy=False)
+        return array.copy() if copy and not array.flags.writeable else array
 
     def __repr__(self) -> str:
         rows, width = self.shape

@@ -158,11 +158,19 @@ def test_a_copy_can_be_written_and_leaves_the_file_alone(scattered):
     np.testing.assert_array_equal(np.asarray(rows), values)
 
 
+def test_an_array_that_is_asked_for_as_a_copy_is_one(scattered):
+    rows, values = scattered([4], "<f4")
+    assert not np.asarray(rows).flags.writeable  # of one file: mapped, not read
+    copied = np.array(rows)
+    copied[:] = 0
+    np.testing.assert_array_equal(rows[:], values)
+
+
 def test_an_array_of_rows_can_have_another_type(scattered):
     rows, values = scattered([4], "<f2")
     assert np.asarray(rows, np.float32).dtype == np.float32
     np.testing.assert_array_equal(np.asarray(rows, np.float32), values)
-    with pytest.raises(ValueError, match="always a copy"):
+    with pytest.raises(ValueError, match="only a copy"):
         np.asarray(rows, copy=False)
 
 
