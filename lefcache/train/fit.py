@@ -15,6 +15,7 @@ from lefcache.train.card import Card
 from lefcache.train.fusion import check_features
 from lefcache.train.head import Head
 from lefcache.train.members import Fitted, Member, OnEpoch, fit_members
+from lefcache.train.objective import check_arithmetic
 from lefcache.train.protocol import (
     BY_CARVED,
     BY_SPLIT,
@@ -69,7 +70,7 @@ def train(
         CorpusError: a table without labels, or a label that never occurs in train.
         MismatchError: tables of different features, classes or Specs.
         NotFiniteError: the loss is no longer a number.
-        RecipeError: a seed or device that does not exist.
+        RecipeError: a seed or device that does not exist, or bfloat16 where there is none.
     """
     job = Job(table, validation, test, seed)
     return next(train_all([job], recipe, device=device, on_epoch=on_epoch))
@@ -97,6 +98,7 @@ def train_all(
         on_epoch: called after every epoch; the heads are then trained in turn.
     """
     where = device_of(device)
+    check_arithmetic(recipe, where)
     recipe = recipe.settled(len(jobs[0].table.widths))
     parts: dict[tuple[int, ...], tuple[Part, Part]] = {}
     members = []

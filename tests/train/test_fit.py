@@ -10,7 +10,7 @@ from lefcache.errors import CorpusError, NotFiniteError, RecipeError
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
 from lefcache.rows import Extent, Rows
-from lefcache.train import fit_ridge, logits, loop, scoring, train
+from lefcache.train import fit_ridge, logits, loop, objective, scoring, train
 from lefcache.train.draws import Masks
 from lefcache.train.head import new_head
 from lefcache.train.members import whole
@@ -324,6 +324,13 @@ def test_carved_rows_are_not_looked_at_either(split):
     np.testing.assert_allclose(head.inputs[0].mean.numpy(), mean, rtol=1e-6, atol=1e-7)
 
 
+@pytest.fixture
+def any_bfloat16(monkeypatch):
+    """Products in bfloat16 are let through, imitated or not: small ones are quick either way."""
+    monkeypatch.setattr(objective, "has_bfloat16", lambda where: True)
+
+
+@pytest.mark.usefixtures("any_bfloat16")
 def test_narrow_products_give_float32_weights_that_are_nearly_the_same(split):
     table = split(80, (6, 9))
     exact, _ = train(table, TINY)
@@ -332,6 +339,13 @@ def test_narrow_products_give_float32_weights_that_are_nearly_the_same(split):
     assert not torch.equal(weights(exact), weights(narrow))
     assert torch.nn.functional.cosine_similarity(weights(exact), weights(narrow), dim=0) > 0.99
     assert result.val_accuracy == 1
+
+
+def test_products_that_the_device_would_imitate_are_refused(split, monkeypatch):
+    monkeypatch.setattr(objective, "has_bfloat16", lambda where: False)
+    with pytest.raises(RecipeError, match=r"no bfloat16 of its own.*leave out precision"):
+        train(split(20), replace(TINY, precision="bfloat16"))
+    train(split(20), replace(TINY, epochs=1))
 
 
 def test_balanced_classes_find_the_rare_one(split):
@@ -361,6 +375,7 @@ def test_balanced_classes_find_the_rare_one(split):
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("any_bfloat16")
 def test_every_setting_of_training_makes_another_head(split, change):
     labels = np.array([0, 0, 1] * 20, np.int32)
     table = replace(split(60), labels=labels)

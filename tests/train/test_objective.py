@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lefcache.recipe import Recipe
-from lefcache.train.objective import Objective, arithmetic, balanced
+from lefcache.train.objective import Objective, arithmetic, balanced, has_bfloat16
 
 LABELS = np.array([0, 0, 0, 0, 0, 2, 2, 3])
 CLASSES = 4  # of which 1 never occurs
@@ -48,3 +48,17 @@ def test_products_are_as_precise_as_asked_for():
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         with arithmetic(Recipe(precision=name), torch.device("cpu")):
             assert (rows @ rows).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("facts", "has"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+    ],
+)
+def test_a_processor_has_bfloat16_or_imitates_it(facts, has, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: facts, raising=False)
+    assert has_bfloat16(torch.device("cpu")) is has
