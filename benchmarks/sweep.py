@@ -19,22 +19,21 @@ at the rate that this machine multiplies matrices of the recipe's own shapes.
 """
 
 import argparse
-import copy
 import json
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from sweep_contenders import OTHERS, run_ours
 
 EPOCHS = 120  # of the paper
-HEADS = ("mlp", "mlp, bfloat16", "plain", "loader")  # contenders whose epochs are multiplied up
+NARROW = "mlp, bfloat16"  # takes part where the processor has bfloat16: elsewhere it is refused
+HEADS = ("mlp", NARROW, "plain", "loader")  # contenders whose epochs are multiplied up
 CONTENDERS = ("ridge", "logistic", *HEADS, "sklearn")
 # What is divided by what, in seconds, and what is to be reached.
 RATIOS = (
@@ -43,117 +42,8 @@ RATIOS = (
     ("sklearn", "logistic", None),
     ("plain", "mlp", 1.2),
     ("loader", "mlp", None),
-    ("plain", "mlp, bfloat16", 1.2),
+    ("plain", NARROW, 1.2),
 )
-
-
-def run_ours(tables: dict[str, Any], options: argparse.Namespace) -> float:
-    """The test accuracy of a whole sweep, as a user runs it."""
-    from lefcache.study import sweep
-    from lefcache.train import Recipe
-
-    probe, _, precision = options.contender.partition(", ")
-    settings = {"epochs": options.epochs, "precision": precision or "float32"}
-    found = sweep(tables, probe, Recipe(**settings) if probe == "mlp" else Recipe())
-    return next(row.test_accuracy for row in found.rows if row.feature == found.best)
-
-
-def run_sklearn(tables: dict[str, Any], options: argparse.Namespace) -> float:
-    """The same with scikit-learn, as its documentation has it, on float32."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    best = (-1.0, None, None)
-    for rows, labels, judged, truth, test in layers_of(tables):
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        right = model.fit(rows, labels).score(judged, truth)
-        best = max(best, (right, model, test), key=lambda each: each[0])
-    return best[1].score(np.asarray(best[2], np.float32), tables["test"].labels)
-
-
-def run_plain(tables: dict[str, Any], options: argparse.Namespace) -> float:
-    """The same by the loop that everybody writes first, with rows gathered batch by batch."""
-    import torch
-
-    def batches(rows: Any, labels: Any, size: int) -> Iterator[tuple[Any, Any]]:
-        for chosen in torch.randperm(len(rows)).split(size):
-            yield rows[chosen], labels[chosen]
-
-    return _train(tables, options, lambda rows, labels, size: lambda: batches(rows, labels, size))
-
-
-def run_loader(tables: dict[str, Any], options: argparse.Namespace) -> float:
-    """The same by torch's own way to batches."""
-    from torch.utils.data import DataLoader, TensorDataset
-
-    def batches(rows: Any, labels: Any, size: int) -> Callable[[], Any]:
-        loader = DataLoader(TensorDataset(rows, labels), batch_size=size, shuffle=True)
-        return lambda: loader
-
-    return _train(tables, options, batches)
-
-
-def _train(
-    tables: dict[str, Any], options: argparse.Namespace, source: Callable[..., Any]
-) -> float:
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    from lefcache.train import Recipe
-
-    recipe = Recipe(epochs=options.epochs)
-    best: tuple[float, Any, Any] = (-1.0, None, None)
-    for place, layer in enumerate(layers_of(tables)):
-        torch.manual_seed(place)
-        rows, labels, judged, truth = (torch.from_numpy(each) for each in layer[:4])
-        head = plain_head(rows.shape[1], len(tables["train"].classes), recipe)
-        optimiser = torch.optim.Adam(head.parameters(), lr=recipe.lr)
-        batches = source(rows, labels, recipe.batch)
-        highest, kept = -1.0, None
-        for _ in range(recipe.epochs):
-            head.train()
-            for some, of_them in batches():
-                optimiser.zero_grad()
-                cross_entropy(head(some), of_them).backward()
-                optimiser.step()
-            head.eval()
-            with torch.no_grad():
-                right = float((head(judged).argmax(dim=1) == truth).double().mean())
-            if right > highest:
-                highest, kept = right, copy.deepcopy(head)
-        best = max(best, (highest, kept, layer[4]), key=lambda each: each[0])
-    with torch.no_grad():
-        said = best[1](torch.from_numpy(np.asarray(best[2], np.float32))).argmax(dim=1)
-    return float((said.numpy() == tables["test"].labels).mean())
-
-
-def plain_head(width: int, classes: int, recipe: Any) -> Any:
-    """The recipe's head for one feature, as one writes it down."""
-    from torch import nn
-
-    first, second = recipe.hidden
-    return nn.Sequential(
-        *(nn.Linear(width, recipe.width), nn.ReLU()),
-        *(nn.Linear(recipe.width, first), nn.ReLU(), nn.Dropout(0.5)),
-        *(nn.Linear(first, second), nn.ReLU(), nn.Dropout(0.3)),
-        nn.Linear(second, classes),
-    )
-
-
-def layers_of(tables: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Rows and labels to learn from and to choose by, and the test's rows, layer by layer."""
-    from lefcache.train.protocol import training_parts
-
-    learned, chosen = training_parts(tables["train"], tables.get("validation"))
-    for place, test in enumerate(tables["test"].rows):
-        taken = [
-            np.asarray(part.table.rows[place], np.float32)[part.index] for part in (learned, chosen)
-        ]
-        yield taken[0], learned.labels, taken[1], chosen.labels, test
-
-
-RUNS = {"sklearn": run_sklearn, "plain": run_plain, "loader": run_loader}
 
 
 def contend(options: argparse.Namespace) -> None:
@@ -169,7 +59,7 @@ def contend(options: argparse.Namespace) -> None:
 
         learned, _ = training_parts(tables["train"], tables.get("validation"))
         tables["train"] = taken(tables["train"], nested(learned, options.rows))
-    run = RUNS.get(options.contender, run_ours)
+    run = OTHERS.get(options.contender, run_ours)
     torch.mm(torch.ones(9, 9), torch.ones(9, 9))  # whatever is set up once is set up now
     start = time.perf_counter()
     accuracy = run(tables, options)
@@ -192,18 +82,21 @@ def measure(contender: str, data: str, options: argparse.Namespace) -> dict[str,
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(data: str, options: argparse.Namespace) -> dict[str, Any]:
+def compare(data: str, options: argparse.Namespace, narrow: bool) -> dict[str, Any]:
     """All contenders in turn, `rounds` times."""
+    contenders = [name for name in CONTENDERS if name != NARROW or narrow]
     rounds: list[dict[str, dict[str, float]]] = []
     for number in range(options.rounds):
-        rounds.append({name: measure(name, data, options) for name in CONTENDERS})
+        rounds.append({name: measure(name, data, options) for name in contenders})
         print(f"{data}: round {number + 1} of {options.rounds} done", file=sys.stderr)
     figures = {
         name: {key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]}
-        for name in CONTENDERS
+        for name in contenders
     }
     ratios = []
     for slow, quick, goal in RATIOS:
+        if quick not in contenders:
+            continue
         each = [turn[slow]["seconds"] / turn[quick]["seconds"] for turn in rounds]
         spread = {"median": statistics.median(each), "lowest": min(each), "highest": max(each)}
         ratios.append({"of": slow, "to": quick, **spread, "goal": goal})
@@ -220,6 +113,8 @@ def machine() -> dict[str, Any]:
     """How fast this machine multiplies the recipe's matrices, and whether in bfloat16 too."""
     import torch
 
+    from lefcache.train.objective import has_bfloat16
+
     threads, rates = torch.get_num_threads(), {}
     for count in {1, threads}:
         torch.set_num_threads(count)
@@ -230,10 +125,7 @@ def machine() -> dict[str, Any]:
             torch.mm(one, other, out=out)
             took.append(time.perf_counter() - start)
         rates[count] = 2 * 100 * 1024 * 1024 / statistics.median(took)
-    try:
-        narrow = "bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        narrow = None
+    narrow = has_bfloat16(torch.device("cpu"))
     return {"threads": threads, "flops": rates, "native_bfloat16": narrow}
 
 
@@ -250,8 +142,8 @@ def report(found: list[dict[str, Any]], here: dict[str, Any]) -> None:
     """Tables for a person, in Markdown."""
     rates = ", ".join(f"{count}: {rate / 1e9:,.0f}" for count, rate in here["flops"].items())
     print(f"\nGFLOP/s of float32 products (100, 1024) x (1024, 1024), by threads: {rates}")
-    words = {True: "has", False: "has no", None: "may have"}
-    print(f"This processor {words[here['native_bfloat16']]} bfloat16 of its own.")
+    has = "has" if here["native_bfloat16"] else "has no"
+    print(f"This processor {has} bfloat16 of its own.")
     for one in found:
         first = one["figures"]["ridge"]
         print(
@@ -293,7 +185,10 @@ def main() -> None:
     here, found = machine(), []
     for data in options.data:
         table = lefcache.open(options.cache).tables(options.model, data)["train"]
-        one = compare(data, options) | {"width": table.widths[0], "classes": len(table.classes)}
+        one = compare(data, options, here["native_bfloat16"]) | {
+            "width": table.widths[0],
+            "classes": len(table.classes),
+        }
         found.append(one | {"floor": floor(one, max(here["flops"].values()))})
     if options.json:
         print(json.dumps({"machine": here, "data": found}))

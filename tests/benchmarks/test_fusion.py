@@ -3,44 +3,13 @@
 import importlib
 import json
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from lefcache.corpus import Corpus, Split
-from lefcache.vectors import import_vectors
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SIZES = {"train": 60, "test": 40}
-
 
 @pytest.fixture
-def filled(cache, tmp_path):
-    """A cache with two models of three blocks; only the middle of the first knows the labels."""
-    draw = np.random.default_rng(0)
-    splits, labels = {}, {}
-    for split, size in SIZES.items():
-        labels[split] = draw.permutation(size) % 2
-        splits[split] = Split([f"{split} {row}" for row in range(size)], labels[split].tolist())
-    corpus = Corpus("tiny", ("no", "yes"), splits)
-    for model, width in (("one", 6), ("two", 5)):
-        for split, size in SIZES.items():
-            folder = tmp_path / model / split
-            folder.mkdir(parents=True)
-            for layer in range(4):
-                rows = draw.standard_normal((size, width)).astype(np.float32)
-                if (model, layer) == ("one", 1):
-                    rows[:, 0] += 8 * labels[split]
-                np.save(folder / f"layer-{layer}.npy", rows)
-        import_vectors(model, [tmp_path / model], corpus, cache)
-    return cache
-
-
-@pytest.fixture
-def document(filled, tmp_path, monkeypatch):
+def document(filled, benchmarks, tmp_path, monkeypatch):
     """What the script writes, as JSON and as Markdown."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
     fusion = importlib.import_module("fusion")
     for name, value in {
         "CORPORA": {"tiny": None},
@@ -65,7 +34,7 @@ def test_every_question_is_answered_and_told(document):
     assert questions == {"pairs", "averages", "widths", "curves"}
     assert figures["chosen"]["tiny"]["one"] == "one:1"
     assert all(record["seeds"] == 3 for record in figures["heads"])
-    assert all(record["n_test"] == SIZES["test"] for record in figures["heads"])
+    assert all(record["n_test"] == 40 for record in figures["heads"])
     for title in ("The claims", "The pair, by every operator", "How wide", "How many labels"):
         assert f"## {title}\n" in page
     assert "- **A middle layer beats the last one**: holds in 1 of 2 comparisons" in page
