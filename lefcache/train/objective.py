@@ -79,7 +79,7 @@ def check_arithmetic(recipe: Recipe, where: torch.device) -> None:
 def has_bfloat16(where: torch.device) -> bool:
     """Whether a device multiplies in bfloat16 itself; where torch cannot tell, it may."""
     if where.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if where.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
         facts = torch.cpu.get_capabilities()
         return any(facts.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
