@@ -37,7 +37,10 @@ SEEDS = 3
 # question `paper` trains exactly as the paper does; `widths` shows what the width changes. 576 is a
 # square (24 x 24), as multiplication wants, and a multiple of 4, as quaternions do.
 EARLY = {"hidden": (256,), "dropout": (0.5,), "lr": 1e-3, "epochs": 60, "patience": 4}
+# With fewer rows than FULL, epochs and patience grow so that a head still takes as many steps: the
+# curves are to show what labels are worth, and not what a few dozen steps are.
 WIDTH = 576
+FULL = 3000
 WIDTHS = (256, 512, 1024, 2048)
 SIZES = (100, 300, 1000, 3000)
 KEPT = (
@@ -61,7 +64,9 @@ class Job:
 
     def train(self, cache: Cache, trial: bool) -> Fused:
         """Train it, or take it from the results; a trial is one seed and one pass over the rows."""
-        settings = dict(EARLY) if self.recipe == "early" else {}
+        settings: dict[str, Any] = dict(EARLY) if self.recipe == "early" else {}
+        for name in {"epochs", "patience"} & settings.keys():
+            settings[name] *= max(1, FULL // (self.n_train or FULL))
         if trial:
             settings["epochs"] = 1
         return fuse(
@@ -212,6 +217,7 @@ def main() -> None:
         document = {
             "corpora": CORPORA,
             "recipe": {"width": WIDTH, **EARLY},
+            "full": FULL,
             "chosen": ground.chosen,
             "last": ground.last,
             "ridge": tables,

@@ -46,6 +46,17 @@ def chosen_against_last(found: Findings) -> Named:
                 yield f"{corpus} {one['models']} - {last}", found.compare(one, other)
 
 
+def chosen_is_last(found: Findings) -> list[str]:
+    """The features that ridge chose and that are the model's last layer."""
+    document = found.document
+    return [
+        f"{corpus} {feature}"
+        for corpus, chosen in document["chosen"].items()
+        for model, feature in chosen.items()
+        if feature == document["last"][corpus][model]
+    ]
+
+
 def one_against_means(found: Findings) -> Named:
     """The layer that ridge chose against the means of several."""
     for corpus, one, others in _by_model(found):
@@ -77,6 +88,20 @@ def ops_against_concat(found: Findings) -> Named:
         pairs = {each["op"]: each for each in found.of("pairs", corpus) if "," in each["models"]}
         for op in ("hadamard-res", "quaternion-res"):
             yield f"{corpus} {op}", found.compare(pairs[op], pairs["concat"])
+
+
+def learning(found: Findings, corpus: str) -> Iterator[tuple[str, list[Record], Comparison]]:
+    """For each number of rows: its heads, and the pair, the last of them, against the better one.
+
+    The largest number, whatever it is, is "all": all that take part.
+    """
+    records = found.of("curves", corpus)
+    sizes = [*dict.fromkeys(record["rows"] for record in records)]
+    for size in sizes:
+        some = [record for record in records if record["rows"] == size]
+        pair = next(record for record in some if "," in record["models"])
+        name = "all" if size == sizes[-1] else f"{size:,}"
+        yield name, some, found.compare(pair, best_alone(some))
 
 
 def best_of(records: Iterable[Record]) -> Record:

@@ -11,6 +11,8 @@ from fusion_findings import (
     best_alone,
     best_of,
     chosen_against_last,
+    chosen_is_last,
+    learning,
     model_of,
     one_against_means,
     ops_against_concat,
@@ -67,6 +69,24 @@ def claims(found: Findings) -> Iterator[str]:
             worse = [name for name, each in rows if _sign(each) < 0]
             even = len(rows) - len(better) - len(worse)
             yield f"- **{claim}**: {_fate(better, worse, even)}"
+    if lasts := chosen_is_last(found):
+        yield f"- The last layer was itself the one chosen for {', '.join(lasts)}."
+    if sizes := [*_gains_by_size(found)]:
+        yield f"- **Two models gain most where labels are few**: {'; '.join(sizes)}."
+
+
+def _gains_by_size(found: Findings) -> Iterator[str]:
+    """For each number of training rows, the pair against the better model, over the corpora."""
+    gains: dict[str, list[Comparison]] = {}
+    for corpus in found.corpora("curves"):
+        for size, _, gain in learning(found, corpus):
+            gains.setdefault(size, []).append(gain)
+    for size, each in gains.items():
+        mean = 100 * sum(gain.difference for gain in each) / len(each)
+        better = sum(_sign(gain) > 0 for gain in each)
+        worse = sum(_sign(gain) < 0 for gain in each)
+        told = f"better in {better}, worse in {worse} of {len(each)}"
+        yield f"{size} rows: {mean:+.1f} points on average, {told}"
 
 
 def _fate(better: Sequence[str], worse: Sequence[str], even: int) -> str:
@@ -179,16 +199,20 @@ def widths(found: Findings) -> Iterator[str]:
 
 def curves(found: Findings) -> Iterator[str]:
     """Test accuracy over the number of training rows."""
+    if found.corpora("curves"):
+        yield (
+            f"With fewer than {found.document['full']:,} rows, epochs and patience are multiplied, "
+            "so that a head takes as many steps as with these."
+        )
+        yield ""
     for corpus in found.corpora("curves"):
         records = found.of("curves", corpus)
         names = [*dict.fromkeys(record["models"] for record in records)]
         yield f"**{corpus}**"
         yield ""
         yield from _header("rows", *(name.replace(",", " + ") for name in names), "pair - best")
-        for start in range(0, len(records) - len(names) + 1, len(names)):
-            some = records[start : start + len(names)]
-            gain = found.compare(some[-1], best_alone(some))
-            rows = f"{some[0]['n_train']:,}"
+        for size, some, gain in learning(found, corpus):
+            rows = f"{some[0]['n_train']:,}" if size == "all" else size
             yield _row(rows, *(_test(each) for each in some), _words(gain))
         yield ""
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 
 import pytest
@@ -39,6 +40,7 @@ def test_every_question_is_answered_and_told(document):
         assert f"## {title}\n" in page
     assert "- **A middle layer beats the last one**: holds in 1 of 2 comparisons" in page
     assert "better: tiny one:1 - one:3" in page
+    assert re.search(r"gain most where labels are few\*\*: 20 rows: .*; all rows: ", page)
     [table] = [part for part in page.split("## ") if part.startswith("The pair, by every")]
     rows = [line for line in table.splitlines() if line.startswith("|")][2:]
     assert len(rows) == sum(record["question"] == "pairs" for record in figures["heads"])
