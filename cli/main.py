@@ -26,6 +26,7 @@ COMMANDS = {
     "push": "Share what is in the cache on the Hugging Face hub.",
     "pull": "Bring layers from an object store or the hub to this disk.",
     "sweep": "Judge every layer; choose one without the test.",
+    "select": "Choose a layer without training a head on each.",
     "fuse": "Train one head on several features together.",
     "compare": "Say whether one result is better than another.",
     "results": "List the finished studies and their ids.",

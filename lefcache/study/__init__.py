@@ -3,6 +3,7 @@
 from lefcache.study.again import read_again
 from lefcache.study.arrange import PROTOCOLS, sizes_of
 from lefcache.study.baselines import Baseline, plain_baselines
+from lefcache.study.budget import Budget
 from lefcache.study.compare import Comparison, compare
 from lefcache.study.fixed import alone_baselines, fixed_layers, layer_baselines
 from lefcache.study.fuse import fuse
@@ -10,17 +11,29 @@ from lefcache.study.fused import Estimate, Fused
 from lefcache.study.identity import check_tables
 from lefcache.study.operators import fuse_best
 from lefcache.study.probes import PROBES, Probed, Setup
+from lefcache.study.regret import Loss, Regret
+from lefcache.study.scores import LABEL_FREE, SCORES, Sample
+from lefcache.study.select import Choice, Layer, Selection, select
 from lefcache.study.sweep import Row, Sweep, sweep
 
 __all__ = [
+    "LABEL_FREE",
     "PROBES",
     "PROTOCOLS",
+    "SCORES",
     "Baseline",
+    "Budget",
+    "Choice",
     "Comparison",
     "Estimate",
     "Fused",
+    "Layer",
+    "Loss",
     "Probed",
+    "Regret",
     "Row",
+    "Sample",
+    "Selection",
     "Setup",
     "Sweep",
     "alone_baselines",
@@ -32,6 +45,7 @@ __all__ = [
     "layer_baselines",
     "plain_baselines",
     "read_again",
+    "select",
     "sizes_of",
     "sweep",
 ]

@@ -18,3 +18,14 @@ def deepest(features: Sequence[Feature]) -> tuple[str, ...]:
     for feature in features:
         depths[feature.model] = max(depth_of(feature), depths.get(feature.model, -math.inf))
     return tuple(str(each) for each in features if depth_of(each) == depths[each.model])
+
+
+def nearest_to(features: Sequence[Feature], share: float, depth: int | None = None) -> Feature:
+    """The feature that lies nearest to this share of a model's depth, ties to the shallower.
+
+    `depth` is the model's, in blocks; without it the deepest numbered layer tells.
+    """
+    numbers = [each for each in map(depth_of, features) if math.isfinite(each)]
+    whole = max(numbers, default=0.0) if depth is None else depth
+    wanted = round(share * whole)
+    return min(features, key=lambda each: (abs(depth_of(each) - wanted), depth_of(each)))
