@@ -57,10 +57,7 @@ def ridge_probe(table: Table, validation: Table | None, setup: Setup) -> Probed:
         figures, errors, held_out = path.loo_accuracy, path.loo_error, 0
     else:
         judged = labelled(validation)
-        decided = path.decide(validation.rows[0], judged.index)  # (A, N, C)
-        targets = 2.0 * np.eye(decided.shape[2])[judged.labels] - 1
-        figures = (decided.argmax(axis=2) == judged.labels).mean(axis=1)
-        errors = np.square(decided - targets).mean(axis=(1, 2), dtype=np.float64)
+        _, figures, errors = path.judge(validation.rows[0], judged.labels, judged.index)
         held_out = len(judged)
     choice = best(figures, errors)
     by = BY_LEFT_OUT if validation is None else BY_SPLIT

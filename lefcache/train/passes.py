@@ -40,13 +40,14 @@ def chunks(
     for low in range(0, count, step):
         here = slice(low, min(low + step, count))
         source = slice(start + here.start, start + here.stop) if whole else index[here]  # type: ignore[index]
-        chunk = _copied(np.asarray(rows[source]), dtype)
+        chunk = copied(np.asarray(rows[source]), dtype)
         if center is not None:
             chunk -= center.astype(dtype)
         yield here, chunk
 
 
-def _copied(values: NDArray[Any], dtype: np.dtype[Any]) -> Floats:
+def copied(values: NDArray[Any], dtype: np.dtype[Any]) -> Floats:
+    """The values as `dtype`, in memory of their own."""
     if values.dtype == np.float16 and dtype == np.float32:
         # torch widens with one instruction where numpy takes many; it wants to own what it reads.
         wide: Floats = torch.from_numpy(values.copy()).float().numpy()

@@ -51,6 +51,16 @@ class Ridge:
         shaped = values.reshape(count, len(self.alphas), -1).transpose(1, 0, 2)
         return shaped + self.intercept
 
+    def judge(
+        self, rows: Any, labels: Labels, index: Index | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+        """What it makes of other rows with these labels: `loo_*` of rows that are held out."""
+        decided = self.decide(rows, index)  # (A, N, C)
+        targets = 2.0 * np.eye(decided.shape[2])[labels] - 1
+        predicted = decided.argmax(axis=2).astype(np.int32)
+        errors = np.square(decided - targets).mean(axis=(1, 2), dtype=np.float64)
+        return predicted, (predicted == labels).mean(axis=1), errors
+
     def only(self, choice: int) -> "Ridge":
         """The path cut down to one regularisation, which needs an A-th of the memory."""
         one = slice(choice, choice + 1)
@@ -62,6 +72,20 @@ class Ridge:
             loo_accuracy=self.loo_accuracy[one],
             loo_error=self.loo_error[one],
         )
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What a ridge is fitted from, without the rows X (N, D) and their targets Y (N, C).
+
+    `center` (D,) is the rows' mean; of rows centred on it `scatter` is X'X (D, D), `cross` is X'Y
+    (D, C). Those of two features side by side are made of blocks: only the products between the
+    two are new.
+    """
+
+    center: Floats
+    scatter: Floats
+    cross: Floats
 
 
 def best(accuracy: NDArray[np.float64], error: NDArray[np.float64]) -> int:
@@ -81,6 +105,7 @@ def fit_ridge(
     index: Index | None = None,
     alphas: Sequence[float] = ALPHAS,
     leave_out: bool = True,
+    moments: Moments | None = None,
 ) -> Ridge:
     """Fit the whole path; the intercept is not penalised.
 
@@ -99,19 +124,23 @@ def fit_ridge(
         index: (M,) the rows used; None for all.
         alphas: regularisations, relative to the mean eigenvalue of the centred scatter.
         leave_out: whether leave-one-out is wanted: it takes half of the time.
+        moments: of the rows used, where they are known.
 
     Raises:
         NotFiniteError: the rows hold NaN or infinity.
     """
     count, width = len(labels), rows.shape[1]
-    exact = count * width * min(count, width) <= EXACT_WORK
-    dtype = np.dtype(np.float64 if exact else np.float32)
-    targets = np.full((count, classes), -1.0)
-    targets[np.arange(count), labels] = 1.0
-    center = mean_of(rows, index, count)
+    dtype = _precision(count, width)
+    targets = _targets(labels, classes)
     intercept = targets.mean(axis=0)
-    solve = _solve_wide if count <= width else _solve_tall
-    levels, basis, onto = solve(rows, index, center, targets - intercept, dtype)
+    if moments is None and count > width:
+        moments = moments_of(rows, labels, classes, index)
+    if moments is not None:
+        center = moments.center
+        levels, basis, onto = _solve_tall(moments, dtype)
+    else:
+        center = mean_of(rows, index, count)
+        levels, basis, onto = _solve_wide(rows, index, center, targets - intercept, dtype)
     mean_level = levels.sum() / max(1, min(count - 1, width))
     path = np.asarray(alphas) * (mean_level or 1.0)  # constant rows: any scale does
     shrink = 1 / (levels + path[:, None])  # (A, E)
@@ -126,6 +155,31 @@ def fit_ridge(
             left_out.add(here, np.square(parts, out=parts) @ shrink.T.astype(dtype), fits)
     coef = (basis @ flat).reshape(width, len(path), classes).transpose(1, 0, 2)
     return Ridge(np.asarray(alphas), coef, center, intercept, *left_out.finish())
+
+
+def moments_of(rows: Any, labels: Labels, classes: int, index: Index | None = None) -> Moments:
+    """The moments of rows (N, D), in two passes; NotFiniteError as of `fit_ridge`."""
+    count, width = len(labels), rows.shape[1]
+    dtype, targets = _precision(count, width), _targets(labels, classes)
+    center = mean_of(rows, index, count)
+    scatter = np.zeros((width, width))
+    cross = np.zeros((width, classes))
+    targets -= targets.mean(axis=0)
+    for here, chunk in chunks(rows, index, center, dtype):
+        scatter += chunk.T @ chunk
+        cross += chunk.T @ targets[here].astype(dtype)
+    return Moments(center, scatter, cross)
+
+
+def _precision(count: int, width: int) -> np.dtype[Any]:
+    exact = count * width * min(count, width) <= EXACT_WORK
+    return np.dtype(np.float64 if exact else np.float32)
+
+
+def _targets(labels: Labels, classes: int) -> NDArray[np.float64]:
+    targets = np.full((len(labels), classes), -1.0)
+    targets[np.arange(len(labels)), labels] = 1.0
+    return targets
 
 
 def fit_part(part: Part, leave_out: bool = True) -> Ridge:
@@ -181,18 +235,10 @@ class _LeftOut:
         return self.predicted, right, self.squares / self.targets.size
 
 
-def _solve_tall(
-    rows: Any, index: Index | None, center: Floats, targets: Floats, dtype: np.dtype[Any]
-) -> tuple[Floats, Floats, Floats]:
+def _solve_tall(moments: Moments, dtype: np.dtype[Any]) -> tuple[Floats, Floats, Floats]:
     """Eigenvalues (D,) of the scatter X'X, eigenvectors V (D, D), and V'X'Y (D, C)."""
-    width = len(center)
-    scatter = np.zeros((width, width))
-    cross = np.zeros((width, targets.shape[1]))
-    for here, chunk in chunks(rows, index, center, dtype):
-        scatter += chunk.T @ chunk
-        cross += chunk.T @ targets[here].astype(dtype)
-    levels, basis = np.linalg.eigh(scatter)
-    return np.maximum(levels, 0), basis.astype(dtype, copy=False), basis.T @ cross
+    levels, basis = np.linalg.eigh(moments.scatter)
+    return np.maximum(levels, 0), basis.astype(dtype, copy=False), basis.T @ moments.cross
 
 
 def _solve_wide(
