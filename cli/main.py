@@ -28,6 +28,7 @@ COMMANDS = {
     "sweep": "Judge every layer; choose one without the test.",
     "select": "Choose a layer without training a head on each.",
     "fuse": "Train one head on several features together.",
+    "pairs": "Predict which two features complement each other.",
     "compare": "Say whether one result is better than another.",
     "results": "List the finished studies and their ids.",
     "predict": "Label raw texts with a saved head.",

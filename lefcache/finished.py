@@ -8,15 +8,17 @@ from lefcache import results
 from lefcache.cache import Cache
 from lefcache.cache.register import read_labels
 from lefcache.results import Result
+from lefcache.wording import count
 
 
 @dataclass(frozen=True)
 class Finished:
     """One finished study in a line: `what` was trained, and how it did.
 
-    `kind` is sweep, fuse or baseline. The figures of the test are None without a test, and where
-    the test was not shown yet (`hidden`): another operator was chosen. `stale` says what has
-    changed in the cache since, nothing where nothing has.
+    `kind` is sweep, fuse, pairs or baseline. The figures of the test are None without a test, and
+    where the test was not shown yet (`hidden`): another operator was chosen. `pairs` have no
+    figures of a head at all. `stale` says what has changed in the cache since, nothing where
+    nothing has.
     """
 
     id: str
@@ -55,6 +57,9 @@ def describe(result: Result) -> str:
     if result.kind == "sweep":
         many = len(values["rows"])
         return f"{values['best']}, {values['probe']}" + (f" (of {many} layers)" if many > 1 else "")
+    if result.kind == "pairs":
+        features, many = len(values["singles"]), len(values["rows"])
+        return f"{count(many, 'pair')} of {count(features, 'feature')}"
     return str(values.get("name", result.kind))
 
 
@@ -131,4 +136,6 @@ def _scores(kind: str, values: dict[str, Any]) -> dict[str, Any]:
     if kind == "sweep":
         best: dict[str, Any] = next(r for r in values["rows"] if r["feature"] == values["best"])
         return best
+    if kind == "pairs":  # predictions, not a head
+        return dict.fromkeys(("val_accuracy", "test_accuracy", "test_ci95"))
     return values

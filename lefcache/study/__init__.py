@@ -10,6 +10,8 @@ from lefcache.study.fuse import fuse
 from lefcache.study.fused import Estimate, Fused
 from lefcache.study.identity import check_tables
 from lefcache.study.operators import fuse_best
+from lefcache.study.paired import Correlation, Measured, PairRow, Pairs, Single
+from lefcache.study.pairs import pairs
 from lefcache.study.probes import PROBES, Probed, Setup
 from lefcache.study.regret import Loss, Regret
 from lefcache.study.scores import LABEL_FREE, SCORES, Sample
@@ -25,16 +27,21 @@ __all__ = [
     "Budget",
     "Choice",
     "Comparison",
+    "Correlation",
     "Estimate",
     "Fused",
     "Layer",
     "Loss",
+    "Measured",
+    "PairRow",
+    "Pairs",
     "Probed",
     "Regret",
     "Row",
     "Sample",
     "Selection",
     "Setup",
+    "Single",
     "Sweep",
     "alone_baselines",
     "check_tables",
@@ -43,6 +50,7 @@ __all__ = [
     "fuse",
     "fuse_best",
     "layer_baselines",
+    "pairs",
     "plain_baselines",
     "read_again",
     "select",

@@ -62,7 +62,7 @@ def accuracy_interval(correct: NDArray[np.bool_], draws: int = DRAWS, seed: int 
     low, high = interval(resampled(replicate, counts, len(correct), values.nbytes, draws, seed))
     share, rows = float(correct.mean()), correct.shape[1]
     if rows * min(share, 1 - share) < RARE:
-        floor, ceiling = _wilson(share, rows)
+        floor, ceiling = wilson(share, rows)
         low, high = min(low, floor), max(high, ceiling)
     return low, high
 
@@ -129,7 +129,7 @@ def spread(values: Floats) -> dict[str, float]:
     return {"mean": float(np.mean(values)), "std": std}
 
 
-def _wilson(share: float, rows: int) -> Interval:
+def wilson(share: float, rows: float) -> Interval:
     """The score interval of a binomial share: honest for any number of rows, 1 among them."""
     pull = Z * Z / rows
     middle = (share + pull / 2) / (1 + pull)

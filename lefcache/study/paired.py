@@ -1,0 +1,201 @@
+"""What is known of two features before they are fused, and how well it foretells what fusing did.
+
+Scores are of rows that were left out or held out; nothing here was chosen or fitted on a test.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lefcache.study.identity import (
+    CHOSEN,
+    as_written,
+    notes_on_kept,
+    notes_on_known,
+    notes_on_rows,
+)
+from lefcache.train.stats import Interval
+from lefcache.typed import checked
+from lefcache.wording import count
+
+# What may foretell a gain, by its name in `PairRow`, and what it is called.
+SCORES = {
+    "gain": "ridge gain, accuracy",
+    "residual_gain": "ridge gain, error",
+    "oracle": "oracle bound",
+    "disagreement": "disagreement",
+    "double_fault": "double fault",
+    "q": "Q statistic",
+    "cka": "linear CKA",
+}
+
+
+@dataclass(frozen=True)
+class Single:
+    """One feature on its own: how ridge does on it (accuracy, and mean squared error).
+
+    `where_chosen` is the accuracy on those rows that choose the epoch of a head, which a head's own
+    can be held against. `components` is 0 unless the feature was projected to that many principal
+    components, which keep the `share` of its variance.
+    """
+
+    feature: str
+    width: int
+    components: int
+    share: float
+    accuracy: float
+    error: float
+    where_chosen: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What fusing a pair came to on the test: the best operator on validation (`op`, result `id`).
+
+    `gain` is over `better`, that one of the two alone, in the same head, that is better on
+    validation; None where either was not trained.
+    """
+
+    id: str
+    op: str
+    seeds: int
+    n_train: int
+    n_test: int
+    accuracy: float
+    ci95: Interval
+    better: str = ""
+    better_accuracy: float | None = None
+    gain: float | None = None
+    gain_ci95: Interval | None = None
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """Two features: how alike they are, how their errors differ, what ridge gains by both.
+
+    With the rates of rows that both get right (N11), only one (N10, N01) and none (N00):
+    `disagreement` N10 + N01, `double_fault` N00, `q` (N11 N00 - N01 N10) / (N11 N00 + N01 N10) or
+    None for 0 / 0, and `oracle` 1 - N00 - max(accuracy alone), the most that any choice between the
+    two could gain. `cka` is linear CKA. `residual_gain` is the share of the squared error of the
+    better one alone that is gone where ridge sees both, `gain` what its `accuracy` gains by that,
+    with its interval over rows. `predicted` is the accuracy that a head on both is expected to have
+    on the test, `predicted_ci95` where 95 of 100 should be measured, if all that is uncertain is
+    which rows there are.
+    """
+
+    first: str
+    second: str
+    cka: float
+    disagreement: float
+    double_fault: float
+    q: float | None
+    oracle: float
+    residual_gain: float
+    accuracy: float
+    gain: float
+    gain_ci95: Interval
+    predicted: float
+    predicted_ci95: Interval
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How a score goes with the measured gain over `n` pairs; None where all values are the same.
+
+    The intervals are of a bootstrap over pairs, as if no two of them shared a feature.
+    """
+
+    score: str
+    n: int
+    pearson: float | None
+    pearson_ci95: Interval | None
+    spearman: float | None
+    spearman_ci95: Interval | None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Every pair of some features, that with the largest gain first; `best` is the best to fuse.
+
+    `n_train` rows of `n_rows` were learnt from. `n_val` is 0 where rows were left out in turn
+    (`selected_by` says so). `error_ratio` is how many of its errors a head makes where ridge makes
+    one, over `heads` single features and on the same rows: every prediction has it; it is 1 where
+    no head is known. `correlations` are over the pairs that have been fused. `id` names the result;
+    `not_kept` says why it could not be kept.
+    """
+
+    corpus: str
+    selected_by: str
+    n_rows: int
+    n_train: int
+    n_val: int
+    n_test: int
+    singles: tuple[Single, ...]
+    rows: tuple[PairRow, ...]
+    seconds: float
+    error_ratio: float = 1.0
+    heads: int = 0
+    correlations: tuple[Correlation, ...] = ()
+    cached: bool = False
+    n_val_known: int = 0
+    id: str = ""
+    not_kept: str = ""
+
+    @property
+    def best(self) -> PairRow:
+        """The pair of the highest predicted accuracy, ties to the larger gain."""
+        return max(self.rows, key=lambda row: (row.predicted, row.gain))
+
+    @property
+    def chosen(self) -> str:
+        """`selected_by` in words that follow "judged"."""
+        return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
+
+    def notes(self) -> list[str]:
+        """What to know of these figures that they do not show."""
+        lines = notes_on_rows(self.n_val or self.n_train, 0)
+        lines += notes_on_known("validation", self.n_val_known, self.n_val)
+        if self.n_train < self.n_rows:
+            lines.append(
+                f"{count(self.n_train, 'row')} of {self.n_rows:,} were learnt from, a fixed choice "
+                "that keeps the shares of the classes; --rows takes more"
+            )
+        for one in self.singles:
+            if one.components:
+                lines.append(
+                    f"{one.feature} is {one.width:,} wide and was projected to {one.components} "
+                    f"principal components, with {100 * one.share:.1f} % of its variance"
+                )
+        return lines + notes_on_kept(self.not_kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Pairs":
+        """Read what `to_json` wrote."""
+        with as_written("what lies there"):
+            read = dict(values)
+            read["singles"] = tuple(Single(**each) for each in values["singles"])
+            read["rows"] = tuple(_row_of(each) for each in values["rows"])
+            read["correlations"] = tuple(
+                Correlation(**_with_intervals(each)) for each in values["correlations"]
+            )
+            if not read["rows"]:
+                raise ValueError("it has no pairs")
+            return checked(cls(**read))
+
+
+def _row_of(values: Mapping[str, Any]) -> PairRow:
+    measured = values["measured"]
+    known = Measured(**_with_intervals(measured)) if measured else None
+    return PairRow(**_with_intervals(values) | {"measured": known})
+
+
+def _with_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: tuple(value) if name.endswith("ci95") and value else value
+        for name, value in values.items()
+    }
