@@ -11,7 +11,7 @@ BIN := .venv/bin
 DEMO := demo-cache
 HEAD := demo-head/
 
-.PHONY: demo test check format clean install
+.PHONY: demo test check docs format clean install
 
 demo: install
 	$(BIN)/lef extract --cache $(DEMO) --data demo --model minilm --model tinylm --all-layers
@@ -32,6 +32,10 @@ check: install
 	$(BIN)/python tests/lengths.py lefcache cli
 	$(BIN)/python data/make_demo.py --check
 
+# The documentation as HTML, its notebook run anew; what Sphinx warns of is an error.
+docs: .venv/docs
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/build
+
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -48,5 +52,9 @@ install: .venv/installed
 	$(PIP) -c .venv/constraints.txt -e ".[dev]"
 	touch .venv/installed
 
+.venv/docs: .venv/installed
+	$(PIP) -c .venv/constraints.txt -e ".[docs]"
+	touch .venv/docs
+
 clean:
-	rm -rf .venv $(DEMO) $(HEAD) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv docs/build $(DEMO) $(HEAD) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +24,22 @@ def run(words, folder):
     return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
+def blocks_of(page, language):
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    return "\n".join(code for name, code in found if name == language)
+
+
 def test_the_code_blocks_run_one_after_another_as_they_stand(folder):
-    commands = [code for language, code in BLOCKS if language == "sh"]
-    scripts = [code for language, code in BLOCKS if language == "python"]
-    assert commands
-    assert scripts
-    shell = run(["bash", "-euc", "\n".join(commands)], folder)
-    assert shell.returncode == 0, shell.stderr
-    python = run([sys.executable, "-W", "error", "-c", "\n".join(scripts)], folder)
-    assert python.returncode == 0, python.stderr
+    """Those of each page of the documentation after those of the README, on what these left."""
+    for page in PAGES:
+        if commands := blocks_of(page, "sh"):
+            shell = run(["bash", "-euc", commands], folder)
+            assert shell.returncode == 0, f"{page.name}: {shell.stderr}"
+        if script := blocks_of(page, "python"):
+            python = run([sys.executable, "-W", "error", "-c", script], folder)
+            assert python.returncode == 0, f"{page.name}: {python.stderr}"
+    assert blocks_of(PAGES[0], "sh")
+    assert blocks_of(PAGES[0], "python")
 
 
 def test_the_two_commands_are_targets_of_the_makefile():
@@ -50,11 +57,13 @@ def test_torch_is_installed_before_what_would_bring_it_with_all_of_cuda():
     assert "lefcache[" not in README  # it is on no package index
 
 
-def test_nothing_is_left_to_fill_in_and_every_link_leads_somewhere():
-    assert "@@" not in README
-    links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_nothing_is_left_to_fill_in_and_every_link_leads_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    assert "@@" not in text
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", text)
+    assert links or page != PAGES[0]
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_the_six_promises_stand_in_the_tests():
