@@ -12,9 +12,9 @@ from lefcache.cache.register import create_root
 from lefcache.cache.seals import is_array, junk_journal, key_of
 from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below
 from lefcache.damage import Damage, Report
-from lefcache.dtypes import largest
+from lefcache.dtypes import BFLOAT16, largest
 from lefcache.errors import DamagedError
-from lefcache.stores import Home, disk
+from lefcache.stores import BITS_OF, Home, disk
 from lefcache.verify import Blocks, still_damaged, verify
 
 
@@ -135,13 +135,19 @@ def _make_anew(cache: Cache, path: str) -> bool:
     """Seal an array that says what its ledger says, or take it away; what is no array stays."""
     if is_array(path):
         if _tells_the_truth(cache.store, path):
-            cache.store.set_attrs(path, cache.store.attrs(path))
+            cache.store.set_attrs(path, _attrs_of(cache.store, path))
         else:
             cache.store.delete(path)
         return True
     if journal := junk_journal(cache.store, path):
         return _without(cache, path, journal)
     return False
+
+
+def _attrs_of(store: Home, path: str) -> dict[str, str]:
+    """What the attributes of an array are; those that lie there may have come with another's."""
+    info = store.info(path)
+    return {BITS_OF: BFLOAT16} if info is not None and info.dtype.name == BFLOAT16 else {}
 
 
 def _tells_the_truth(store: Home, path: str) -> bool:

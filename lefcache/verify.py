@@ -96,7 +96,7 @@ class _Checked:
         try:
             check()
         except UNREADABLE as error:
-            if not any(f"{each.path}/".startswith(f"{path}/") for each in self.damaged):
+            if not any(_on_one_way(each.path, path) for each in self.damaged):
                 message = told(self.store, path, f"{error}")
                 self.damaged.append(Damage(path, "metadata", message))
 
@@ -194,6 +194,11 @@ class _Checked:
             )
             at = (generation.number, each[0])
             found.append(damaged_block(pages, kind, what, [name], at))
+
+
+def _on_one_way(one: str, other: str) -> bool:
+    """Whether one of two nodes is below the other, or is the other."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 _CALLED = {"labels": "labels", "rows": "hashes of texts"}

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lefcache.cache.seals import key_of
 from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED
 from lefcache.errors import DamagedError
 from lefcache.feature import NAME, POOLS
 from lefcache.spec import ARRAY, STORED
 from lefcache.stores import Store
+from lefcache.stores.seal import check_place
 
 MOST_ROWS = 1 << 31
 MOST_BLOCKS = 1 << 22
@@ -59,6 +61,12 @@ def described(store: Store, path: str) -> dict[str, Any]:
     return attrs
 
 
+def check_array_place(store: Store, path: str) -> None:
+    """Refuse an array in another's place: its rows are those of other texts or another layer."""
+    with _way_out(path):
+        check_place(store.seal(path).place, path)
+
+
 def below(store: Store, path: str) -> list[str]:
     """The names below a node, sorted; DamagedError, with the way out, where it cannot be read."""
     with _way_out(path):
@@ -71,8 +79,7 @@ def _way_out(path: str) -> Iterator[None]:
     try:
         yield
     except DamagedError as error:
-        key = "/".join(path.split("/")[:3])
-        raise DamagedError(f"{error}; see: lef verify {key}") from error
+        raise DamagedError(f"{error}; see: lef verify {key_of(path)}") from error
 
 
 def known(store: Store, path: str) -> dict[str, Any]:
@@ -96,6 +103,7 @@ def read_rows(
         info = store.info(each)
         if info is None or info.dtype != kind or len(info.shape) != 1 or info.shape[0] < rows:
             raise DamagedError(f"{each} has no {kind.name} for each of {rows:,} rows")
+        check_array_place(store, each)
         if each == texts:
             store.extents(each)
     return store.read(path, rows, sparse)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lefcache.cache import hints
 from lefcache.cache.again import again
 from lefcache.cache.display import html_table, one_line
-from lefcache.cache.documents import described, known, read_rows
+from lefcache.cache.documents import check_array_place, described, known, read_rows
 from lefcache.cache.layers import Layers, array_name
 from lefcache.cache.ledger import Generation, finished, read_generations
 from lefcache.cache.magnitudes import read_magnitudes
@@ -32,8 +32,8 @@ class Pages(Mapping[str, Layers]):
     def __init__(self, store: Home, corpus: str, model: str, split: str) -> None:
         self.store, self.corpus, self.model, self.split = store, corpus, model, split
         self.path = f"{corpus}/{model}/{split}"
-        self.attrs = described(store, self.path)
         self.model_attrs = described(store, f"{corpus}/{model}")
+        self.attrs = described(store, self.path)
         if self.attrs:
             known(store, corpus), known(store, f"{corpus}/{model}")
 
@@ -285,6 +285,7 @@ class Pages(Mapping[str, Layers]):
         info = self.store.info(f"{self.path}/{name}")
         if info is None or info.shape[0] != self.rows or info.dtype.name not in STORED:
             raise DamagedError(f"{self.path}/{name} is not the array that the ledger speaks of")
+        check_array_place(self.store, f"{self.path}/{name}")
         width = info.shape[1] if len(info.shape) > 1 else 1
         # A Spec tells two extractions apart; of two imports only the bytes do.
         contents = repr(self.checksums(name)) if self.spec.imported else ""

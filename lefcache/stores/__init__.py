@@ -59,7 +59,10 @@ class Store(Protocol):
         """The names of the groups and arrays directly below a group, sorted; [] if it is absent."""
 
     def attrs(self, path: str) -> dict[str, Any]:
-        """The attributes of a group or array; {} if it is absent."""
+        """The attributes of a group or array; {} if it is absent.
+
+        DamagedError for those of another node, which was swapped with this one.
+        """
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes of a group or array; a group that is absent is created."""

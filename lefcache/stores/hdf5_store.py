@@ -25,7 +25,7 @@ from lefcache.stores.disk import joined, length_of, on_disk, readable
 from lefcache.stores.hdf5_nodes import Node, new_array, node_at, put_attrs, seal_node
 from lefcache.stores.hdf5_open import Look, look, numbered
 from lefcache.stores.journal import Change, Draft, delete_drafts, discard, drafted, finish
-from lefcache.stores.seal import Seal
+from lefcache.stores.seal import Seal, check_place
 
 if TYPE_CHECKING:
     import h5py
@@ -51,7 +51,10 @@ class Hdf5Store:
 
     def attrs(self, path: str) -> dict[str, Any]:
         """Attributes as plain values; {} for a node that is absent."""
-        return {**self._look(path, lambda node: node.attrs, {})}
+        none: tuple[dict[str, Any], str | None] = ({}, None)
+        values, place = self._look(path, lambda node: (node.attrs, node.place), none)
+        check_place(place, joined(self.home, path))
+        return {**values}
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""

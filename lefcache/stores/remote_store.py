@@ -75,7 +75,7 @@ class RemoteStore:
         """Attributes as plain values; {} for a node that is absent."""
         node = self._node(path)
         with _understood(self.root / path):
-            return values_of(node.get("attributes", {})) if node else {}
+            return values_of(node.get("attributes", {}), path) if node else {}
 
     def set_attrs(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace the attributes, creating groups down to `path` where needed."""

@@ -14,6 +14,8 @@ from typing import Any
 
 import google_crc32c
 
+from lefcache.errors import DamagedError
+
 SEAL = "seal"
 PLACE = "place"  # a path in the cache, the same in every format
 _KIND = "crc32c:"
@@ -45,15 +47,29 @@ def seal_of(content: bytes) -> str:
     return f"{_KIND}{google_crc32c.value(content):08x}"
 
 
-def values_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that somebody gave a node."""
+def values_of(attributes: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The attributes that somebody gave the node at a path; DamagedError for another node's."""
+    check_place(attributes.get(PLACE), path)
+    return _values(attributes)
+
+
+def _values(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if name not in (SEAL, PLACE)}
+
+
+def check_place(place: object, path: str) -> None:
+    """Refuse the metadata of another node, of which each value would be taken for this one's."""
+    if isinstance(place, str) and place != path:
+        raise DamagedError(
+            f"{path or 'the cache'}: its metadata is that of {place[:200] or 'a whole cache'}: "
+            "move that back"
+        )
 
 
 def sealed_json(node: Mapping[str, Any], place: str) -> bytes:
     """The document of a Zarr group or array at a place, its seal the first of its attributes."""
     # Sorted, so that equal attributes have equal seals.
-    attrs = {SEAL: _BLANK, PLACE: place, **dict(sorted(values_of(node["attributes"]).items()))}
+    attrs = {SEAL: _BLANK, PLACE: place, **dict(sorted(_values(node["attributes"]).items()))}
     content = json.dumps({**node, "attributes": attrs}, indent=2).encode()
     return _with(content, _BLANK, seal_of(content))
 

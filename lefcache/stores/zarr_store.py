@@ -53,7 +53,8 @@ class ZarrStore:
         """Attributes as plain values; {} for a node that is absent."""
         folder = place(self.root, path)
         with readable(folder):
-            return values_of(_metadata(folder).get("attributes", {})) if _is_node(folder) else {}
+            given = _metadata(folder).get("attributes", {}) if _is_node(folder) else {}
+            return values_of(given, joined(self.home, path))
 
     def seal(self, path: str) -> Seal:
         """Whether the metadata is what was written, and where; DamagedError where it is gone."""
