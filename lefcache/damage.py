@@ -52,6 +52,12 @@ def damaged_magnitudes(pages: Pages, names: Any, at: tuple[int, int]) -> Damage:
     return Damage(pages.path, "magnitudes", f"{_named(pages, at[1], names)}: {what}", *at)
 
 
+def without_splits(path: str) -> Damage:
+    """The finding that of a model nothing is there but what it was made with."""
+    way = f"extract it again, or take away what is left with `lef rm {path}`"
+    return Damage(path, "missing", f"{path}: none of its splits is there; {way}")
+
+
 def _named(pages: Pages, block: int, arrays: Sequence[str]) -> str:
     names = [name for name in arrays if "/" in name] or list(arrays)
     shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

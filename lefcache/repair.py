@@ -7,7 +7,7 @@ from lefcache.cache import CUT, TOKENS, Cache, Pages
 from lefcache.cache.documents import described
 from lefcache.cache.ledger import ledgers, withdraw
 from lefcache.cache.lock import exclusive
-from lefcache.cache.magnitudes import write_magnitudes
+from lefcache.cache.magnitudes import make_magnitudes, write_magnitudes
 from lefcache.cache.register import create_root
 from lefcache.cache.seals import is_array, junk_journal, key_of
 from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below
@@ -92,6 +92,7 @@ def _find_magnitudes(cache: Cache, path: str, number: int, block: int) -> None:
         start = block * pages.block_rows
         read = cache.store.read(f"{path}/{name}", start + rows, start=start)
         values.append(largest(read & ~CUT if name == TOKENS else read))
+    make_magnitudes(cache.store, path, generation)
     write_magnitudes(cache.store, path, generation, block, values)
 
 

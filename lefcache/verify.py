@@ -14,13 +14,20 @@ from lefcache.cache.magnitudes import spoilt_magnitudes
 from lefcache.cache.register import CHANGING
 from lefcache.cache.seals import Seals, told
 from lefcache.cache.sums import Stored, torn_blocks
-from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below, strays_below
+from lefcache.cache.walk import (
+    UNREADABLE,
+    models_without_splits,
+    nodes_below,
+    splits_below,
+    strays_below,
+)
 from lefcache.corpus import SPLITS
 from lefcache.damage import (
     Damage,
     Report,
     damaged_block,
     damaged_magnitudes,
+    without_splits,
 )
 from lefcache.errors import DamagedError
 from lefcache.feature import NAME
@@ -51,6 +58,8 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
             report.guarded(path, partial(report.split, path))
             if on_split:
                 on_split(path, report.blocks - before)
+        for path in models_without_splits(cache, wanted):
+            report.missing.append(without_splits(path))
         strays = sorted(strays_below(cache, wanted))
     return report.finished(strays)
 

@@ -156,6 +156,39 @@ def test_an_array_without_metadata_is_made_again(made, run, make_corpus, tree_by
     assert tree_bytes(made.path / PATH) == before
 
 
+def test_a_whole_array_that_is_gone_is_found_and_made_again(made, run, make_corpus, tree_bytes):
+    before = tree_bytes(made.path / PATH)
+    for name in ("tokens", "magnitudes/0", "magnitudes", "mean/1", "mean", "ledger/1"):
+        made.store.delete(f"{PATH}/{name}")
+        found = report(made)
+        assert {each.path for each in [*found.damaged, *found.missing]} == {PATH}, name
+        clear(made, found)
+        assert run(make_corpus(14), layers="1..2,last").computed_blocks == (
+            0 if name.startswith("magnitudes") else 4
+        )
+        assert report(made).whole
+    assert tree_bytes(made.path / PATH) == before
+
+
+def test_magnitudes_that_were_never_kept_are_not_missed(run, make_corpus, cache):
+    run(make_corpus(14), layers="1")
+    ledger = f"{PATH}/ledger/0"
+    cache.store.set_attrs(ledger, {"arrays": cache.store.attrs(ledger)["arrays"]})
+    cache.store.delete(f"{PATH}/magnitudes")
+    assert report(cache).whole
+
+
+def test_a_model_without_a_single_split_is_told(made, run, make_corpus):
+    made.store.delete(PATH)
+    [found] = report(made).missing
+    assert found.message == (
+        "tiny/fake: none of its splits is there; extract it again, or take away what is left "
+        "with `lef rm tiny/fake`"
+    )
+    run(make_corpus(14), layers="1")
+    assert report(made).whole
+
+
 def test_missing_torn_swapped_and_zeroed_chunks_are_found(run, make_corpus, cache):
     run(make_corpus(14), layers="1..2")
     chunks = cache.path / PATH / "mean/1/c"

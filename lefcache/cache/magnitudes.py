@@ -59,6 +59,8 @@ def copy_magnitudes(
 def spoilt_magnitudes(store: Store, path: str, generation: Generation) -> list[int]:
     """The finished blocks whose magnitudes are not those that were written, if that is known."""
     written = _read(store, path, generation)
+    if written is None and _were_kept(store, path, generation):
+        return [int(block) for block in np.flatnonzero(vouched(generation.ledger))]
     if written is None or written.shape[1:] != (len(generation.arrays) + 1,):
         return []
     return [
@@ -67,6 +69,12 @@ def spoilt_magnitudes(store: Store, path: str, generation: Generation) -> list[i
         if written[block, -1:].view(np.uint32)[0]
         != _sum(written[block, :-1], generation, int(block))
     ]
+
+
+def make_magnitudes(store: Store, path: str, generation: Generation) -> None:
+    """Make room for those of a set of arrays where they are gone."""
+    if store.info(_of(path, generation)) is None:
+        create_magnitudes(store, path, generation, len(generation.ledger))
 
 
 def read_magnitudes(pages: "Pages") -> dict[str, NDArray[np.float32]]:
@@ -112,6 +120,11 @@ def _read(store: Store, path: str, generation: Generation) -> NDArray[np.float32
     if not known or info.shape[0] > blocks_of(described(store, path)):
         raise DamagedError(f"{here}: not the magnitudes of {columns} arrays")
     return store.read(here, sparse=True)
+
+
+def _were_kept(store: Store, path: str, generation: Generation) -> bool:
+    """Whether magnitudes of a set were written: its ledger names dtypes ever since they have sums."""
+    return "dtypes" in described(store, f"{path}/ledger/{generation.number}")
 
 
 def _of(path: str, generation: Generation) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lefcache.cache.pages import Pages
+from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, LefError
 from lefcache.feature import RESERVED
 from lefcache.stores import disk
@@ -28,6 +29,16 @@ def splits_below(cache: "Cache", key: str) -> Iterator[str]:
                 continue
             for split in parts[2:3] or cache._splits(corpus, model):
                 yield f"{corpus}/{model}/{split}"
+
+
+def models_without_splits(cache: "Cache", key: str) -> Iterator[str]:
+    """The paths of the models at or below a key of which no split lies there, whole or damaged."""
+    parts = key.split("/") if key else []
+    for corpus in parts[:1] or list(cache):
+        for model in parts[1:2] or list(cache[corpus]):
+            path = f"{corpus}/{model}"
+            if len(parts) < 3 and not {*SPLITS} & {*cache.store.folders(path)}:
+                yield path
 
 
 def nodes_below(cache: "Cache", key: str) -> Iterator[str]:
