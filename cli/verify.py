@@ -70,35 +70,39 @@ def command(key: str, repair: bool, trust_remote_code: bool, cache: str, as_json
 
 
 def _open(cache: str, repair: bool) -> "Cache":
-    """Open a cache whose own metadata may be damaged; where it is unreadable, the way out is said.
-
-    Where it is gone, all below it can be checked nevertheless.
-    """
+    """Open a cache whose own metadata may be damaged, or gone: all below it can be checked."""
     import lefcache
     from lefcache.cache.opening import store_at
 
     store = store_at(cache)
-    if _damaged(store) and not (repair and store.mend("")):
-        say(f"damaged: the metadata of {cache} itself; a flipped bit of it is mended by --repair")
-        if repair:
-            say(
-                f"It was not one bit: delete {store.root / 'zarr.json'} and run this again, "
-                "which writes it anew and checks all the rest"
-            )
+    damaged = _damaged(store) and not (repair and store.mend(""))
+    if damaged and repair:
+        say(
+            f"damaged: the metadata of {cache} itself, and not by one bit: delete "
+            f"{store.root / 'zarr.json'} and run this again, which writes it anew and mends the rest"
+        )
         sys.exit(FOUND)
-    return lefcache.open(cache)
+    return lefcache.open(cache, whole=not damaged)
 
 
 def _damaged(store: "Home") -> bool:
     """Whether a cache's own metadata is there, and not what was written."""
     try:
+        seal = store.seal("")
+        if seal.astray:
+            return False  # it is whole, and what it is instead is said when it is opened
+        store.attrs("")
+        return seal.holds is False
+    except LefError:
+        return _unreadable(store)
+
+
+def _unreadable(store: "Home") -> bool:
+    try:
         store.attrs("")
     except LefError:
         return True
-    try:
-        return store.seal("").broken
-    except LefError:  # gone
-        return False
+    return False  # it is gone
 
 
 def _repair(cache: "Cache", report: "Report", trusted: bool) -> None:

@@ -37,8 +37,8 @@ OnPull = Callable[[str, int, int], None]
 class RemoteCache(Cache):
     """Every layer's vectors below an address such as s3://bucket/run1."""
 
-    def __init__(self, path: Url) -> None:
-        super().__init__(path, RemoteStore(path))
+    def __init__(self, path: Url, whole: bool = True) -> None:
+        super().__init__(path, RemoteStore(path), whole)
         self.mirror = Cache(mirror_of(path))
         self.on_pull: OnPull | None = None
 

@@ -35,9 +35,9 @@ class Cache(Node[CorpusNode]):
     `cache.rows("mistral:24", split="train", data="sst2")` asks in the notation of features.
     """
 
-    def __init__(self, path: Path | Url, store: Home | None = None) -> None:
+    def __init__(self, path: Path | Url, store: Home | None = None, whole: bool = True) -> None:
         self.path, self.store = path, store or in_folder(Path(path))
-        version = self.store.attrs("").get("version", FORMAT)
+        version = self.store.attrs("").get("version", FORMAT) if whole else FORMAT
         if not isinstance(version, int) or version > FORMAT:
             raise MismatchError(
                 f"{path} was written by a newer lefcache (format {version}, this one knows "
@@ -58,7 +58,12 @@ class Cache(Node[CorpusNode]):
     def exists(self) -> bool:
         """Whether there is a cache, or at least its folder."""
         # The folder first: damaged metadata is for `verify` to report.
-        return (isinstance(self.path, Path) and self.path.exists()) or bool(self.store.attrs(""))
+        if isinstance(self.path, Path) and self.path.exists():
+            return True
+        try:
+            return bool(self.store.attrs(""))
+        except DamagedError:
+            return True
 
     # Reading
 

@@ -98,6 +98,28 @@ def test_a_flipped_bit_of_metadata_is_turned_back(lef, made, tmp_path, place):
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b'{"version": 9', b"junk", None])
+def test_all_the_rest_is_checked_where_the_caches_own_metadata_is_damaged(
+    lef, made, tmp_path, content
+):
+    root = tmp_path / "lef-cache/zarr.json"
+    root.write_bytes(content or root.read_bytes().replace(b'"version": 1', b'"version": 9'))
+    spoil(tmp_path)
+    ran = lef("verify", "--json")
+    assert ran.code == 3
+    assert ran.json["checked_blocks"] == 7
+    found = [(each["path"], each["kind"]) for each in ran.json["damaged"]]
+    assert found == [("", "metadata"), ("reviews/fake/train", "block")]
+
+
+def test_a_newer_cache_and_a_corpus_in_its_place_are_not_checked(lef, made, tmp_path):
+    store = lefcache.open(tmp_path / "lef-cache").store
+    assert "its metadata is that of reviews" in lef("verify", "--cache", "lef-cache/reviews").err
+    store.set_attrs("", store.attrs("") | {"version": 9})
+    ran = lef("verify")
+    assert (ran.code, "upgrade lefcache" in ran.err) == (1, True)
+
+
 def test_what_is_not_there_is_refused(lef, made):
     for words in (("verify",), ("rm", "--yes"), ("show",)):
         assert "did you mean reviews?" in lef(*words, "review").err
