@@ -79,7 +79,8 @@ def _open(cache: str, repair: bool) -> "Cache":
     if damaged and repair:
         say(
             f"damaged: the metadata of {cache} itself, and not by one bit: delete "
-            f"{store.root / 'zarr.json'} and run this again, which writes it anew and mends the rest"
+            f"{store.root / 'zarr.json'} and run this again, which writes it anew and mends "
+            "all the rest"
         )
         sys.exit(FOUND)
     return lefcache.open(cache, whole=not damaged)

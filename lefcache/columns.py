@@ -9,7 +9,7 @@ from unicodedata import normalize
 from lefcache.errors import CorpusError
 from lefcache.settings import setting
 from lefcache.template import fill, template_columns
-from lefcache.wording import command_line, did_you_mean
+from lefcache.wording import command_line, did_you_mean, shown, some
 
 TEXT_COLUMNS = ("text", "sentence")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target")
@@ -63,7 +63,8 @@ class Reading:
         settings = {flag.replace("-", "_"): value for flag, value in flags.items()}
         if unknown := sorted(settings.keys() - {each.name for each in fields(cls)}):
             raise CorpusError(
-                f"written by a newer lefcache, which knows {', '.join(unknown)}: upgrade lefcache"
+                f"written by a newer lefcache, which knows {shown(some(unknown), 200)}: "
+                "upgrade lefcache"
             )
         return cls(**settings)
 

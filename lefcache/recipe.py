@@ -22,7 +22,7 @@ from lefcache.presets import (
 )
 from lefcache.settings import setting
 from lefcache.typed import checked
-from lefcache.wording import count
+from lefcache.wording import count, shown, some
 
 MOST_LAYERS = 100  # of a classifier that is read from a file
 
@@ -208,7 +208,7 @@ class Recipe:
         """Read what `to_json` wrote; a field this version does not know is refused."""
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
             raise RecipeError(
-                f"written by a newer lefcache (unknown setting {', '.join(unknown)}): "
+                f"written by a newer lefcache (unknown setting {shown(some(unknown), 200)}): "
                 "upgrade lefcache"
             )
         try:

@@ -11,7 +11,7 @@ from lefcache.extract.pooling import POOLINGS
 from lefcache.feature import Layer
 from lefcache.spec import Origin, Spec
 from lefcache.train.card import Card
-from lefcache.wording import did_you_mean
+from lefcache.wording import did_you_mean, shown
 
 
 def load_models(
@@ -81,7 +81,7 @@ def _check_place(model: str, source: str) -> None:
         there = Path(source).expanduser().resolve().exists()
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"'{source[:80]}' can be no place of {model} ({error}): say where it is {where}"
+            f"'{shown(source, 80)}' can be no place of {model} ({error}): say where it is {where}"
         ) from error
     absolute = Path(source).is_absolute() or PureWindowsPath(source).is_absolute()
     if absolute and not there:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lefcache.errors import CorpusError, DamagedError, ResultError, StorageError
 from lefcache.feature import NAME, NAMES
 from lefcache.files import is_own, parse_json, path_of, read_own, replace_file
+from lefcache.wording import shown
 
 DIGEST = re.compile("[0-9a-f]{32}")
 MOST_PREDICTIONS = 16 << 30  # bytes
@@ -72,13 +73,15 @@ class Result:
         except FileNotFoundError:
             raise DamagedError(f"{beside} is missing: {_mend(self.path)}") from None
         except (OSError, ValueError) as error:
-            raise DamagedError(f"{beside} cannot be read ({error})") from error
+            raise DamagedError(f"{beside} cannot be read ({shown(str(error), 200)})") from error
         if _digest(raw, 16) != digest:
             raise DamagedError(f"{beside} has changed since it was written: {_mend(self.path)}")
         try:
             return _array_of(raw)
         except NO_ARRAY as error:
-            raise DamagedError(f"{beside} is no array ({error}): {_mend(self.path)}") from error
+            raise DamagedError(
+                f"{beside} is no array ({shown(str(error), 200)}): {_mend(self.path)}"
+            ) from error
 
 
 def result_id(payload: Mapping[str, Any]) -> str:
@@ -145,7 +148,7 @@ def load(path: Path) -> Result:
     try:
         content = read_own(path)
     except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} cannot be read ({error})") from error
+        raise DamagedError(f"{path} cannot be read ({shown(str(error), 200)})") from error
     try:
         document = parse_json(content)
         digest, payload = document["predictions"], document["payload"]

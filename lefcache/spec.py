@@ -3,16 +3,19 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import takewhile
 from typing import Any
 
 from lefcache.errors import MismatchError
 from lefcache.settings import setting
+from lefcache.wording import shown, some
 
 # Raised whenever our own arithmetic (pooling, hooks, batching) changes the numbers.
 NUMERICS = 1
 STORED = ("float16", "bfloat16", "float32")  # what the numbers of an array may be rounded to
 FORMATS = ("zarr", "hdf5")  # what the files of a split may be
 ARRAY = re.compile("([a-z_]+)/(last|0|[1-9][0-9]{0,5})")  # a number has one spelling
+MOST_SHOWN = 400  # characters of a setting in a message
 IMPORTED = "imported"  # in the place of the weights: vectors that were made elsewhere
 
 
@@ -93,7 +96,8 @@ class Spec:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise MismatchError(
-                f"written by a newer lefcache, which knows {', '.join(unknown)}: upgrade lefcache"
+                f"written by a newer lefcache, which knows {shown(some(unknown), 200)}: "
+                "upgrade lefcache"
             )
         wrong = [
             f.name
@@ -106,11 +110,22 @@ class Spec:
 
     def difference(self, other: "Spec", place: str = "cache") -> list[str]:
         """One line for each field in which `other` differs, `name: ours, not theirs`."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
         return [
-            f"{f.name}: {getattr(self, f.name)!r} in the {place}, {getattr(other, f.name)!r} now"
-            for f in fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
+            f"{name}: {_from_where_they_part(mine, theirs)} in the {place}, "
+            f"{_from_where_they_part(theirs, mine)} now"
+            for name, (mine, theirs) in pairs.items()
+            if mine != theirs
         ]
+
+
+def _from_where_they_part(one: Any, other: Any) -> str:
+    """A value as a message shows it; of a long text, from shortly before it differs on."""
+    if not isinstance(one, str) or len(one) <= MOST_SHOWN:
+        return shown(repr(one), MOST_SHOWN + 2)
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(one, str(other), strict=False))
+    start = max(sum(1 for _ in alike) - 20, 0)
+    return ("..." if start else "") + shown(repr(one[start:]), MOST_SHOWN)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 from lefcache.errors import LefError, StorageError
 from lefcache.files import path_of
 from lefcache.saved import CARD, MODEL_CARD, weights_file
+from lefcache.wording import shown
 
 PREFIX = "hub:"
 _PLACE = re.compile(rf"{PREFIX}([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.A)
@@ -31,7 +32,7 @@ def head_folder(place: str | Path, revision: str | None = None) -> Path:
         return path_of(place)
     match = _PLACE.fullmatch(written)
     if match is None:
-        raise StorageError(f"'{written[:200]}' is no place on the hub: write hub:owner/name")
+        raise StorageError(f"'{shown(written, 200)}' is no place on the hub: write hub:owner/name")
     return fetch(match[1], revision or match[2])
 
 

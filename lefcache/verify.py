@@ -31,6 +31,7 @@ from lefcache.damage import (
 )
 from lefcache.errors import DamagedError
 from lefcache.feature import NAME
+from lefcache.wording import shown
 
 OnBlocks = Callable[[str, int], None]
 Blocks = Collection[tuple[int, int]]  # number of a set of arrays, and block
@@ -106,7 +107,7 @@ class _Checked:
             check()
         except UNREADABLE as error:
             if not any(_on_one_way(each.path, path) for each in self.damaged):
-                message = told(self.store, path, f"{error}")
+                message = told(self.store, path, shown(str(error), 400))
                 self.damaged.append(Damage(path, "metadata", message))
 
     def metadata(self, key: str) -> None:

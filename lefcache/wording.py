@@ -17,6 +17,15 @@ def some(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(every[:most]) + more
 
 
+def shown(value: object, most: int = 60) -> str:
+    """A value of anybody's as a message shows it: what is longer than a line says no more.
+
+    A string is shown as it is, anything else as Python writes it.
+    """
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that this one is, or nearly is; '' if it is like none."""
     from difflib import get_close_matches

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from lefcache.wording import command_line, count, did_you_mean, some
+from lefcache.wording import command_line, count, did_you_mean, shown, some
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,8 @@ def test_a_word_of_several_lines_is_one_line_that_bash_reads_back(word):
     assert line.isprintable()
     done = subprocess.run(["bash", "-c", line], capture_output=True, check=True)
     assert done.stdout.decode() == word
+
+
+def test_what_is_long_is_cut():
+    assert (shown("a text"), shown(12), shown(["a"])) == ("a text", "12", "['a']")
+    assert shown(int("9" * 4000)) == "9" * 60 + "..."

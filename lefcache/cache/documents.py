@@ -21,6 +21,7 @@ from lefcache.feature import NAME, POOLS
 from lefcache.spec import ARRAY, STORED
 from lefcache.stores import Store
 from lefcache.stores.seal import check_place
+from lefcache.wording import shown
 
 MOST_ROWS = 1 << 31
 MOST_BLOCKS = 1 << 22
@@ -46,12 +47,14 @@ def described(store: Store, path: str) -> dict[str, Any]:
         return attrs
     for name in [*schema.wanted, *attrs]:
         if not name or not _is_word(name):
-            raise DamagedError(f"{path}: its metadata is damaged: {name[:60]!r} is no attribute")
+            raise DamagedError(
+                f"{path}: its metadata is damaged: {shown(repr(name))} is no attribute"
+            )
         check = schema.wanted.get(name) or schema.others.get(name) or _is_plain
         if name not in attrs or not check(attrs[name]):
-            shown = repr(attrs[name])[:60] if name in attrs else "missing"
+            found = shown(repr(attrs[name])) if name in attrs else "missing"
             raise DamagedError(
-                f"{path}: its metadata is damaged, or not ours ({name[:60]} is {shown}); "
+                f"{path}: its metadata is damaged, or not ours ({shown(name)} is {found}); "
                 f"see: lef verify {path.partition('/')[0]}"
             )
     if schema is SPLIT and -(-attrs["rows"] // attrs["block_rows"]) > MOST_BLOCKS:

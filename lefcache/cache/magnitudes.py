@@ -123,7 +123,7 @@ def _read(store: Store, path: str, generation: Generation) -> NDArray[np.float32
 
 
 def _were_kept(store: Store, path: str, generation: Generation) -> bool:
-    """Whether magnitudes of a set were written: its ledger names dtypes ever since they have sums."""
+    """Whether magnitudes of a set were written: since they have sums, its ledger names dtypes."""
     return "dtypes" in described(store, f"{path}/ledger/{generation.number}")
 
 

@@ -26,6 +26,7 @@ from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
 from lefcache.stores import Home
 from lefcache.stores.mixed import in_folder
+from lefcache.wording import shown
 
 
 class Cache(Node[CorpusNode]):
@@ -40,7 +41,7 @@ class Cache(Node[CorpusNode]):
         version = self.store.attrs("").get("version", FORMAT) if whole else FORMAT
         if not isinstance(version, int) or version > FORMAT:
             raise MismatchError(
-                f"{path} was written by a newer lefcache (format {version}, this one knows "
+                f"{path} was written by a newer lefcache (format {shown(version)}, this one knows "
                 f"{FORMAT}): upgrade lefcache"
             )
 

@@ -12,7 +12,7 @@ from lefcache.errors import ModelError
 from lefcache.feature import NAME, NAMES, RESERVED, name_like
 from lefcache.files import lies_there, path_of
 from lefcache.registry import MODELS, ModelEntry
-from lefcache.wording import command_line, did_you_mean
+from lefcache.wording import command_line, did_you_mean, shown
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is the one loaded
 # What else a tokenizer may be made of, beside files that end in .json and .txt.
@@ -99,7 +99,8 @@ def _shards(index: Path) -> list[str]:
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{index} is no list of weight files ({error!r}): delete it and get the model again"
+            f"{index} is no list of weight files ({shown(error, 200)}): delete it and get "
+            "the model again"
         ) from error
 
 

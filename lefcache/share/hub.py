@@ -26,6 +26,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 from lefcache.errors import LefError, MismatchError, StorageError
 from lefcache.stores.disk import on_disk
 from lefcache.travel import LOG_IN, PREFIX, STRANGER, in_a_line, raised_first, status_of
+from lefcache.wording import shown
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _PLACE = re.compile(rf"{PREFIX}({_NAME}/{_NAME})(?:@([A-Za-z0-9][A-Za-z0-9._/-]*))?")
@@ -50,7 +51,7 @@ class Place:
         """Read `hub:owner/name` or `hub:owner/name@REVISION`; StorageError for anything else."""
         match = _PLACE.fullmatch(text)
         if match is None or ".." in text or "--" in match[1]:
-            raise StorageError(f"'{text[:200]}' is no place on the hub: write hub:owner/name")
+            raise StorageError(f"'{shown(text, 200)}' is no place on the hub: write hub:owner/name")
         return cls(match[1], revision or match[2])
 
     def __str__(self) -> str:

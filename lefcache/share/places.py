@@ -9,7 +9,7 @@ from lefcache.errors import DamagedError, FeatureError, StorageError
 from lefcache.feature import NAME, POOLS, RESERVED
 from lefcache.share.hub import RemoteFile, Snapshot
 from lefcache.stores import ArrayInfo
-from lefcache.wording import did_you_mean
+from lefcache.wording import did_you_mean, shown
 
 METADATA = "zarr.json"
 MOST_METADATA = 16 << 20  # bytes of one file of metadata, of which a chunk of a ledger is one
@@ -48,8 +48,8 @@ class Listing:
         for path, file in snapshot.files.items():
             if _CLIMBS.search(path):
                 raise StorageError(
-                    f"{snapshot.place} lists the file {path[:200]!r}, which no cache can have: do "
-                    "not use it, and tell its owner"
+                    f"{snapshot.place} lists the file {shown(repr(path), 200)}, which no cache "
+                    "can have: do not use it, and tell its owner"
                 )
             if (node := node_of(path)) is not None:
                 self.nodes.setdefault(node, {})[path] = file

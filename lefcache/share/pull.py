@@ -21,6 +21,7 @@ from lefcache.share.hub import Hub, OnBytes, Place, Snapshot
 from lefcache.share.places import Listing
 from lefcache.share.there import look_at, read_from
 from lefcache.share.tree import folder_of
+from lefcache.wording import shown
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _offer(
     version = found[0].store.attrs("").get("version", FORMAT)
     if not isinstance(version, int) or version > FORMAT:
         raise MismatchError(
-            f"it was pushed by a newer lefcache (format {version}): upgrade lefcache"
+            f"it was pushed by a newer lefcache (format {shown(version)}): upgrade lefcache"
         )
     parts, here = [], []
     for pages in found:

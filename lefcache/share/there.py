@@ -16,7 +16,7 @@ from lefcache.errors import DamagedError, LefError, MismatchError
 from lefcache.share.hub import Hub, Place
 from lefcache.share.places import METADATA, Listing, node_of
 from lefcache.stores.mixed import MixedStore
-from lefcache.wording import count
+from lefcache.wording import count, shown
 
 
 def look_at(listing: Listing, splits: Sequence[str], folder: Path) -> list[Pages]:
@@ -62,7 +62,8 @@ def read_from(place: Place) -> Iterator[None]:
         raise
     except UNREADABLE as error:
         raise DamagedError(
-            f"{place}: its metadata cannot be read ({error!r}): its owner has to push it again"
+            f"{place}: its metadata cannot be read ({shown(error, 200)}): its owner has to push "
+            "it again"
         ) from error
 
 

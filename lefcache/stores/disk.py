@@ -14,6 +14,7 @@ import numpy as np
 from lefcache.dtypes import BFLOAT16, dtype_of
 from lefcache.errors import DamagedError, StorageError
 from lefcache.stores import ArrayInfo
+from lefcache.wording import shown
 
 # The names of groups and arrays, none of which leads out of its folder.
 NODE = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}")
@@ -66,7 +67,9 @@ def readable(path: Path) -> Iterator[None]:
         try:
             yield
         except UNREADABLE as error:
-            raise DamagedError(f"{path}: this metadata cannot be read: {error!r}") from error
+            raise DamagedError(
+                f"{path}: this metadata cannot be read: {shown(error, 200)}"
+            ) from error
 
 
 def possible(path: str) -> bool:
@@ -83,7 +86,9 @@ def joined(*names: str) -> str:
 def check_path(path: str) -> None:
     """Refuse a path that a cache cannot have."""
     if not possible(path):
-        raise DamagedError(f"{path[:200]!r} can be no place in a cache: its metadata is damaged")
+        raise DamagedError(
+            f"{shown(repr(path), 200)} can be no place in a cache: its metadata is damaged"
+        )
 
 
 def place(root: Path, path: str) -> Path:

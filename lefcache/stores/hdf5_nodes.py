@@ -13,6 +13,7 @@ from lefcache.files import parse_json
 from lefcache.stores import BITS_OF, ArrayInfo
 from lefcache.stores.disk import bits_as, checked, joined, possible
 from lefcache.stores.seal import PLACE, SEAL, seal_of
+from lefcache.wording import shown
 
 if TYPE_CHECKING:
     import h5py
@@ -47,7 +48,7 @@ def node_at(file: "h5py.File", path: str) -> Any:
     import h5py
 
     if not possible(path):
-        raise ValueError(f"{path[:200]!r} can be no place in a cache")
+        raise ValueError(f"{shown(repr(path), 200)} can be no place in a cache")
     node: Any = file
     for name in path.split("/") if path else ():
         link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None

@@ -24,6 +24,7 @@ from lefcache.stores.disk import NODE, UNREADABLE, joined, on_disk, possible
 from lefcache.stores.objects import at_once, bucket_at
 from lefcache.stores.seal import Seal, mended, seal_in, sealed_json, values_of
 from lefcache.stores.zarr_nodes import GROUP, described, info_of, node_of
+from lefcache.wording import shown
 
 METADATA = "zarr.json"
 
@@ -263,7 +264,7 @@ def _understood(where: Url) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        raise DamagedError(f"{where}: this metadata cannot be read: {error!r}") from error
+        raise DamagedError(f"{where}: this metadata cannot be read: {shown(error, 200)}") from error
 
 
 def _check_length(where: Url, found: int, info: ArrayInfo) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import google_crc32c
 
 from lefcache.errors import DamagedError
+from lefcache.wording import shown
 
 SEAL = "seal"
 PLACE = "place"  # a path in the cache, the same in every format
@@ -60,9 +61,9 @@ def _values(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def check_place(place: object, path: str) -> None:
     """Refuse the metadata of another node, of which each value would be taken for this one's."""
     if isinstance(place, str) and place != path:
+        other = shown(place, 200) or "a whole cache"
         raise DamagedError(
-            f"{path or 'the cache'}: its metadata is that of {place[:200] or 'a whole cache'}: "
-            "move that back"
+            f"{path or 'the cache'}: its metadata is that of {other}: move that back"
         )
 
 

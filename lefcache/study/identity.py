@@ -25,7 +25,7 @@ from lefcache.train.protocol import (
     labelled,
 )
 from lefcache.version import __version__
-from lefcache.wording import count
+from lefcache.wording import count, shown
 
 SPLITS = ("train", "validation", "test")
 
@@ -162,8 +162,8 @@ def as_written(where: object) -> Iterator[None]:
         yield
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DamagedError(
-            f"{where} is not the result of a study ({error}): delete it from the results folder "
-            "and run its configuration again"
+            f"{where} is not the result of a study ({shown(str(error), 200)}): delete it from the "
+            "results folder and run its configuration again"
         ) from error
 
 

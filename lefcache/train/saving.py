@@ -15,6 +15,7 @@ from lefcache.recipe import Recipe
 from lefcache.saved import CARD, read_card, read_file, weights_file
 from lefcache.train.card import Card
 from lefcache.train.readme import drop_model_card, write_model_card
+from lefcache.wording import shown
 
 MOST_WEIGHTS = 64 << 30  # bytes
 # What values of the wrong kind or size in a card end in; torch raises the RuntimeErrors.
@@ -107,7 +108,9 @@ def load_card(folder: str | Path) -> Card:
 
 def unreadable(folder: str | Path, error: Exception) -> DamagedError:
     """What to raise for a head whose files are not what `write` wrote."""
-    return DamagedError(f"{folder} is no head that can be read ({error}): save it again")
+    return DamagedError(
+        f"{folder} is no head that can be read ({shown(str(error), 200)}): save it again"
+    )
 
 
 def _digest(raw: bytes) -> str:

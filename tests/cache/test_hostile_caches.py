@@ -18,6 +18,7 @@ from lefcache.corpus import Corpus, Split
 from lefcache.errors import DamagedError, LefError
 from lefcache.extract import extract
 from lefcache.repair import clear
+from lefcache.spec import Spec
 from lefcache.stores import hdf5_store
 from lefcache.testing import FakeBackbone
 from lefcache.verify import verify
@@ -327,3 +328,45 @@ def test_the_words_of_a_command_are_kept_apart(templates, tmp_path):
     assert "--trust-remote-code" not in words
     assert "--chat-template=--trust-remote-code" in words
     assert json.dumps(cache.pages("fake").resume_command())
+
+
+LONG = int("9" * 4000)
+
+
+@pytest.fixture
+def made(templates, tmp_path):
+    return open_cache(shutil.copytree(templates["zarr"], tmp_path / "made"))
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("", {"version": LONG}),
+        ("tiny", {"splits": {"train": LONG}}),
+        ("tiny/fake", {"width": LONG}),
+        ("tiny/fake", {"x" * 4000: "\0"}),
+        ("tiny/fake", {"spec": {"x" * 4000: 1}}),
+        ("tiny/fake/train", {"arrays": ["mean/1", "x" * 4000]}),
+    ],
+)
+def test_no_message_is_as_long_as_what_it_tells_of(made, path, change):
+    made.store.set_attrs(path, made.store.attrs(path) | change)
+    with pytest.raises(LefError) as caught:
+        open_cache(made.path).rows("fake:1")
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("field", ["zarr_format", "node_type", "data_type", "shape"])
+def test_no_message_is_as_long_as_what_a_document_says(made, field):
+    file = made.path / "tiny/fake/train/mean/1/zarr.json"
+    node = json.loads(file.read_bytes())
+    file.write_text(json.dumps(node | {field: [LONG] if field == "shape" else LONG}))
+    with pytest.raises(LefError) as caught:
+        made.rows("fake:1")
+    assert len(str(caught.value)) < 600
+
+
+def test_settings_are_shown_from_where_they_differ():
+    one, other = (Spec(prompt="x" * 4000 + end) for end in "ab")
+    [line] = one.difference(other)
+    assert line == f"prompt: ...{'x' * 20 + 'a'!r} in the cache, ...{'x' * 20 + 'b'!r} now"
