@@ -16,13 +16,14 @@ from numpy.typing import DTypeLike, NDArray
 from lefcache.cache.seals import key_of
 from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED
-from lefcache.errors import DamagedError
+from lefcache.errors import DamagedError, MismatchError
 from lefcache.feature import NAME, POOLS
 from lefcache.spec import ARRAY, STORED
 from lefcache.stores import Store
 from lefcache.stores.seal import check_place
 from lefcache.wording import shown
 
+FORMAT = 1  # of the folder; a higher number is refused by versions that do not know it
 MOST_ROWS = 1 << 31
 MOST_BLOCKS = 1 << 22
 MOST_DEPTH = 10_000
@@ -62,6 +63,16 @@ def described(store: Store, path: str) -> dict[str, Any]:
     if schema is SPLIT and attrs["block_rows"] % attrs["chunk_rows"]:
         raise DamagedError(f"{path}: blocks are no whole chunks of {attrs['chunk_rows']:,} rows")
     return attrs
+
+
+def check_format(store: Store) -> None:
+    """Refuse a cache that a newer lefcache has written, of which this one knows not the rules."""
+    version = store.attrs("").get("version", FORMAT)
+    if not isinstance(version, int) or version > FORMAT:
+        raise MismatchError(
+            f"{store.root} was written by a newer lefcache (format {shown(version)}, this one "
+            f"knows {FORMAT}): upgrade lefcache"
+        )
 
 
 def check_array_place(store: Store, path: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lefcache.cache.documents import check_labels, described, read_rows
+from lefcache.cache.documents import FORMAT, check_labels, described, read_rows
 from lefcache.cache.ledger import checksum
 from lefcache.cache.lock import exclusive
 from lefcache.cache.reading import read_unlike
@@ -18,7 +18,6 @@ from lefcache.wording import command_line, count
 
 CHANGING = "changing"  # the mark in a corpus's attributes: splits whose labels are being replaced
 CHUNK_ROWS = 4096
-FORMAT = 1  # of the folder; a higher number is refused by versions that do not know it
 
 
 def register(store: Store, corpus: Corpus) -> list[str]:

@@ -9,14 +9,14 @@ from typing import Any
 from lefcache.cache.begin import first_attrs
 from lefcache.cache.convert import convert_split
 from lefcache.cache.display import entries, html_table
-from lefcache.cache.documents import described
+from lefcache.cache.documents import check_format, described
 from lefcache.cache.hints import key_meant, more_splits, spelled, way_to
 from lefcache.cache.identity import check_model
 from lefcache.cache.keys import Key
 from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.reading import reading_of
-from lefcache.cache.register import FORMAT, labelled_splits, read_labels, register
+from lefcache.cache.register import labelled_splits, read_labels, register
 from lefcache.cache.writer import Request, Task, Writer, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import DamagedError, FeatureError, IncompleteError, MismatchError
@@ -26,7 +26,6 @@ from lefcache.rows import Matrix, Table
 from lefcache.spec import Spec
 from lefcache.stores import Home
 from lefcache.stores.mixed import in_folder
-from lefcache.wording import shown
 
 
 class Cache(Node[CorpusNode]):
@@ -38,12 +37,8 @@ class Cache(Node[CorpusNode]):
 
     def __init__(self, path: Path | Url, store: Home | None = None, whole: bool = True) -> None:
         self.path, self.store = path, store or in_folder(Path(path))
-        version = self.store.attrs("").get("version", FORMAT) if whole else FORMAT
-        if not isinstance(version, int) or version > FORMAT:
-            raise MismatchError(
-                f"{path} was written by a newer lefcache (format {shown(version)}, this one knows "
-                f"{FORMAT}): upgrade lefcache"
-            )
+        if whole:
+            check_format(self.store)
 
     @property
     def results(self) -> Path:

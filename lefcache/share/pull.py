@@ -9,11 +9,11 @@ from pathlib import Path
 from lefcache.cache import Cache, Pages
 from lefcache.cache.adopt import adopt, check_adoptable, wanting
 from lefcache.cache.corpora import adopt_corpus
+from lefcache.cache.documents import FORMAT
 from lefcache.cache.keys import Key
 from lefcache.cache.lock import exclusive
 from lefcache.cache.pages import TOKENS
 from lefcache.cache.pull import choose, path_here
-from lefcache.cache.register import FORMAT
 from lefcache.cache.sums import torn_rows
 from lefcache.errors import DamagedError, MismatchError, StorageError
 from lefcache.share.described import Described, describe
