@@ -9,7 +9,7 @@ import numpy as np
 
 from lefcache.cache.documents import described
 from lefcache.cache.keys import Key, arrays_meant, check_there
-from lefcache.cache.ledger import Generation, ledgers, seal, vouched
+from lefcache.cache.ledger import Generation, ledgers, read_generations, seal, vouched
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import copy_magnitudes
 from lefcache.cache.pages import TOKENS, Pages
@@ -140,11 +140,11 @@ def _remove_arrays(store: Home, thing: Doomed) -> None:
     for generation in pages.generations:
         if gone & {*generation.arrays}:
             kept = [name for name in generation.arrays if name not in gone]
-            if kept not in ([], [TOKENS]):
+            if kept not in ([], [TOKENS]) and not _is_vouched_for(pages, generation, kept):
                 _vouch_again(pages, generation, kept)
             store.sync()  # or a power cut might leave neither the old ledger nor the new one
-            for beside in ("ledger", "magnitudes"):
-                store.delete(f"{pages.path}/{beside}/{generation.number}")
+            store.delete(f"{pages.path}/ledger/{generation.number}")
+    _delete_magnitudes(store, pages.path)
     store.sync()  # or it might leave a ledger of vectors that are not there
     for name in thing.arrays:
         store.delete(f"{pages.path}/{name}")
@@ -153,13 +153,32 @@ def _remove_arrays(store: Home, thing: Doomed) -> None:
             store.delete(pool)
 
 
+def _is_vouched_for(pages: Pages, generation: Generation, kept: Sequence[str]) -> bool:
+    """Whether a removal that was killed has written the new ledger of the arrays that stay."""
+    wanted = [generation.checksums(name) for name in kept]
+    return any(
+        each.arrays == tuple(kept) and [each.checksums(name) for name in kept] == wanted
+        for each in pages.generations
+        if each.number > generation.number
+    )
+
+
+def _delete_magnitudes(store: Home, path: str) -> None:
+    """Take away the magnitudes of ledgers that are gone, now or in a removal that was killed."""
+    known = {str(number) for number in ledgers(store, path)}
+    for number in store.children(f"{path}/magnitudes"):
+        if number not in known:
+            store.delete(f"{path}/magnitudes/{number}")
+
+
 def _vouch_again(pages: Pages, generation: Generation, kept: Sequence[str]) -> None:
     """A new ledger of the arrays that stay, which counts from the moment that it names them.
 
     Until the old one is gone both vouch for the same bytes.
     """
     store, path = pages.store, pages.path
-    number = max(ledgers(store, path)) + 1
+    # Beyond those that count: what a kill has left of a new one is written over.
+    number = max(each.number for each in read_generations(store, path)) + 1
     columns = [generation.arrays.index(name) for name in kept]
     attrs = described(store, f"{path}/ledger/{generation.number}")
     dtypes = {name: kind for name, kind in attrs.get("dtypes", {}).items() if name in kept}

@@ -1,6 +1,7 @@
 """What is removed is gone, and what stays is vouched for at every moment."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from lefcache.cache import open as open_cache
 from lefcache.cache.remove import doomed, remove
 from lefcache.errors import BusyError, FeatureError
+from lefcache.extract import extract
+from lefcache.testing import FakeBackbone
 from lefcache.verify import verify
 
 PATH = "tiny/fake/train"
@@ -22,9 +25,6 @@ def made(request, run, make_corpus, cache):
 
 @pytest.fixture
 def run(cache):
-    from lefcache.extract import extract
-    from lefcache.testing import FakeBackbone
-
     def run(corpus, **choices):
         return extract(FakeBackbone(), corpus, cache, **({"block_rows": 4} | choices))
 
@@ -173,40 +173,74 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.parametrize("format", ["zarr", "hdf5"])
 def test_a_kill_at_any_change_leaves_the_truth_and_the_same_command_ends_it(
-    run, make_corpus, cache, tmp_path
+    run, make_corpus, cache, tmp_path, format
 ):
-    import shutil
-
-    run(make_corpus(10), layers="1..2", pools=["mean", "max"])
+    run(make_corpus(10), layers="1..2", format=format, fsync=False)
     whole = np.asarray(cache.rows("fake:1"))
+    rm(done := open_cache(shutil.copytree(cache.path, tmp_path / "done")), "tiny/fake:2")
     for lives in range(60):
         copy = open_cache(shutil.copytree(cache.path, tmp_path / f"copy-{lives}"))
-        left = [lives]
-
-        def dying(method, left=left):
-            def call(*arguments, **named):
-                left[0] -= 1
-                if left[0] < 0:
-                    raise Killed
-                return method(*arguments, **named)
-
-            return call
-
-        for name in ("set_attrs", "create", "write", "delete"):
-            setattr(copy.store, name, dying(getattr(copy.store, name)))
-        try:
-            rm(copy, "tiny/fake:2")
-        except Killed:
-            again = open_cache(copy.path)
-            np.testing.assert_array_equal(again.rows("fake:1", verify=True), whole)
-            assert verify(again).whole
-            try:
-                rm(again, "tiny/fake:2")
-            except FeatureError:
-                assert lives > 3  # it had gone already
-            assert verify(open_cache(copy.path)).whole
-            assert "mean/2" not in open_cache(copy.path).pages("fake").arrays
-        else:
+        if not killed_after(lives, copy, "tiny/fake:2"):
             break
+        again = open_cache(copy.path)
+        np.testing.assert_array_equal(again.rows("fake:1", verify=True), whole)
+        assert verify(again).whole
+        try:
+            rm(again, "tiny/fake:2")
+        except FeatureError:
+            assert lives > 3  # it had gone already
+        again = open_cache(copy.path)
+        found = verify(again)
+        assert (found.damaged, found.missing, found.strays) == ([], [], [])
+        assert shape(again) == shape(done)
+        if lives % 4 == 0:
+            receipt = extract(FakeBackbone(), make_corpus(13), again, layers="1", fsync=False)
+            assert receipt.computed_blocks == 2
+            assert verify(again).whole
     assert 5 < lives < 59
+
+
+def test_a_split_that_a_kill_has_left_without_ledgers_is_missing_and_goes(made):
+    assert killed_after(1, made, "tiny/fake/test")
+    found = verify(open_cache(made.path))
+    assert found.damaged == []
+    assert {each.path for each in found.missing} == {"tiny/fake/test"}
+    rm(open_cache(made.path), "tiny/fake/test")
+    assert verify(open_cache(made.path)).whole
+
+
+def killed_after(changes, cache, key):
+    """Whether a removal is killed that makes more than so many changes."""
+    left = [changes]
+
+    def dying(method):
+        def call(*arguments, **named):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return method(*arguments, **named)
+
+        return call
+
+    for name in ("set_attrs", "create", "write", "delete"):
+        setattr(cache.store, name, dying(getattr(cache.store, name)))
+    try:
+        rm(cache, key)
+    except Killed:
+        return True
+    return False
+
+
+def shape(cache):
+    """Of each split, which arrays there are, and of what each ledger speaks."""
+    return {
+        pages.path: (
+            sorted(pages.asked),
+            sorted(each.arrays for each in pages.generations),
+            len(cache.store.children(f"{pages.path}/ledger")),
+            len(cache.store.children(f"{pages.path}/magnitudes")),
+        )
+        for pages in cache["tiny"].all_pages()
+    }
