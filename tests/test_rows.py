@@ -1,5 +1,7 @@
 """Rows in files against the same rows in memory."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -184,6 +186,39 @@ def test_more_files_than_may_be_open_at_once(scattered):
             np.testing.assert_array_equal(rows[::-1], values[::-1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# Each file takes 2 GB of addresses, and there are only so many: one map too many, and mmap fails.
+FEW_ADDRESSES = """
+import os, resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+import numpy as np
+from lefcache.rows import MAPS_OPEN, Extent, Rows
+folder, size = Path(sys.argv[1]), 2 << 30
+extents = [Extent(str(folder / str(number)), 0, 1) for number in range(100)]
+for number, extent in enumerate(extents):
+    with open(extent.path, "wb") as file:
+        file.write(np.float32(number).tobytes())
+        file.truncate(size)
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+most = taken + (MAPS_OPEN + 2) * size
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+try:
+    held = [np.memmap(extent.path, np.uint8, mode="r") for extent in extents]
+except OSError:
+    print("limited", end=" ")
+held = None
+layers = [Rows(extents[start:], "<f4", 1) for start in range(30)]
+for layer in layers + layers[::-1]:
+    assert len(layer[:]) == len(layer)
+print(layers[0][::-1][:3, 0], Path("/proc/self/maps").read_text().count(f"{folder}/") <= MAPS_OPEN)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits addresses")
+def test_thousands_of_maps_where_only_a_few_fit(python, tmp_path):
+    assert python(FEW_ADDRESSES, tmp_path) == "limited [99. 98. 97.] True\n"
 
 
 def test_a_file_that_was_replaced_is_seen_by_new_rows(tmp_path):
