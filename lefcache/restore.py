@@ -53,7 +53,8 @@ def _backbone(
     if (origin.remote_code or "/" in spec.attention) and not trust_remote_code:
         raise ModelError(
             f"{model} needs the code that comes with it or with its attention "
-            f"{spec.attention!r}: if you trust its authors, allow that with --trust-remote-code"
+            f"{shown(repr(spec.attention))}: if you trust its authors, allow that with "
+            "--trust-remote-code"
         )
     layers = _layers(origin for origin, _ in used)
     _check_place(model, source)

@@ -11,6 +11,7 @@ from lefcache.corpus import Corpus, Split
 from lefcache.errors import (
     CorpusError,
     DamagedError,
+    LefError,
     MismatchError,
     ModelError,
     NotFiniteError,
@@ -308,6 +309,59 @@ def test_an_array_that_a_stranger_made_up_is_refused(trained, array):
     head.card = replace(head.card, origins=(made_up,))
     with pytest.raises(ModelError, match="no "):
         Predictor(head, device="cpu")
+
+
+STRANGE = {
+    "max_length": [0, -1, 2**31, 2**63, 10**400],
+    "dtype": ["", "float64", "os.system", "\x1b[31m", "x" * 4000],
+    "attention": ["", "os.system", "\0", "eager|flash", "../../x", "\udcff", "packed", "x" * 4000],
+    "long": ["", "windows", "both"],
+    "truncation_side": ["", "left", "up"],
+    "chat_template": ["own", "{", "{text}{text}", "{{ 9 ** 9 ** 9 }}{text}", "\udcff{text}"],
+    "prompt": ["\udcff", "\0", "x " * 4000, "\x1b[2J"],
+    "instruction": ["\udcff", "\0", "x " * 4000],
+    "numerics": [-1, 10**400],
+    "weights": ["", "imported", "\x1b[31m"],
+    "tokenizer": ["", "x" * 4000],
+}
+
+
+@pytest.mark.parametrize("field", STRANGE)
+def test_settings_that_a_stranger_made_up_are_refused_or_read(trained, tmp_path, field):
+    head, _ = trained("bert:1")
+    spec, folder = head.card.specs[0], tmp_path / "head"
+    for value in STRANGE[field]:
+        head.card = replace(head.card, specs=(replace(spec, **{field: value}),))
+        said = ""
+        try:
+            assert load(head.save(folder), device="cpu").predict(["no"])
+        except LefError as error:
+            said = str(error)
+        assert (len(said) < 1000, "\n" in said) == (True, False), value
+
+
+SOURCES = [
+    "",
+    ".",
+    "..",
+    "/",
+    "/etc/passwd",
+    "/dev/zero",
+    "/proc/self/mem",
+    "hub:x/y",
+    "\n",
+    "-",
+    "a=b",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_model_where_none_lies_is_refused(trained, source):
+    head, _ = trained("bert:1")
+    head.card = replace(head.card, origins=(replace(head.card.origins[0], source=source),))
+    with pytest.raises(LefError) as caught:
+        Predictor(head, device="cpu")
+    assert len(str(caught.value)) < 1000
 
 
 def test_no_head_is_no_predictor(split, tmp_path):

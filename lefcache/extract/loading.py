@@ -25,7 +25,7 @@ from lefcache.extract.quick import check_loaded, quick
 from lefcache.extract.shallow import CUT_SHORT, blocks_for, shorten
 from lefcache.feature import Layer
 from lefcache.spec import Spec
-from lefcache.wording import count
+from lefcache.wording import count, shown
 
 # What transformers raises for files that are torn, of another model, or newer than it.
 UNREADABLE = (
@@ -106,8 +106,8 @@ def check_trusted(model: str, attention: str, trust_remote_code: bool) -> None:
     """
     if "/" in attention and not trust_remote_code:
         raise ModelError(
-            f"{model} is to run with the attention {attention!r}, which is code from the hub: if "
-            "you trust its authors, allow that with --trust-remote-code"
+            f"{model} is to run with the attention {shown(repr(attention))}, which is code from "
+            "the hub: if you trust its authors, allow that with --trust-remote-code"
         )
 
 
@@ -170,8 +170,11 @@ def _settle(
     if unknown := sorted(set(settings) - set(choices)):
         raise ModelError(f"no setting {', '.join(unknown)}: there are {', '.join(choices)}")
     for name, value in settings.items():
+        said = shown(repr(value))
         if choices[name] and value not in choices[name]:
-            raise ModelError(f"{name} {value!r} is not one of {', '.join(choices[name])}")
+            raise ModelError(f"{name} {said} is not one of {', '.join(choices[name])}")
+        if isinstance(value, str) and not _is_text(value):
+            raise ModelError(f"{name} {said} is no text: write it in UTF-8")
     spec, notes = Spec(**settings), []
     if "prompt" not in settings and model.entry and model.entry.prompt:
         spec = replace(spec, prompt=model.entry.prompt)
@@ -188,6 +191,15 @@ def _settle(
         why = "fast here" if fast else "this machine has no fast bfloat16"
         notes.append(f"{spec.dtype} arithmetic ({why}; --dtype overrides)")
     return replace(spec, weights=weights_hash(folder), tokenizer=tokenizer_hash(folder)), notes
+
+
+def _is_text(value: str) -> bool:
+    """Whether a tokenizer can read this: a byte of another encoding is no letter to it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fast_bfloat16(device: torch.device) -> bool:
@@ -245,7 +257,9 @@ def _open(
     except UNREADABLE as error:
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
-        raise ModelError(f"{model.source} cannot be loaded by transformers: {error}") from error
+        raise ModelError(
+            f"{model.source} cannot be loaded by transformers: {shown(str(error), 800)}"
+        ) from error
     check_loaded(model, tokenizer, network, info, all_of_it=blocks is None)
     if where.spread and info["missing_keys"]:
         network.pooler = None  # weights that no file holds cannot be fetched when it runs
