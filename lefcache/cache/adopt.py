@@ -28,21 +28,24 @@ OnRows = Callable[[int], None]
 def check_adoptable(store: Home, source: Pages, corpus: str, model: str) -> None:
     """Raise MismatchError where vectors of another cache cannot stand under this name.
 
-    They can if the texts, the settings and the number of rows are those that are here already.
+    They can if the texts and settings are those that are here already, and no rows fewer: rows that
+    were appended there are taken over as an extraction would compute them.
     """
     check_texts(store, source, corpus)
     check_model(store, _request(source, (), corpus, model))
     here = Pages(store, corpus, model, source.split)
-    if here.attrs and here.generations and here.rows != source.rows:
+    if here.attrs and here.generations and here.rows > source.rows:
         raise MismatchError(
-            f"{here.path} has {count(here.rows, 'row')} here, and {source.rows:,} there: keep both "
-            "with --as NAME"
+            f"{here.path} has {count(here.rows, 'row')} here, and only {source.rows:,} there: "
+            "extract the others there first, or keep both with --as NAME"
         )
 
 
 def wanting(store: Home, source: Pages, arrays: Iterable[str], path: str) -> dict[str, int]:
     """Those of some arrays that a split here has not, or not all rows of; how many each lacks."""
     here = Pages(store, *path.split("/"))
+    if here.attrs:  # of rows that were appended, the last block here comes anew
+        here.attrs["rows"] = max(here.rows, source.rows)
     done = here.done if here.attrs else {}
     lacking = {name: source.rows - done.get(name, 0) for name in arrays}
     return {name: rows for name, rows in lacking.items() if rows > 0}

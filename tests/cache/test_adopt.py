@@ -121,10 +121,42 @@ def test_other_settings_are_refused_with_the_difference(source, other, make_corp
     assert verify(other).whole
 
 
-def test_another_number_of_rows_is_refused(source, other, make_corpus):
-    extract(FakeBackbone(), make_corpus(40), other, layers="1", limit=20)
-    with pytest.raises(MismatchError, match="has 20 rows here, and 40 there"):
-        take(source, other, "mean/2")
+def test_fewer_rows_than_are_here_are_refused(other, cache, make_corpus):
+    extract(FakeBackbone(), make_corpus(40), cache, layers="2", limit=20)
+    extract(FakeBackbone(), make_corpus(40), other, layers="1")
+    with pytest.raises(MismatchError, match="has 40 rows here, and only 20 there"):
+        take(cache.pages("fake"), other, "mean/2")
+
+
+def test_rows_that_were_appended_there_are_taken_over(cache, other, make_corpus):
+    texts = source_texts(make_corpus)
+    for count in (21, 40):
+        extract(FakeBackbone(), make_corpus(train=texts[:count]), cache, block_rows=8)
+        source = cache.pages("fake")
+        names = ["mean/1", "mean/2"]
+        new = 21 if count == 21 else 24
+        assert wanting(other.store, source, names, PATH) == dict.fromkeys(names, new)
+        source.store = Counted(source.store)
+        take(source, other, *names)
+        starts = sorted(start for name, start, _ in source.store.reads if name == "1")
+        assert starts == ([0, 8, 16] if count == 21 else [16, 24, 32])
+        assert verify(other).whole
+        assert same(source, other, 1)
+    assert other["tiny"].attrs["splits"] == {"train": 40}
+    receipt = extract(FakeBackbone(), make_corpus(train=texts), other, layers="1,3", block_rows=8)
+    assert receipt.computed_blocks == 5
+    assert verify(other).whole
+
+
+def test_layers_that_came_together_take_appended_rows_together(cache, other, make_corpus):
+    texts = source_texts(make_corpus)
+    extract(FakeBackbone(), make_corpus(train=texts[:21]), cache, block_rows=8)
+    take(cache.pages("fake"), other, "mean/1", "mean/2")
+    extract(FakeBackbone(), make_corpus(train=texts), cache, block_rows=8)
+    with pytest.raises(IncompleteError, match="mean/2 was begun together with what is pulled"):
+        take(cache.pages("fake"), other, "mean/1")
+    take(cache.pages("fake"), other, "mean/1", "mean/2")
+    assert verify(other).whole
 
 
 def test_another_count_of_tokens_is_refused(source, other, make_corpus):

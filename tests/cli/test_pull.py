@@ -63,6 +63,18 @@ def test_chosen_layers_come_to_the_mirror_or_to_a_folder(lef, made, tmp_path):
     assert lef("sweep", "--models", "fake", "--cache", "here").code == 0
 
 
+def test_rows_that_were_appended_in_the_bucket_are_pulled_too(lef, made, texts):
+    assert lef("pull", made, "--cache", "here").code == 0
+    with (texts / "train.tsv").open("a") as file:
+        file.write("one more text\tyes\n")
+    words = ["extract", "--data", texts, "--model", "fake", "--layers", "1,2", "--cache", made]
+    assert lef(*words).code == 0
+    ran = lef("pull", made, "--cache", "here")
+    assert ran.code == 0, ran.err
+    assert {each["rows"] for each in lef("ls", "--cache", "here", "--json").json} == {41, 10}
+    assert lef("verify", "--cache", "here").code == 0
+
+
 def test_other_settings_of_one_name_are_kept_apart(lef, made, texts):
     there = lefcache.open(made).store
     attrs = there.attrs("reviews/fake")
