@@ -50,6 +50,8 @@ def write(document: Document, results: Path) -> str:
     lines = [INTRO, RECIPE.format(recipe=words, seeds=seeds, parts=parts), ""]
     for title, section in SECTIONS:
         body = [*section(found)]
+        while body and not body[-1]:
+            del body[-1]  # a blank line after each table, and one after each section
         if body:
             lines += [f"## {title}", "", *body, ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -190,10 +192,9 @@ def widths(found: Findings) -> Iterator[str]:
         records = found.of("widths", corpus)
         yield f"**{corpus}**"
         yield ""
-        yield from _header("width", "validation %", "test %", "seconds a head")
+        yield from _header("width", "validation %", "test %")
         for record in records:
-            each = f"{record['seconds'] / record['seeds']:.0f}"
-            yield _row(str(record["width"]), _val(record), _test(record), each)
+            yield _row(str(record["width"]), _val(record), _test(record))
         yield ""
 
 
