@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "crash.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crash.py"
 
 
 def killed(*words):
