@@ -90,15 +90,15 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     cache = open_for_study(options["cache"])
     tables = tables_for_study(cache, models, data)
     found = pairs(tables, rows=options["rows"], results=cache.results, on_pair=_progress())
-    best, many = found.best, len(found.rows)
+    whole = found
     order = ORDERS[options["by"]]
     ranked = sorted(found.rows, key=lambda row: getattr(row, order), reverse=True)
-    found = replace(found, rows=tuple(ranked[: options["top"]]))
+    found = replace(whole, rows=tuple(ranked[: options["top"]]))
     for line in found.notes():
         say(f"  note: {line}")
-    document = found.to_json() | {"best": [best.first, best.second]}
+    document = found.to_json() | {"best": [whole.best.first, whole.best.second]}
     rows = map(_record, found.rows)
-    deliver(form, document, CSV, rows, lambda: _report(found, best, many, options["cache"]))
+    deliver(form, document, CSV, rows, lambda: _report(found, whole, options["cache"]))
 
 
 def _progress() -> Callable[[int, int], None]:
@@ -128,7 +128,8 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _report(found: "Pairs", best: "PairRow", many: int, cache: str) -> None:
+def _report(found: "Pairs", whole: "Pairs", cache: str) -> None:
+    """The pairs that are to be shown, and what is to say of all."""
     fused = any(row.measured for row in found.rows)
     columns = ["pair", ">gain", "95 %", ">predicted %", ">error", ">oracle", ">disagree"]
     columns += [">both wrong", ">Q", ">CKA"]
@@ -139,8 +140,9 @@ def _report(found: "Pairs", best: "PairRow", many: int, cache: str) -> None:
     print_table(title, columns, rows)
     if any(each.pearson is not None for each in found.correlations):
         _report_correlations(found.correlations)
-    for line in _verdict(found, best, many):
+    for line in _verdict(whole):
         tell(line)
+    best = whole.best
     words = command_line(["--data", found.corpus, "--models", f"{best.first},{best.second}"])
     tell(f"Next: lef fuse{cache_words(cache)} {words} --op hadamard-res")
 
@@ -208,7 +210,8 @@ def _coefficient(value: float | None, ci95: "Interval | None") -> str:
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
-def _verdict(found: "Pairs", best: "PairRow", many: int) -> list[str]:
+def _verdict(found: "Pairs") -> list[str]:
+    best, many = found.best, len(found.rows)
     low, high = best.predicted_ci95
     alone = max(found.singles, key=lambda one: one.accuracy)
     heads = (
@@ -223,6 +226,18 @@ def _verdict(found: "Pairs", best: "PairRow", many: int) -> list[str]:
         f"{percent(best.predicted)} % [{percent(low)}, {percent(high)}]; the best single feature "
         f"by ridge is {alone.feature}, {percent(alone.accuracy)} %.",
         f"{heads[0].upper()}{heads[1:]}.",
+        *_kept(found),
         f"{count(many, 'pair')}, 0 heads, 0 forward passes, {took}."
         + (f" Result {found.id[:SHORT]}." if found.id else ""),
+    ]
+
+
+def _kept(found: "Pairs") -> list[str]:
+    """How predictions did on the pairs that have been fused."""
+    fused, inside, off = found.kept
+    if not fused:
+        return []
+    return [
+        f"Of {count(fused, 'pair')} fused so far, {inside:,} came out inside the interval; the "
+        f"predicted accuracy was off by {100 * off:.1f} points on average."
     ]

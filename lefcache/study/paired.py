@@ -152,6 +152,17 @@ class Pairs:
         """`selected_by` in words that follow "judged"."""
         return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
 
+    @property
+    def kept(self) -> tuple[int, int, float]:
+        """How many pairs have been fused, for how many the interval held, and how far off it was.
+
+        The last is the mean absolute error of the predicted accuracy, 0 of no pairs.
+        """
+        fused = [(row, row.measured.accuracy) for row in self.rows if row.measured]
+        inside = sum(row.predicted_ci95[0] <= at <= row.predicted_ci95[1] for row, at in fused)
+        off = sum(abs(row.predicted - at) for row, at in fused)
+        return len(fused), inside, off / max(1, len(fused))
+
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""
         lines = notes_on_rows(self.n_val or self.n_train, 0)

@@ -297,6 +297,16 @@ def test_what_was_fused_stands_beside_what_was_predicted(tables, tmp_path):
     )
     assert known.gain == pytest.approx(known.accuracy - known.better_accuracy)
     assert known.gain_ci95[0] <= known.gain <= known.gain_ci95[1]
+    many, inside, off = found.kept
+    fused_rows = [row for row in found.rows if row.measured]
+    assert many == len(fused_rows) == 2
+    assert inside == sum(
+        row.predicted_ci95[0] <= row.measured.accuracy <= row.predicted_ci95[1]
+        for row in fused_rows
+    )
+    assert off == pytest.approx(
+        np.mean([abs(row.predicted - row.measured.accuracy) for row in fused_rows])
+    )
     without = of(found, "a:1", "c:last").measured
     assert (without.op, without.seeds, without.gain) == ("sum", 2, None)
     assert of(found, "b:2", "c:last").measured is None
