@@ -123,8 +123,8 @@ class Clock(Purse):
 def score_work(rows: int, width: int, classes: int, judged: int = 0) -> float:
     """What ridge, or another score, takes on one layer; `judged` rows are of a validation split."""
     small, paths = min(rows, width), len(ALPHAS) * classes
-    products = 2.0 * rows * width * small + (rows + judged) * paths * (small + VALUE)
-    return CALL + products + EIGEN * small**3
+    decisions = paths * (rows * (small + VALUE) + judged * (width + VALUE))
+    return CALL + 2.0 * rows * width * small + decisions + EIGEN * small**3
 
 
 def head_work(rows: int, width: int, classes: int, recipe: Recipe) -> float:

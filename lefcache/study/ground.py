@@ -1,18 +1,19 @@
 """Where a layer is looked for: samples of rows, and what it takes to judge them."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from lefcache.rows import Table
-from lefcache.study.arrange import nested, taken
+from lefcache.study.arrange import arranged, nested, taken
 from lefcache.study.budget import head_work, score_work
 from lefcache.study.probes import Setup
 from lefcache.study.scores import Sample
 from lefcache.train.fit import Job
-from lefcache.train.protocol import Index, Part
+from lefcache.train.protocol import Index, Part, training_parts
 
 SMALLEST = 256  # rows that a score begins with
 PER_CLASS = 4  # and at least so many of each class
@@ -36,6 +37,11 @@ class Ground:
 
     def __len__(self) -> int:
         return len(self.table.features)
+
+    @property
+    def model(self) -> str:
+        """Whose layers these are."""
+        return self.table.features[0].model
 
     @property
     def classes(self) -> int:
@@ -96,3 +102,32 @@ class Ground:
         yield round(size)
         while (size := size / FINEST) > self.smallest:
             yield round(size)
+
+
+def grounds_of(
+    tables: Mapping[str, Table], n_train: int | None, seed: int, setup: Setup
+) -> list[Ground]:
+    """The ground of each model, from the rows that a study of `n_train` learns from; no test."""
+    used, _ = arranged(tables, "validation", n_train, carves=True)
+    found = []
+    for model in dict.fromkeys(feature.model for feature in tables["train"].features):
+        mine = {name: of_model(table, model) for name, table in used.items() if name != "test"}
+        parts = training_parts(mine["train"], mine.get("validation"))
+        found.append(Ground(mine["train"], *parts, "validation" in tables, seed, setup))
+    return found
+
+
+def of_model(table: Table, model: str) -> Table:
+    """The same rows with the features of one model only."""
+    places = [at for at, each in enumerate(table.features) if each.model == model]
+
+    def mine(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(values[place] for place in places) if values else ()
+
+    return replace(
+        table,
+        features=mine(table.features),
+        rows=mine(table.rows),
+        specs=mine(table.specs),
+        origins=mine(table.origins),
+    )

@@ -20,7 +20,7 @@ from lefcache.study.depth import depth_of
 from lefcache.study.ground import Ground
 from lefcache.study.scores import SCORES, Sample, merit
 from lefcache.train.fit import train_all
-from lefcache.train.stats import Floats, Ints, resampled
+from lefcache.train.stats import Floats
 
 FINALISTS = 2
 POSSIBLE = 0.05  # a layer that fewer resamples choose is no rival, and needs no head
@@ -28,6 +28,7 @@ HEAD_ROWS = 0.25  # a head on a smaller share of the rows says little of one on 
 HEAD_PART = 0.75  # of what is left goes to heads; the rest to the scores of the table
 ALL_SCORES = 3  # times the work of one: most of it is the same for all
 DRAWS = 1000
+GROUPS = 1000
 
 
 @dataclass(frozen=True)
@@ -237,14 +238,15 @@ def rounds(layers: int, size: int, most: int) -> list[tuple[int, int]]:
 def wins(right: NDArray[np.bool_], seed: int, among: int = 1) -> Floats:
     """(K,) the share of bootstrap resamples of the rows in which a layer is `among` the best.
 
-    `right` is (K, n): which rows each layer has right. Ties go to the first.
+    `right` is (K, n): which rows each layer has right. Ties go to the first. Of many rows, random
+    groups are drawn again instead of each, which takes as long for any number of them.
     """
-    patterns, counts = np.unique(right, axis=1, return_counts=True)
-
-    def replicate(rows: Ints, seeds: Floats) -> Floats:
-        order = np.argsort(-(rows @ patterns.T.astype(np.int64)), axis=1, kind="stable")
-        return order[:, :among].astype(np.float64)
-
-    best = resampled(replicate, counts, 1, 8 * patterns.size, DRAWS, seed)
-    shares: Floats = np.bincount(best.astype(np.intp).ravel(), minlength=len(right)) / len(best)
+    generator = np.random.default_rng(seed)
+    count = right.shape[1]
+    order = generator.permutation(count)
+    edges = np.linspace(0, count, min(count, GROUPS), endpoint=False).astype(np.intp)
+    sums = np.add.reduceat(right[:, order], edges, axis=1, dtype=np.float64)  # (K, G)
+    drawn = generator.multinomial(len(edges), [1 / len(edges)] * len(edges), size=DRAWS)
+    best = np.argsort(-(drawn @ sums.T), axis=1, kind="stable")[:, :among]
+    shares: Floats = np.bincount(best.ravel(), minlength=len(right)) / DRAWS
     return shares

@@ -72,16 +72,15 @@ def regret_of(
         recipe: of the heads.
         n_train: rows that the choice was for.
     """
-    own = identity("sweep", tables, None, (), n_train=n_train)
-    found = [
-        each
-        for each in store.list(results, own["corpus"])
-        if each.kind == "sweep" and _is_of(each, own)
-    ]
+    own = identity("sweep", tables, recipe, (), n_train=n_train)
+    found = []
+    for each in store.list(results, own["corpus"]):
+        with as_written(each.path):
+            if each.kind == "sweep" and _is_of(each, own):
+                found.append((_rank(each, own), each))
     if not found:
         return None
-    wanted = recipe.to_json()
-    sweep = max(found, key=lambda each: _rank(each, own["features"], wanted))
+    _, sweep = max(found, key=lambda each: each[0])
     with as_written(sweep.path):
         return _regret(sweep, own["features"], named, scores)
 
@@ -141,11 +140,11 @@ def _layers(key: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rank(sweep: Result, features: list[str], recipe: Mapping[str, Any]) -> tuple[Any, ...]:
+def _rank(sweep: Result, own: Mapping[str, Any]) -> tuple[Any, ...]:
     """More for a sweep that says more."""
     key = sweep.payload["key"]
-    tested = _is_tested(sweep, features)
-    return key.get("probe") == "mlp", tested, key.get("recipe") == recipe, len(key["seeds"])
+    tested, same = _is_tested(sweep, own["features"]), key.get("recipe") == own["recipe"]
+    return key.get("probe") == "mlp", tested, same, len(key["seeds"])
 
 
 def _is_tested(sweep: Result, features: list[str]) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.train import ridge
+from lefcache.train.passes import chunks, mean_of
 from lefcache.train.protocol import Labels
 from lefcache.train.ridge import best
 
@@ -23,23 +24,54 @@ STEPS = 100
 SETTLED = 1e-6
 
 
+EXACT = np.dtype(np.float64)
+
+
 @dataclass(frozen=True)
 class Spectrum:
-    """X = U sqrt(levels) V': `levels` (E,) above 0, falling, and `left` U (n, E)."""
+    """X = U sqrt(levels) V' of rows X (n, D), around `center` (D,) where there is one.
 
+    `levels` (E,) are those above 0, falling. Of U and V, `basis` is the smaller one, (n, E) or
+    (D, E): the rows are read again where the larger one is needed, and never copied as a whole.
+    """
+
+    rows: Any
+    center: Floats | None
     levels: Floats
-    left: Floats
+    basis: Floats
 
     @classmethod
-    def of(cls, rows: Floats) -> "Spectrum":
-        """From the smaller of X'X and X X', which takes less time than X itself."""
+    def of(cls, rows: Any, centred: bool) -> "Spectrum":
+        """Of some rows; NotFiniteError where they hold NaN or infinity."""
         count, width = rows.shape
-        tall = count > width
-        levels, basis = np.linalg.eigh(rows.T @ rows if tall else rows @ rows.T)
+        mean = mean_of(rows, None, count).astype(np.float64)
+        center = mean if centred else None
+        parts = (chunk for _, chunk in chunks(rows, None, center, EXACT))
+        if count > width:
+            gram = sum((part.T @ part for part in parts), np.zeros((width, width)))
+        else:
+            whole = np.concatenate([*parts])
+            gram = whole @ whole.T
+        levels, basis = np.linalg.eigh(gram)
         # What rounding leaves of a direction that is empty is not there.
-        some = levels > max(levels[-1], 0) * max(count, width) * np.finfo(np.float64).eps
-        levels, basis = levels[some][::-1], basis[:, some][:, ::-1]
-        return cls(levels, (rows @ basis) / np.sqrt(levels) if tall else basis)
+        some = levels > max(levels[-1], 0) * max(count, width) * np.finfo(EXACT).eps
+        return cls(rows, center, levels[some][::-1], basis[:, some][:, ::-1])
+
+    def onto(self, columns: Floats) -> Floats:
+        """U' columns, (E, C) of (n, C)."""
+        count, width = self.rows.shape
+        if count <= width:
+            return self.basis.T @ columns
+        cross = np.zeros((width, columns.shape[1]))
+        for here, chunk in chunks(self.rows, None, self.center, EXACT):
+            cross += chunk.T @ columns[here]
+        found: Floats = self.basis.T @ cross / np.sqrt(self.levels)[:, None]
+        return found
+
+    def norms(self) -> Floats:
+        """(n,) the squared norm of each row."""
+        parts = chunks(self.rows, None, self.center, EXACT)
+        return np.concatenate([np.square(chunk).sum(axis=1) for _, chunk in parts])
 
 
 @dataclass(frozen=True)
@@ -56,19 +88,19 @@ class Sample:
     judged: tuple[NDArray[Any], Labels] | None = None
 
     @cached_property
-    def exact(self) -> Floats:
-        """The rows as float64."""
-        return self.rows.astype(np.float64)
-
-    @cached_property
     def plain(self) -> Spectrum:
         """The spectrum of the rows as they are."""
-        return Spectrum.of(self.exact)
+        return Spectrum.of(self.rows, centred=False)
 
     @cached_property
     def centred(self) -> Spectrum:
         """The spectrum of the rows around their mean."""
-        return Spectrum.of(self.exact - self.exact.mean(axis=0))
+        return Spectrum.of(self.rows, centred=True)
+
+    @cached_property
+    def targets(self) -> Floats:
+        """(n, C) 1 for the class of a row, else 0, of the classes that occur."""
+        return (self.labels[:, None] == np.unique(self.labels)).astype(np.float64)
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -110,12 +142,9 @@ def logme(sample: Sample) -> float:
     of weights (alpha) and noise (beta) that make the labels likeliest, found by their fixed-point
     iteration. Rows are not centred, as there.
     """
-    count = len(sample.rows)
-    levels, left = sample.plain.levels, sample.plain.left
-    seen = np.unique(sample.labels)
-    targets = (sample.labels[:, None] == seen).astype(np.float64)  # (n, C)
-    onto = np.square(left.T @ targets)  # (E, C)
-    beyond = np.maximum(np.square(targets).sum(axis=0) - onto.sum(axis=0), 0)  # (C,)
+    count, levels = len(sample.rows), sample.plain.levels
+    onto = np.square(sample.plain.onto(sample.targets))  # (E, C)
+    beyond = np.maximum(sample.targets.sum(axis=0) - onto.sum(axis=0), 0)  # (C,)
     alpha, beta = precisions(levels, onto, beyond, count)
     ratio = alpha / beta
     weights = (levels[:, None] * onto / np.square(levels[:, None] + ratio)).sum(axis=0)
@@ -157,29 +186,27 @@ def h_score(sample: Sample) -> float:
     share a of Ledoit and Wolf (2004), and B is the covariance of the rows' class means.
     """
     count, width = sample.rows.shape
-    levels, left = sample.centred.levels, sample.centred.left
+    levels = sample.centred.levels
     if not len(levels):  # all rows are the same
         return 0.0
-    shrink = shrinkage(sample.centred, width)
+    shrink = shrinkage(sample.centred)
     mean = levels.sum() / (count * width)
     along = (1 - shrink) * levels / count + shrink * mean  # eigenvalues of S_a, (E,)
-    seen, home, sizes = np.unique(sample.labels, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(seen), len(levels)))
-    np.add.at(sums, home, left)
-    means = sums / sizes[:, None] * np.sqrt(levels)  # along the same directions, (C, E)
-    between = sizes @ np.square(means) / (count - 1)  # (E,)
+    sizes = sample.targets.sum(axis=0)
+    means = sample.centred.onto(sample.targets) * np.sqrt(levels)[:, None] / sizes  # (E, C)
+    between = np.square(means) @ sizes / (count - 1)  # (E,)
     return float((1 - shrink) * (between / along).sum())
 
 
-def shrinkage(centred: Spectrum, width: int) -> float:
-    """The share that Ledoit and Wolf (2004) take of the mean variance, for rows of this width.
+def shrinkage(centred: Spectrum) -> float:
+    """The share that Ledoit and Wolf (2004) take of the mean variance.
 
-    All that it needs, the norms of S and of each row, is in the spectrum already.
+    All that it needs are the norms of S, which the spectrum has, and of each row.
     """
-    count = len(centred.left)
+    count, width = centred.rows.shape
     levels = centred.levels / count  # eigenvalues of S
     square = np.square(levels).sum()  # ||S||^2
-    fourth = np.square(np.square(centred.left) @ centred.levels).mean()  # of the rows' norms
+    fourth = np.square(centred.norms()).mean()
     noise = (fourth - square) / count
     away = square - levels.sum() ** 2 / width  # from a multiple of the identity
     return float(min(noise, away) / away) if noise > 0 and away > 0 else 0.0
@@ -206,12 +233,14 @@ def anisotropy(sample: Sample) -> float:
 
     Ethayarajh (2019); over all pairs, which need only the sum of the unit vectors.
     """
-    norms = np.linalg.norm(sample.exact, axis=1)
-    units = sample.exact[norms > 0] / norms[norms > 0, None]
-    count = len(units)
+    total, count = np.zeros(sample.rows.shape[1]), 0
+    for _, chunk in chunks(sample.rows, None, None, EXACT):
+        norms = np.linalg.norm(chunk, axis=1)
+        total += (chunk[norms > 0] / norms[norms > 0, None]).sum(axis=0)
+        count += np.count_nonzero(norms)
     if count < 2:
         return 1.0
-    return float((np.square(units.sum(axis=0)).sum() - count) / (count * (count - 1)))
+    return float((np.square(total).sum() - count) / (count * (count - 1)))
 
 
 def _entropy(values: Floats) -> float:

@@ -10,18 +10,17 @@ import torch
 from lefcache.errors import RecipeError
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
-from lefcache.study.arrange import arranged
 from lefcache.study.budget import Budget
 from lefcache.study.depth import deepest, nearest_to
 from lefcache.study.fixed import DEPTH, FIXED
-from lefcache.study.ground import Ground
+from lefcache.study.ground import Ground, grounds_of, of_model
 from lefcache.study.halving import POSSIBLE, Search
 from lefcache.study.identity import BY_LEFT_OUT, CHOSEN, check_tables, notes_on_rows
 from lefcache.study.probes import Setup
 from lefcache.study.regret import Regret, regret_of
 from lefcache.study.scores import SCORES
 from lefcache.train.fit import device_of
-from lefcache.train.protocol import BY_SPLIT, training_parts
+from lefcache.train.protocol import BY_SPLIT
 from lefcache.train.stats import Interval, accuracy_interval
 from lefcache.wording import did_you_mean
 
@@ -160,39 +159,13 @@ def select(
         raise RecipeError(f"no score '{score}'{near}: it is one of {', '.join(SCORES)}")
     check_tables(tables, (seed,))
     setup = Setup(recipe, (seed,), device_of(device), memory)
-    used, _ = arranged(tables, "validation", n_train, carves=True)
-    made = []
-    for model in dict.fromkeys(feature.model for feature in tables["train"].features):
-        mine = {name: _of_model(table, model) for name, table in used.items() if name != "test"}
-        ground = _ground(mine, "validation" in tables, seed, setup)
-        depth = depths.get(model) if depths else None
-        made.append(_choose(ground, score, budget, depth))
+    grounds = grounds_of(tables, n_train, seed, setup)
+    made = [_choose(each, score, budget, (depths or {}).get(each.model)) for each in grounds]
     if results is not None:
         made = [_held_against(each, tables, results, recipe, n_train) for each in made]
     by = BY_SPLIT if "validation" in tables else BY_LEFT_OUT
-    counts = len(ground.learned), len(ground.judges)
+    counts = len(grounds[0].learned), len(grounds[0].judges)
     return Selection(tables["train"].corpus, score, seed, budget, by, *counts, choices=tuple(made))
-
-
-def _of_model(table: Table, model: str) -> Table:
-    """The same rows with the features of one model only."""
-    places = [at for at, each in enumerate(table.features) if each.model == model]
-
-    def mine(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(values[place] for place in places) if values else ()
-
-    return replace(
-        table,
-        features=mine(table.features),
-        rows=mine(table.rows),
-        specs=mine(table.specs),
-        origins=mine(table.origins),
-    )
-
-
-def _ground(tables: Mapping[str, Table], own: bool, seed: int, setup: Setup) -> Ground:
-    learned, judges = training_parts(tables["train"], tables.get("validation"))
-    return Ground(tables["train"], learned, judges, own, seed, setup)
 
 
 def _choose(ground: Ground, score: str, budget: Budget, depth: int | None) -> Choice:
@@ -207,7 +180,7 @@ def _choose(ground: Ground, score: str, budget: Budget, depth: int | None) -> Ch
         by = f"{score} + head" if search.heads else score
     rivals = [each for each, won in shares.items() if won >= POSSIBLE and each != place]
     return Choice(
-        model=features[place].model,
+        model=ground.model,
         feature=str(features[place]),
         by=by,
         sure=shares.get(place),
@@ -245,7 +218,7 @@ def _held_against(
     choice: Choice, tables: Mapping[str, Table], results: Path, recipe: Recipe, n_train: int | None
 ) -> Choice:
     """The choice with what a finished sweep of the same layers says of it, where there is one."""
-    mine = {name: _of_model(table, choice.model) for name, table in tables.items()}
+    mine = {name: of_model(table, choice.model) for name, table in tables.items()}
     scores = {
         name: {layer.feature: layer.scores[name] for layer in choice.layers if layer.scores}
         for name in SCORES

@@ -180,23 +180,25 @@ def test_directions_count_as_what_they_are():
 @pytest.mark.parametrize(("count", "width"), SHAPES)
 def test_a_spectrum_is_that_of_the_singular_values(count, width):
     rows = draw(count, width).rows
-    found = Spectrum.of(rows)
-    values = np.linalg.svd(rows, compute_uv=False)
+    left, values, _ = np.linalg.svd(rows, full_matrices=False)
+    found = Spectrum.of(rows, centred=False)
     np.testing.assert_allclose(np.sqrt(found.levels), values, rtol=1e-6)
-    np.testing.assert_allclose(found.left.T @ found.left, np.eye(len(values)), atol=1e-8)
+    columns = np.random.default_rng(4).standard_normal((count, 2))
+    np.testing.assert_allclose(abs(found.onto(columns)), abs(left.T @ columns), atol=1e-8)
+    np.testing.assert_allclose(found.norms(), np.square(rows).sum(axis=1))
 
 
 @pytest.mark.parametrize(("count", "width"), [*SHAPES, (400, 3), (5, 30)])
 def test_the_shrinkage_is_that_of_scikit_learn(count, width):
     sample = draw(count, width)
     theirs = LedoitWolf().fit(sample.rows).shrinkage_
-    assert shrinkage(sample.centred, width) == pytest.approx(theirs, rel=1e-8)
+    assert shrinkage(sample.centred) == pytest.approx(theirs, rel=1e-8)
 
 
 def test_the_iteration_of_logme_ends_where_it_no_longer_moves():
     sample = draw(60, 12, classes=2)
-    target = (sample.labels[:, None] == [0, 1]).astype(float)
-    onto = np.square(sample.plain.left.T @ target)
+    target = sample.targets
+    onto = np.square(sample.plain.onto(target))
     beyond = np.square(target).sum(axis=0) - onto.sum(axis=0)
     alpha, beta = precisions(sample.plain.levels, onto, beyond, 60)
     for one in (0, 1):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lefcache.errors import CorpusError, RecipeError
 from lefcache.feature import Feature
 from lefcache.recipe import Recipe
-from lefcache.study import SCORES, Budget, select, sweep
+from lefcache.study import SCORES, Budget, halving, select, sweep
 from lefcache.study import budget as budgets
 from lefcache.study.arrange import nested
 from lefcache.study.depth import nearest_to
@@ -318,7 +318,7 @@ def test_rounds_halve_the_layers_and_double_the_rows(layers, size, more):
     assert plan[-1][0] <= 2 or plan[-1][1] == most
 
 
-def test_wins_are_those_of_a_plain_bootstrap():
+def test_wins_are_those_of_a_plain_bootstrap(monkeypatch):
     draw = np.random.default_rng(0)
     right = draw.random((4, 80)) < np.array([[0.5], [0.6], [0.6], [0.3]])
     plain = np.zeros((2, 4))
@@ -329,6 +329,9 @@ def test_wins_are_those_of_a_plain_bootstrap():
             plain[row, order[:among]] += 1 / 4000
     for row, among in enumerate((1, 2)):
         np.testing.assert_allclose(wins(right, 0, among), plain[row], atol=0.05)
+    monkeypatch.setattr(halving, "GROUPS", 40)  # of two rows each
+    for row, among in enumerate((1, 2)):
+        np.testing.assert_allclose(wins(right, 0, among), plain[row], atol=0.1)
     assert wins(np.ones((3, 9), bool), 0).tolist() == [1, 0, 0]
 
 
