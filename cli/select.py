@@ -223,11 +223,9 @@ def _show_regret(regret: "Regret") -> None:
         [each.name, each.feature, f"{each.points:.1f} [{each.ci95[0]:.1f}, {each.ci95[1]:.1f}]"]
         for each in regret.losses
     ]
-    title = (
-        f"points behind {regret.best}, the best of the {regret.probe} sweep {regret.id[:SHORT]} on "
-        f"its {regret.by} (n = {regret.n:,}, {count(regret.seeds, 'seed')})"
-    )
-    print_table(title, ["", "feature", "points (95 %)"], rows)
+    title = f"held against the {regret.probe} sweep {regret.id[:SHORT]}"
+    over = f"{regret.by} n = {regret.n:,}, {count(regret.seeds, 'seed')}"
+    print_table(title, ["", "feature", f"points behind {regret.best} (95 %; {over})"], rows)
     known = {name: rho for name, rho in regret.spearman.items() if rho is not None}
     if known:
         words = ", ".join(f"{name} {rho:+.2f}" for name, rho in known.items())

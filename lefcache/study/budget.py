@@ -127,10 +127,14 @@ def score_work(rows: int, width: int, classes: int, judged: int = 0) -> float:
     return CALL + 2.0 * rows * width * small + decisions + EIGEN * small**3
 
 
-def head_work(rows: int, width: int, classes: int, recipe: Recipe) -> float:
-    """What a head on one layer takes: forward, and backward to weights and to rows."""
+def head_work(rows: int, width: int, classes: int, recipe: Recipe, judged: int) -> float:
+    """What a head on one layer takes: in each epoch, `rows` are learnt, and `judged` ones read.
+
+    A row that is learnt passes forward, and back to the weights and to what is below them.
+    """
     sizes = [width, recipe.width, *recipe.hidden, classes]
-    return 3.0 * rows * epochs_of(recipe) * math.fsum(one * other for one, other in pairwise(sizes))
+    passed = epochs_of(recipe) * (3.0 * rows + judged)
+    return passed * math.fsum(one * other for one, other in pairwise(sizes))
 
 
 def epochs_of(recipe: Recipe) -> int:

@@ -89,8 +89,9 @@ class Ground:
 
     def head_work(self, places: Sequence[int], size: int) -> float:
         """What a head on each of these layers takes."""
-        widths, recipe = [self.table.widths[place] for place in places], self.setup.recipe
-        return math.fsum(head_work(size, width, self.classes, recipe) for width in widths)
+        widths = [self.table.widths[place] for place in places]
+        more = self.setup.recipe, len(self.judges)
+        return math.fsum(head_work(size, width, self.classes, *more) for width in widths)
 
     def sweep_work(self) -> float:
         """What a sweep of one seed takes, with a head on every layer and all rows."""

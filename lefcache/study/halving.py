@@ -24,7 +24,7 @@ from lefcache.train.stats import Floats
 
 FINALISTS = 2
 POSSIBLE = 0.05  # a layer that fewer resamples choose is no rival, and needs no head
-HEAD_ROWS = 0.25  # a head on a smaller share of the rows says little of one on all
+HEAD_ROWS = 0.1  # a head on a smaller share of the rows says little of one on all
 HEAD_PART = 0.75  # of what is left goes to heads; the rest to the scores of the table
 ALL_SCORES = 3  # times the work of one: most of it is the same for all
 DRAWS = 1000
@@ -85,24 +85,24 @@ class Search:
             key=lambda place: (-merit(self.score, self.judged[place].value), self._depth(place)),
         )
 
-    def evidence(self, places: Sequence[int]) -> NDArray[np.bool_]:
-        """(K, n) which rows each layer has right that it did not learn; n may be 0.
-
-        Those that ridge was judged on stand beside those that the heads were: each counts once.
-        """
-        found = [np.zeros((len(places), 0), bool)]
+    def evidence(self, places: Sequence[int]) -> list[NDArray[np.bool_]]:
+        """Which rows (K, n) each layer has right that it did not learn: by ridge, and by heads."""
+        found = []
         if self.score == "ridge":
             found.append(np.stack([self.judged[place].right for place in places]))
         if self.heads:
             found.append(np.stack([self.heads[place] for place in places]))
-        return np.concatenate(found, axis=1)
+        return found
 
     def choose(self) -> int:
-        """The best finalist; of those with heads, where there are some."""
+        """The best finalist; of those with heads, where there are some.
+
+        Ridge and heads then count half each: ridge knows more rows, a head is what is wanted.
+        """
         if not self.heads:
             return self.ranked()[0]
         places = self._by_depth([*self.heads])
-        return places[int(self.evidence(places).mean(axis=1).argmax())]
+        return places[int(sum(right.mean(axis=1) for right in self.evidence(places)).argmax())]
 
     def shares(self) -> dict[int, float]:
         """The share of bootstrap resamples that choose each finalist; nothing where none can say.
@@ -111,14 +111,14 @@ class Search:
         """
         places = self._by_depth([*(self.heads or self.finalists)])
         evidence = self.evidence(places)
-        if not evidence.shape[1]:
+        if not evidence:
             return {}
         seed = self.ground.seed
         shares = dict(zip(places, wins(evidence, seed).tolist(), strict=True))
         for race, following in pairwise(self.races if self.score == "ridge" else []):
             runners = self._by_depth([*race])
             right = np.stack([race[place].right for place in runners])
-            kept = dict(zip(runners, wins(right, seed, len(following)), strict=True))
+            kept = dict(zip(runners, wins([right], seed, len(following)), strict=True))
             shares = {place: share * float(kept[place]) for place, share in shares.items()}
         return shares
 
@@ -157,14 +157,16 @@ class Search:
 
     def _train_heads(self) -> None:
         """The method's head on the finalists that may well be the best, if it can be paid."""
-        ground, possible = self.ground, self._possible()
-        for places in (possible, possible[:FINALISTS]):
+        ground, places = self.ground, self._possible()
+        while len(places) >= FINALISTS:
             for size in ground.sizes():
                 work = ground.head_work(places, size)
-                small = len(places) < FINALISTS or size < HEAD_ROWS * len(ground.learned)
-                if not small and work <= HEAD_PART * self.purse.left("head"):
+                if size < HEAD_ROWS * len(ground.learned):
+                    break
+                if work <= HEAD_PART * self.purse.left("head"):
                     self.heads = self._heads(places, size, work)
                     return
+            places = places[: len(places) // 2]
 
     def _heads(self, places: list[int], size: int, work: float) -> dict[int, NDArray[np.bool_]]:
         """Which validation rows each layer's head has right; of none, if time ran out."""
@@ -235,18 +237,22 @@ def rounds(layers: int, size: int, most: int) -> list[tuple[int, int]]:
     return plan
 
 
-def wins(right: NDArray[np.bool_], seed: int, among: int = 1) -> Floats:
+def wins(evidence: Sequence[NDArray[np.bool_]], seed: int, among: int = 1) -> Floats:
     """(K,) the share of bootstrap resamples of the rows in which a layer is `among` the best.
 
-    `right` is (K, n): which rows each layer has right. Ties go to the first. Of many rows, random
-    groups are drawn again instead of each, which takes as long for any number of them.
+    Each (K, n) says which rows each layer has right, and counts alike. Ties go to the first. Of
+    many rows, random groups are drawn again instead of each, which takes as long for any number.
     """
     generator = np.random.default_rng(seed)
-    count = right.shape[1]
-    order = generator.permutation(count)
-    edges = np.linspace(0, count, min(count, GROUPS), endpoint=False).astype(np.intp)
-    sums = np.add.reduceat(right[:, order], edges, axis=1, dtype=np.float64)  # (K, G)
-    drawn = generator.multinomial(len(edges), [1 / len(edges)] * len(edges), size=DRAWS)
-    best = np.argsort(-(drawn @ sums.T), axis=1, kind="stable")[:, :among]
-    shares: Floats = np.bincount(best.ravel(), minlength=len(right)) / DRAWS
+    many = len(evidence[0])
+    scores = np.zeros((DRAWS, many))
+    for right in evidence:
+        count = right.shape[1]
+        order = generator.permutation(count)
+        edges = np.linspace(0, count, min(count, GROUPS), endpoint=False).astype(np.intp)
+        sums = np.add.reduceat(right[:, order], edges, axis=1, dtype=np.float64)  # (K, G)
+        drawn = generator.multinomial(len(edges), [1 / len(edges)] * len(edges), size=DRAWS)
+        scores += drawn @ sums.T / count
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :among]
+    shares: Floats = np.bincount(best.ravel(), minlength=many) / DRAWS
     return shares

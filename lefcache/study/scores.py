@@ -120,11 +120,8 @@ class Sample:
             choice = best(path.loo_accuracy, path.loo_error)
             return np.asarray(path.loo_predicted[choice] == self.labels)
         rows, truth = self.judged
-        decided = path.decide(rows)  # (A, N, C)
-        correct = decided.argmax(axis=2) == truth
-        targets = 2.0 * np.eye(self.classes)[truth] - 1
-        errors = np.square(decided - targets).mean(axis=(1, 2), dtype=np.float64)
-        return np.asarray(correct[best(correct.mean(axis=1), errors)])
+        predicted, accuracies, errors = path.judge(rows, truth)
+        return np.asarray(predicted[best(accuracies, errors)] == truth)
 
 
 Score = Callable[[Sample], float]

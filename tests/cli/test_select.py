@@ -110,7 +110,8 @@ def test_a_finished_sweep_says_what_the_choice_loses(filled):
     assert filled("sweep", *words, "--probe", "mlp", "--show-test", "--no-baselines").code == 0
     ran = filled("select", *words, "--budget", "100000%")
     assert re.search(
-        r"points behind one:2, the best of the mlp sweep \w{8} on its test \(n = 60, 1 seed\)",
+        r"held against the mlp sweep \w{8} feature points behind one:2 "
+        r"\(95 %; test n = 60, 1 seed\)",
         " ".join(ran.out.split()),
     )
     assert re.search(r"^chosen +one:2 +0\.0 \[", ran.out, re.M)

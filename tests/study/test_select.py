@@ -328,11 +328,13 @@ def test_wins_are_those_of_a_plain_bootstrap(monkeypatch):
         for row, among in enumerate((1, 2)):
             plain[row, order[:among]] += 1 / 4000
     for row, among in enumerate((1, 2)):
-        np.testing.assert_allclose(wins(right, 0, among), plain[row], atol=0.05)
+        np.testing.assert_allclose(wins([right], 0, among), plain[row], atol=0.05)
     monkeypatch.setattr(halving, "GROUPS", 40)  # of two rows each
     for row, among in enumerate((1, 2)):
-        np.testing.assert_allclose(wins(right, 0, among), plain[row], atol=0.1)
-    assert wins(np.ones((3, 9), bool), 0).tolist() == [1, 0, 0]
+        np.testing.assert_allclose(wins([right], 0, among), plain[row], atol=0.1)
+    one, other = np.eye(2, dtype=bool), np.array([[False] * 50, [True] * 50])
+    assert wins([one, other], 0)[1] > 0.7  # each counts alike, however many rows it has
+    assert wins([np.ones((3, 9), bool)], 0).tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(
