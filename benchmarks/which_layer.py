@@ -31,7 +31,8 @@ from lefcache import results as store
 from lefcache.study import SCORES, Sweep, select, sweep
 from lefcache.study.ground import grounds_of
 from lefcache.study.probes import Setup
-from lefcache.study.scores import merit, spearman
+from lefcache.study.regret import agreement
+from lefcache.study.scores import merit
 from lefcache.train import Recipe
 
 RESULTS = Path(__file__).parent / "results"
@@ -160,7 +161,7 @@ def cell(cache: Cache, asked: Asked) -> dict[str, Any]:
             "val_accuracy": {row.feature: row.val_accuracy for row in swept.rows},
         },
         "scores": values,
-        "spearman": {name: spearman(of, truth, name) for name, of in values.items()},
+        "spearman": {name: agreement(name, of, truth).spearman for name, of in values.items()},
         "choices": [asdict(each) for each in chosen],
     }
 

@@ -25,7 +25,7 @@ from lefcache.wording import count
 if TYPE_CHECKING:
     from lefcache import Cache
     from lefcache.rows import Table
-    from lefcache.study import Choice, Layer, Regret, Selection
+    from lefcache.study import Agreement, Choice, Layer, Regret, Selection
 
 SCORES = ("ridge", "logme", "h-score", "entropy", "rank", "anisotropy")
 CSV = (
@@ -226,10 +226,17 @@ def _show_regret(regret: "Regret") -> None:
     title = f"held against the {regret.probe} sweep {regret.id[:SHORT]}"
     over = f"{regret.by} n = {regret.n:,}, {count(regret.seeds, 'seed')}"
     print_table(title, ["", "feature", f"points behind {regret.best} (95 %; {over})"], rows)
-    known = {name: rho for name, rho in regret.spearman.items() if rho is not None}
+    known = [each for each in regret.agreements if each.spearman is not None]
     if known:
-        words = ", ".join(f"{name} {rho:+.2f}" for name, rho in known.items())
-        tell(f"Spearman correlation with that sweep over its {regret.layers} layers: {words}.")
+        lines = [[each.score, _correlation(each)] for each in known]
+        over = f"Spearman correlation with it over {regret.layers} layers (95 %)"
+        print_table("", ["score", over], lines)
+
+
+def _correlation(found: "Agreement") -> str:
+    low, high = found.ci95 or (None, None)
+    around = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
+    return f"{found.spearman:+.2f}{around}"
 
 
 def _next(found: "Selection", options: dict[str, Any]) -> str:

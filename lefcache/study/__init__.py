@@ -13,7 +13,7 @@ from lefcache.study.operators import fuse_best
 from lefcache.study.paired import Correlation, Measured, PairRow, Pairs, Single
 from lefcache.study.pairs import pairs
 from lefcache.study.probes import PROBES, Probed, Setup
-from lefcache.study.regret import Loss, Regret
+from lefcache.study.regret import Agreement, Loss, Regret
 from lefcache.study.scores import LABEL_FREE, SCORES, Sample
 from lefcache.study.select import Choice, Layer, Selection, select
 from lefcache.study.sweep import Row, Sweep, sweep
@@ -23,6 +23,7 @@ __all__ = [
     "PROBES",
     "PROTOCOLS",
     "SCORES",
+    "Agreement",
     "Baseline",
     "Budget",
     "Choice",

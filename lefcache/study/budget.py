@@ -23,8 +23,9 @@ CALL = 5e6
 RATE = 1e-10  # seconds for each of them, until it is measured
 WARY = 0.8  # of what seems to be left: the next measurement may take longer than the last
 
-# A head with patience stops long before its last epoch: after about so many times its patience.
-PATIENCES = 3
+# A head with patience stops long before its last epoch: after so many times its patience at least,
+# as a rule, which makes a share of a sweep's work rather too small than too large.
+PATIENCES = 2
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from lefcache.recipe import Recipe
 from lefcache.results import Result
 from lefcache.rows import Table
 from lefcache.study.compare import compare
+from lefcache.study.correlation import correlated
 from lefcache.study.identity import as_written, identity
-from lefcache.study.scores import spearman
+from lefcache.study.scores import merit
 from lefcache.train.stats import Interval, Z
 
 
@@ -32,12 +33,25 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Spearman's correlation of a score, turned so that more is better, with a sweep's figures.
+
+    The interval is of a bootstrap over layers. Both are None of fewer than three layers that the
+    score knows, and where all are the same.
+    """
+
+    score: str
+    spearman: float | None
+    ci95: Interval | None
+
+
+@dataclass(frozen=True)
 class Regret:
     """What a finished sweep of the same layers and rows says of a choice.
 
     `by` is "test" where every layer of the sweep was shown it (the interval is then a paired
     bootstrap over texts and seeds), else "validation" (that of two independent shares, which is
-    wide). `spearman` is the rank correlation of each score with the sweep over its `layers`.
+    wide). `agreements` say how each score goes with the sweep over its `layers`.
     """
 
     id: str
@@ -48,7 +62,7 @@ class Regret:
     layers: int
     best: str
     losses: tuple[Loss, ...]
-    spearman: dict[str, float | None]
+    agreements: tuple[Agreement, ...]
 
 
 def regret_of(
@@ -85,6 +99,13 @@ def regret_of(
         return _regret(sweep, own["features"], named, scores)
 
 
+def agreement(name: str, values: Mapping[str, float], truth: Mapping[str, float]) -> Agreement:
+    """How a score's values go with the truth, over the features of both."""
+    shared = [feature for feature in truth if feature in values]
+    ours = [merit(name, values[feature]) for feature in shared]
+    return Agreement(name, *correlated(ours, [truth[feature] for feature in shared], ranks=True))
+
+
 def _regret(
     sweep: Result,
     features: list[str],
@@ -115,7 +136,7 @@ def _regret(
         layers=len(truth),
         best=best,
         losses=tuple(losses),
-        spearman={name: spearman(values, truth, name) for name, values in scores.items()},
+        agreements=tuple(agreement(name, values, truth) for name, values in scores.items()),
     )
 
 

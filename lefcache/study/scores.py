@@ -4,7 +4,7 @@ Each takes some rows of one layer and gives one number. Those of LABEL_FREE look
 alone; of those in LOWER_IS_BETTER less is taken to be better. None of them reads the test.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,12 +61,11 @@ class Spectrum:
         """U' columns, (E, C) of (n, C)."""
         count, width = self.rows.shape
         if count <= width:
-            return self.basis.T @ columns
+            return np.asarray(self.basis.T @ columns)
         cross = np.zeros((width, columns.shape[1]))
         for here, chunk in chunks(self.rows, None, self.center, EXACT):
             cross += chunk.T @ columns[here]
-        found: Floats = self.basis.T @ cross / np.sqrt(self.levels)[:, None]
-        return found
+        return np.asarray(self.basis.T @ cross / np.sqrt(self.levels)[:, None])
 
     def norms(self) -> Floats:
         """(n,) the squared norm of each row."""
@@ -100,7 +99,7 @@ class Sample:
     @cached_property
     def targets(self) -> Floats:
         """(n, C) 1 for the class of a row, else 0, of the classes that occur."""
-        return (self.labels[:, None] == np.unique(self.labels)).astype(np.float64)
+        return np.asarray(self.labels[:, None] == np.unique(self.labels), np.float64)
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -234,7 +233,7 @@ def anisotropy(sample: Sample) -> float:
     for _, chunk in chunks(sample.rows, None, None, EXACT):
         norms = np.linalg.norm(chunk, axis=1)
         total += (chunk[norms > 0] / norms[norms > 0, None]).sum(axis=0)
-        count += np.count_nonzero(norms)
+        count += int(np.count_nonzero(norms))
     if count < 2:
         return 1.0
     return float((np.square(total).sum() - count) / (count * (count - 1)))
@@ -264,18 +263,3 @@ LOWER_IS_BETTER = ("anisotropy",)
 def merit(name: str, value: float) -> float:
     """A score so that more is better."""
     return -value if name in LOWER_IS_BETTER else value
-
-
-def spearman(scores: Mapping[str, float], truth: Mapping[str, float], name: str) -> float | None:
-    """The rank correlation of a score (`name`) with a sweep's figures, over the features of both.
-
-    None of fewer than three features, or where either is the same for all.
-    """
-    from scipy.stats import spearmanr
-
-    shared = [feature for feature in truth if feature in scores]
-    ours = [merit(name, scores[feature]) for feature in shared]
-    theirs = [truth[feature] for feature in shared]
-    if len(shared) < 3 or len(set(ours)) == 1 or len(set(theirs)) == 1:
-        return None
-    return float(spearmanr(ours, theirs).statistic)

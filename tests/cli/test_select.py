@@ -116,7 +116,8 @@ def test_a_finished_sweep_says_what_the_choice_loses(filled):
     )
     assert re.search(r"^chosen +one:2 +0\.0 \[", ran.out, re.M)
     assert re.search(r"^last +one:4 +\d+\.\d \[", ran.out, re.M)
-    assert "Spearman correlation with that sweep over its 5 layers: ridge +" in ran.out
+    assert "Spearman correlation with it over 5 layers (95 %)" in ran.out
+    assert re.search(r"^ridge +[+-]\d\.\d\d \[", ran.out, re.M)
 
 
 @pytest.mark.parametrize("budget", ["5", "ten", "0%"])

@@ -15,7 +15,6 @@ from lefcache.study.scores import (
     Spectrum,
     precisions,
     shrinkage,
-    spearman,
 )
 from lefcache.train.ridge import ALPHAS
 
@@ -213,11 +212,3 @@ def test_rows_of_a_validation_split_are_what_ridge_is_judged_on():
     judged = Sample(sample.rows, sample.labels, 3, judged=(other.rows, other.labels))
     assert len(judged.right) == 30
     assert 0.5 < SCORES["ridge"](judged) <= 1
-
-
-def test_the_correlation_of_a_score_is_over_the_layers_of_both():
-    truth = {"m:0": 0.1, "m:1": 0.2, "m:2": 0.3}
-    assert spearman({"m:0": 5.0, "m:1": 6.0, "m:2": 9.0, "m:3": 0.0}, truth, "ridge") == 1
-    assert spearman({"m:0": 5.0, "m:1": 6.0, "m:2": 9.0}, truth, "anisotropy") == -1
-    assert spearman({"m:0": 5.0, "m:1": 6.0}, truth, "ridge") is None
-    assert spearman(dict.fromkeys(truth, 1.0), truth, "ridge") is None

@@ -16,6 +16,7 @@ from lefcache.study.arrange import nested
 from lefcache.study.depth import nearest_to
 from lefcache.study.ground import Ground
 from lefcache.study.halving import rounds, wins
+from lefcache.study.regret import agreement
 from lefcache.study.select import FIXED
 from lefcache.train.protocol import training_parts
 
@@ -284,8 +285,19 @@ def test_a_sweep_of_heads_that_was_shown_the_test_says_what_the_choice_loses(tab
         assert each.points == pytest.approx(points)
         assert each.ci95[0] <= each.points <= each.ci95[1]
     assert names["last"].points > 5
-    assert regret.spearman["ridge"] > 0.5
+    rho = {each.score: each.spearman for each in regret.agreements}
+    assert set(rho) == set(SCORES)
+    assert rho["ridge"] > 0.5
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_the_agreement_of_a_score_is_over_the_layers_of_both():
+    truth = {"m:0": 0.1, "m:1": 0.2, "m:2": 0.3}
+    risen = {"m:0": 5.0, "m:1": 6.0, "m:2": 9.0}
+    assert agreement("ridge", risen | {"m:3": 0.0}, truth).spearman == pytest.approx(1)
+    assert agreement("anisotropy", risen, truth).spearman == pytest.approx(-1)
+    assert agreement("ridge", {"m:0": 5.0, "m:1": 6.0}, truth).spearman is None
+    assert agreement("ridge", dict.fromkeys(truth, 1.0), truth).spearman is None
 
 
 def test_a_sweep_whose_test_is_hidden_is_asked_about_validation(tables, tmp_path):
