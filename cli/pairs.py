@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lefcache.study import Correlation, PairRow, Pairs
     from lefcache.train.stats import Interval
 
-# What ranks the pairs, and what it is a field of.
+# By what pairs can be ranked, and the field that says it.
 ORDERS = {"gain": "gain", "accuracy": "predicted"}
 FLAT = (
     *("first", "second", "gain", "gain_ci95_low", "gain_ci95_high"),
@@ -103,13 +103,15 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
 
 def _progress() -> Callable[[int, int], None]:
     """A line now and then, for those who wait for many pairs."""
-    told = time.monotonic()
+    began = told = time.monotonic()
 
     def progress(done: int, of: int) -> None:
         nonlocal told
-        if time.monotonic() - told > LOG_SECONDS:
-            told = time.monotonic()
-            say(f"  {done:,} of {count(of, 'pair')}")
+        now = time.monotonic()
+        if now - told > LOG_SECONDS:
+            told = now
+            left = (now - began) / done * (of - done)
+            say(f"  {done:,} of {count(of, 'pair')}, {duration(left)} left")
 
     return progress
 
@@ -226,15 +228,15 @@ def _verdict(found: "Pairs") -> list[str]:
         f"{percent(best.predicted)} % [{percent(low)}, {percent(high)}]; the best single feature "
         f"by ridge is {alone.feature}, {percent(alone.accuracy)} %.",
         f"{heads[0].upper()}{heads[1:]}.",
-        *_kept(found),
+        *_against_measured(found),
         f"{count(many, 'pair')}, 0 heads, 0 forward passes, {took}."
         + (f" Result {found.id[:SHORT]}." if found.id else ""),
     ]
 
 
-def _kept(found: "Pairs") -> list[str]:
+def _against_measured(found: "Pairs") -> list[str]:
     """How predictions did on the pairs that have been fused."""
-    fused, inside, off = found.kept
+    fused, inside, off = found.against_measured
     if not fused:
         return []
     return [

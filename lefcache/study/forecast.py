@@ -26,7 +26,7 @@ COMPARABLE = 0.8
 
 @dataclass(frozen=True)
 class Known:
-    """A finished head: its accuracy on validation, and whether its test may be looked at.
+    """A finished head: its accuracy on validation, and whether its result has the test.
 
     `layer` is the one that is meant where the result is a sweep.
     """

@@ -153,7 +153,7 @@ class Pairs:
         return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
 
     @property
-    def kept(self) -> tuple[int, int, float]:
+    def against_measured(self) -> tuple[int, int, float]:
         """How many pairs have been fused, for how many the interval held, and how far off it was.
 
         The last is the mean absolute error of the predicted accuracy, 0 of no pairs.

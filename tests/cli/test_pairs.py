@@ -83,3 +83,8 @@ def test_fewer_rows_are_said_and_mistakes_name_the_fix(extracted):
     assert "For example: lef pairs --data reviews --models one:last,two:last" in (
         extracted("pairs").err
     )
+
+
+def test_who_waits_for_many_pairs_is_told_how_long(extracted, monkeypatch):
+    monkeypatch.setattr("cli.pairs.LOG_SECONDS", -1.0)
+    assert re.search(r"^  2 of 3 pairs, \d+\.\d s left$", extracted(*WORDS).err, re.M)

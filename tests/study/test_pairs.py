@@ -297,7 +297,7 @@ def test_what_was_fused_stands_beside_what_was_predicted(tables, tmp_path):
     )
     assert known.gain == pytest.approx(known.accuracy - known.better_accuracy)
     assert known.gain_ci95[0] <= known.gain <= known.gain_ci95[1]
-    many, inside, off = found.kept
+    many, inside, off = found.against_measured
     fused_rows = [row for row in found.rows if row.measured]
     assert many == len(fused_rows) == 2
     assert inside == sum(
