@@ -1,6 +1,6 @@
 """Questions asked of a cache: which layer, which features together. No language model is needed."""
 
-from lefcache.study.again import read_again
+from lefcache.again import read_again
 from lefcache.study.arrange import PROTOCOLS, sizes_of
 from lefcache.study.baselines import Baseline, plain_baselines
 from lefcache.study.budget import Budget
