@@ -31,6 +31,7 @@ COMMANDS = {
     "pairs": "Predict which two features complement each other.",
     "compare": "Say whether one result is better than another.",
     "results": "List the finished studies and their ids.",
+    "report": "Write all of it as one page that opens offline.",
     "predict": "Label raw texts with a saved head.",
     "models": "List the models that have a short name.",
     "doctor": "Examine a model: are its vectors what they should be?",

@@ -46,7 +46,7 @@ def finished(cache: Cache, corpus: str | None = None) -> list[Finished]:
     found = [each for each in results.list(cache.results, corpus) if each.kind]
     found.sort(key=lambda each: (each.corpus, each.path.stat().st_mtime_ns))
     watch = Staleness(cache)
-    return [_line(each, watch) for each in found]
+    return [finished_line(each, watch.of(each)) for each in found]
 
 
 def describe(result: Result) -> str:
@@ -102,7 +102,8 @@ class Staleness:
         return self._known[key]
 
 
-def _line(result: Result, watch: Staleness) -> Finished:
+def finished_line(result: Result, stale: str) -> Finished:
+    """A result in a line; `stale` is what `Staleness` says of it."""
     values = result.payload["result"]
     hidden = not values.get("test_shown", True)
     row = _scores(result.kind, values)
@@ -119,7 +120,7 @@ def _line(result: Result, watch: Staleness) -> Finished:
         test_ci95=None if hidden or not row["test_ci95"] else tuple(row["test_ci95"]),
         n_test=values["n_test"],
         hidden=hidden,
-        stale=watch.of(result),
+        stale=stale,
         path=str(result.path),
     )
 

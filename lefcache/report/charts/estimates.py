@@ -1,0 +1,133 @@
+"""Charts of accuracies with their intervals: side by side, over rows, over bytes."""
+
+from collections.abc import Sequence
+
+from lefcache.report.charts.pieces import (
+    ESTIMATE,
+    TENTH,
+    WHOLE,
+    Chart,
+    Row,
+    by_kind,
+    by_label,
+    finished,
+    kind_of,
+    percents,
+    tips,
+    values,
+)
+from lefcache.report.theme import PAPER, Theme, altair
+
+STEP = 25  # pixels of a line
+ROOM = 0.14  # of the width, for the numbers at the right
+
+
+def intervals(
+    rows: Sequence[Row], theme: Theme = PAPER, models: Sequence[str] = (), title: str = ""
+) -> Chart:
+    """A line for each row: the test accuracy with its interval, and a tick for validation.
+
+    Args:
+        rows: `label`, `kind`, `val`, `test`, `test_low`, `test_high`, `n_test`, as in `tables`.
+        theme: its colours.
+        models: all models of a report, so that each has the same colour in every chart.
+        title: stands above the chart.
+    """
+    alt = altair()
+    order = [*dict.fromkeys(row["label"] for row in rows)]
+    down = alt.Y(
+        "label:N", sort=order, title=None, axis=alt.Axis(ticks=False, domain=False, labelPadding=8)
+    )
+    colour = by_kind(alt, rows, theme, models)
+    scale = alt.Scale(domain=_domain(rows), nice=False, zero=False)
+    named = {"title": "accuracy", "scale": scale, "axis": percents(alt)}
+    span = alt.X("test_low:Q", **named), alt.X2("test_high:Q")
+    whole = values(alt, [{**row, "colour": kind_of(row)} for row in rows])
+    tested = whole.transform_filter("isValid(datum.test)")
+    at_right = {"align": "right", "dx": -2, "fontSize": 11.5, "color": theme.ink}
+    layers = [
+        tested.mark_rule(strokeWidth=2.4, opacity=0.5).encode(*span, down, colour),
+        whole.transform_filter("isValid(datum.val)")
+        .mark_tick(thickness=2, size=12, color=theme.muted)
+        .encode(alt.X("val:Q", **named), down),
+        tested.mark_point(filled=True, size=90, opacity=1).encode(
+            alt.X("test:Q", **named), down, colour
+        ),
+        tested.mark_text(**at_right).encode(
+            down, x=alt.value("width"), text=alt.Text("test:Q", format=TENTH)
+        ),
+        tested.mark_bar(opacity=0, height=STEP - 4).encode(
+            *span, down, tooltip=tips(alt, ESTIMATE)
+        ),
+    ]
+    words = f"Test accuracy of {len(order)} heads with 95 % intervals"
+    return finished(alt.layer(*layers), theme, title, words, height=STEP * len(order))
+
+
+def learning_curve(
+    rows: Sequence[Row], theme: Theme = PAPER, models: Sequence[str] = (), title: str = ""
+) -> Chart:
+    """Test accuracy over the rows that were learnt from, with bands; arguments as above."""
+    alt = altair()
+    sizes = sorted({row["n_train"] for row in rows})
+    colour = by_label(alt, rows, theme, models)
+    across = alt.X(
+        "n_train:Q",
+        title="rows to learn from",
+        scale=alt.Scale(type="log", nice=False, padding=12),
+        axis=alt.Axis(format=WHOLE, grid=False, values=sizes, labelOverlap="greedy"),
+    )
+    scale = alt.Scale(zero=False)
+    up = alt.Y("test:Q", title="test accuracy", scale=scale, axis=percents(alt))
+    span = alt.Y("test_low:Q", title="test accuracy", scale=scale), alt.Y2("test_high:Q")
+    whole = values(alt, [{**row, "colour": row["label"]} for row in rows]).encode(across)
+    near = whole.mark_point(filled=True, size=500, opacity=0)
+    layers = [
+        whole.mark_area(opacity=0.12).encode(*span, colour),
+        whole.mark_line(strokeWidth=2.2).encode(up, colour),
+        whole.mark_point(filled=True, size=44, opacity=1).encode(up, colour),
+        near.encode(up, tooltip=tips(alt, ESTIMATE)),
+    ]
+    words = f"Test accuracy over {len(sizes)} numbers of rows to learn from"
+    return finished(alt.layer(*layers), theme, title, words)
+
+
+def cost_chart(
+    rows: Sequence[Row], theme: Theme = PAPER, models: Sequence[str] = (), title: str = ""
+) -> Chart:
+    """Test accuracy over the bytes that a text takes; arguments as above."""
+    alt = altair()
+    colour = by_kind(alt, rows, theme, models)
+    across = alt.X(
+        "bytes:Q",
+        title="bytes on disk per text",
+        scale=alt.Scale(zero=False, nice=False, padding=40),
+        axis=alt.Axis(format=WHOLE, grid=False, tickCount=5),
+    )
+    scale = alt.Scale(zero=False, padding=16)
+    up = alt.Y("test:Q", title="test accuracy", scale=scale, axis=percents(alt))
+    span = alt.Y("test_low:Q", title="test accuracy", scale=scale), alt.Y2("test_high:Q")
+    whole = values(alt, [{**row, "colour": kind_of(row)} for row in rows]).encode(across)
+    best = whole.transform_filter("datum.efficient")
+    tooltip = tips(alt, [("bytes", "bytes per text", WHOLE), *ESTIMATE])
+    layers = [
+        whole.mark_rule(strokeWidth=1.6, opacity=0.4).encode(*span, colour),
+        best.mark_line(strokeDash=[3, 3], strokeWidth=1.4, color=theme.muted).encode(
+            up, order="bytes:Q"
+        ),
+        whole.mark_point(filled=True, size=80, opacity=1).encode(up, colour, tooltip=tooltip),
+        best.mark_text(dy=-12, dx=8, align="left", fontSize=11, color=theme.ink, limit=170).encode(
+            up, text="short:N"
+        ),
+    ]
+    words = f"Test accuracy of {len(rows)} sets of features over bytes per text"
+    return finished(alt.layer(*layers), theme, title, words)
+
+
+def _domain(rows: Sequence[Row]) -> list[float]:
+    """From the lowest to the highest number, with room for the written ones."""
+    fields = ("val", "test", "test_low", "test_high")
+    found = [row[name] for row in rows for name in fields if row.get(name) is not None] or [0, 1]
+    low, high = min(found), max(found)
+    span = max(high - low, 0.01)
+    return [max(0.0, low - 0.03 * span), high + ROOM * span]

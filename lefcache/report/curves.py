@@ -1,0 +1,127 @@
+"""Layer curves: how good each layer is over the depth of its model, with what is marked on it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lefcache.feature import Feature
+from lefcache.report.gather import UNKNOWN, Figures, Model, Study
+
+Z = 1.959964  # standard deviations around a normal mean that hold 95 %
+FIXED = 0.6  # the depth of the baseline "fixed depth 0.6"
+CHOSEN, LAST, DEPTH = "chosen", "last layer", f"fixed depth {FIXED}"
+MARKS = (CHOSEN, LAST, DEPTH)
+
+Row = dict[str, Any]
+
+
+def curves(figures: Figures, corpus: str) -> tuple[list[Row], list[Study]]:
+    """A row for each layer of each model of a corpus, and the sweeps that they are of.
+
+    Of several sweeps of a model, the one to believe most: not stale, not chosen on the test, of
+    most rows, layers and tests. A curve is a model with a pooling, judged by a probe.
+    """
+    found: dict[str, tuple[tuple[Any, ...], list[Row], Study]] = {}
+    for place, study in enumerate(figures.of("sweep", corpus)):
+        for series, rows in _series(figures, study).items():
+            tested = sum(row["test"] is not None for row in rows)
+            rank = (*study.trust, study.values["n_train"], len(rows), tested, place)
+            if len(rows) > 1 and (series not in found or rank > found[series][0]):
+                found[series] = (rank, rows, study)
+    rows = [row for _, several, _ in found.values() for row in several]
+    return rows, [*{study.result.id: study for _, _, study in found.values()}.values()]
+
+
+def curve_of(result: Mapping[str, Any], seeds: int, figures: Figures | None = None) -> list[Row]:
+    """The rows of one sweep's figures, which need no cache: depths are then those of its layers."""
+    return [row for rows in _split(result, seeds, figures, {}).values() for row in rows]
+
+
+def _series(figures: Figures, study: Study) -> dict[str, list[Row]]:
+    more = {"id": study.result.id, "stale": bool(study.stale)}
+    return _split(study.values, study.values.get("seeds", 1), figures, more)
+
+
+def _split(
+    values: Mapping[str, Any], seeds: int, figures: Figures | None, more: Mapping[str, Any]
+) -> dict[str, list[Row]]:
+    """The rows of each curve of a sweep, marked."""
+    whole: dict[tuple[str, str], list[tuple[Feature, Row]]] = {}
+    for row in values["rows"]:
+        feature = Feature.parse(row["feature"])
+        pool = feature.pool or "mean"
+        made = _row(values, row) | dict(more)
+        whole.setdefault((feature.model, pool), []).append((feature, made))
+    found = {}
+    for (name, pool), pairs in whole.items():
+        model = figures.model(values["corpus"], name) if figures else None
+        placed = [*_placed(pairs, model)]
+        _mark(placed, model)
+        architecture = model.architecture if model else UNKNOWN
+        series = name if pool == "mean" else f"{name}@{pool}"
+        probe = values["probe"] if seeds < 2 else f"{values['probe']}, {seeds} seeds"
+        for row in placed:
+            row |= {"model": name, "series": series, "architecture": architecture, "probe": probe}
+        found[f"{series} {values['probe']}"] = placed
+    return found
+
+
+def _row(values: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
+    # Rows that are left out in turn are all of train.
+    count = values["n_val"] or values["n_train"]
+    low, high = wilson(row["val_accuracy"], count)
+    test_low, test_high = row["test_ci95"] or (None, None)
+    return {
+        "corpus": values["corpus"],
+        "feature": row["feature"],
+        "accuracy": row["val_accuracy"],
+        "low": low,
+        "high": high,
+        "n": count,
+        "test": row["test_accuracy"],
+        "test_low": test_low,
+        "test_high": test_high,
+        "n_test": values["n_test"],
+    }
+
+
+def _placed(pairs: Sequence[tuple[Feature, Row]], model: Model | None) -> Iterator[Row]:
+    """Each row with its layer and its share of the model's depth; `final` after the last norm."""
+    numbers = [part for feature, _ in pairs for part in feature.parts if isinstance(part, int)]
+    depth = model.depth if model else max(numbers, default=0)
+    for feature, row in pairs:
+        parts = [part if isinstance(part, int) else depth for part in feature.parts]
+        layer = sum(parts) / len(parts)
+        share = layer / depth if depth else 1.0
+        final = feature.layer == "last"
+        alone = len(parts) == 1
+        yield row | {
+            "layer": str(feature.layer),
+            "depth": share,
+            "blocks": depth,
+            "final": final,
+            "on_curve": alone and not final,
+        }
+
+
+def _mark(rows: list[Row], model: Model | None) -> None:
+    """Say of each row what it is: the chosen layer, the last one, or the one at a fixed depth."""
+    best = max(rows, key=lambda row: (row["accuracy"], -row["depth"]))
+    finals = {"last"} | set(model.finals if model else ())
+    ended = [row for row in rows if row["layer"] in finals] or [
+        max(rows, key=lambda row: row["depth"])
+    ]
+    for row in rows:
+        row["marks"] = [CHOSEN] * (row is best) + [LAST] * (row is ended[-1])
+        if row["layer"] == str(round(FIXED * row["blocks"])) and row["on_curve"]:
+            row["marks"].append(DEPTH)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's (1927) 95 % interval of a share of so many rows."""
+    if not count:
+        return share, share
+    wide = Z * Z / count
+    middle = (share + wide / 2) / (1 + wide)
+    reach = Z * math.sqrt(share * (1 - share) / count + wide / count / 4) / (1 + wide)
+    return middle - reach, middle + reach

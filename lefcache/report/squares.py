@@ -1,0 +1,176 @@
+"""Sections whose figures are squares: pairs, transfer, and what was taken for what."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from lefcache.report.charts import matrix
+from lefcache.report.gather import Figures, Study
+from lefcache.report.later import pair_matrix, transfer_matrix
+from lefcache.report.layout import (
+    Panel,
+    Section,
+    Table,
+    commands_of,
+    marks_of,
+    percent,
+    points,
+    sure,
+    within,
+)
+from lefcache.report.mistakes import Mistakes, mistakes
+from lefcache.report.tables import FUSED, headlines
+from lefcache.report.theme import Theme
+
+Row = dict[str, Any]
+
+GAIN = (
+    ("couple", "pair"),
+    ("gain", "gain over the better one", "+.1%"),
+    ("low", "95 % from", "+.1%"),
+    ("high", "to", "+.1%"),
+    ("disagreement", "disagreement", ".1%"),
+    ("cka", "linear CKA", ".2f"),
+    ("measured", "measured gain", "+.1%"),
+)
+REGRET = (("source", "chosen on"), ("target", "used on"), ("regret", "regret", ".1%"))
+CONFUSED = (
+    ("truth", "truth"),
+    ("predicted", "predicted"),
+    ("share", "of its texts", ".1%"),
+    ("n", "texts, a mean over seeds", ",.1f"),
+)
+
+
+def pairs_section(figures: Figures) -> Section:
+    """What two features give together, a matrix for each corpus."""
+    panels = []
+    for corpus in figures.corpora:
+        rows, names, studies = pair_matrix(figures, corpus)
+        if not rows:
+            continue
+        how: Row = {"across": "with", "down": "feature", "value": "gain", "form": "+.1%"}
+        values = studies[0].values
+        panels.append(
+            Panel(
+                f"pairs-{corpus}",
+                corpus,
+                partial(_square, rows, names, lines=GAIN, signed=True, **how),
+                f"n = {values.get('n_val') or values.get('n_train', 0):,}.",
+                marks_of(studies),
+                commands_of(studies),
+                data=_gains(rows),
+            )
+        )
+    return Section(
+        "pairs",
+        "Which pair?",
+        "What two features give together beyond the better one of them, before any head is "
+        "trained: points of accuracy of a ridge on both, on rows that it has not learnt from.",
+        panels,
+        "No pairs have been held against each other yet. This does it:",
+        "lef pairs --models A,B",
+    )
+
+
+def _gains(rows: Sequence[Row]) -> Table:
+    lines = [
+        [
+            row["couple"],
+            points(row["gain"], row["low"], row["high"]),
+            percent(row["disagreement"]),
+            "" if row["cka"] is None else f"{row['cka']:.2f}",
+        ]
+        for row in rows[::2]  # both squares of a pair say the same
+    ]
+    return Table(["pair", ">gain in points [95 %]", ">disagreement", ">CKA"], lines)
+
+
+def transfer_section(figures: Figures) -> Section:
+    """What a choice costs where it was not made, one matrix for the whole cache."""
+    rows, names, studies = transfer_matrix(figures)
+    how: Row = {"across": "target", "down": "source", "value": "regret", "form": ".1%"}
+    lines = [[row["source"], row["target"], percent(row["regret"])] for row in rows]
+    panel = Panel(
+        "transfer-all",
+        "All corpora",
+        partial(_square, rows, names, lines=REGRET, **how),
+        "",
+        marks_of(studies),
+        commands_of(studies),
+        data=Table(["chosen on", "used on", ">regret"], lines),
+    )
+    return Section(
+        "transfer",
+        "Does it transfer?",
+        "What one loses by using on one corpus the layer that was chosen on another.",
+        [panel] if rows else [],
+        "No corpus's choice has been tried on another yet. This does it:",
+        "lef transfer --models MODEL --to CORPUS",
+    )
+
+
+def mistakes_section(figures: Figures) -> Section:
+    """What the best fusion of each corpus gets wrong."""
+    best = {corpus: headlines(figures, corpus).get(FUSED) for corpus in figures.corpora}
+    panels = [
+        _confused(corpus, study, mistakes(figures, study))
+        for corpus, study in best.items()
+        if study is not None
+    ]
+    return Section(
+        "mistakes",
+        "What does it get wrong?",
+        "The fusion that is best on validation: of the texts of each class, how many went where, "
+        "and the texts it was surest about and wrong. Labels that look wrong may be wrong.",
+        panels,
+        "No features have been fused yet. This does it:",
+        "lef fuse --models A:LAYER,B:LAYER --op hadamard-res --seeds 5",
+    )
+
+
+def _confused(corpus: str, study: Study, found: Mistakes) -> Panel:
+    test = study.values["test_accuracy"]
+    note = (
+        f"{study.what}; test accuracy {within(test['mean'], *test['ci95'])}, "
+        f"n = {study.values['n_test']:,}."
+    )
+    if found.missing:
+        note += f" {'No texts' if found.matrix else 'No matrix'}: {found.missing}."
+    draw = partial(
+        _square, found.matrix, found.classes, across="predicted", down="truth", lines=CONFUSED
+    )
+    counts = [
+        [row["truth"], row["predicted"], percent(row["share"]), f"{row['n']:,.1f}"]
+        for row in found.matrix
+        if row["n"]
+    ]
+    return Panel(
+        f"mistakes-{corpus}",
+        corpus,
+        draw if found.matrix else None,
+        note,
+        study.marks,
+        [study.command],
+        [_surest(found.texts)] if found.texts else [],
+        Table(["truth", "predicted", ">of its texts", ">texts"], counts) if counts else None,
+        wide=True,
+    )
+
+
+def _surest(texts: Sequence[Row]) -> Table:
+    lines = [
+        [
+            row["text"] or f"(row {row['row']:,} of the test)",
+            row["truth"],
+            row["predicted"],
+            sure(row["probability"]),
+        ]
+        for row in texts
+    ]
+    headers = ["text", "truth", "predicted", ">probability"]
+    return Table(headers, lines, "Wrong with the highest probability, a mean over seeds")
+
+
+def _square(rows: Sequence[Row], names: Sequence[str], theme: Theme, title: str, **how: Any) -> Any:
+    return matrix(rows, names, theme, title, **how)
