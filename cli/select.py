@@ -80,10 +80,10 @@ CSV = (
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Choose a layer without training a head on each of them.
 
-    A closed-form score judges all layers on a few rows, the better half on twice as many, and so
-    on; where the budget still pays for it, the layers that may well be the best get the method's
-    own head. Train and validation decide, the test is not read. Where a finished sweep of these
-    layers is in the cache, it is said what the choice loses against the best one.
+    A closed-form score judges all layers on a few rows, the better ones on more, and so on; where
+    the budget still pays for it, the layers that may well be the best get the method's own head.
+    Train and validation decide, the test is not read. Where a finished sweep of these layers is in
+    the cache, it is said what the choice loses against the best one.
 
     \b
     Examples:

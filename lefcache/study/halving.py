@@ -23,6 +23,7 @@ from lefcache.train.fit import train_all
 from lefcache.train.stats import Floats
 
 FINALISTS = 2
+RATES = (1, 2, 4)  # layers that are left behind in a round, and rows that are added
 POSSIBLE = 0.05  # a layer that fewer resamples choose is no rival, and needs no head
 HEAD_ROWS = 0.1  # a head on a smaller share of the rows says little of one on all
 HEAD_PART = 0.75  # of what is left goes to heads; the rest to the scores of the table
@@ -123,16 +124,26 @@ class Search:
         return shares
 
     def _plan(self) -> list[tuple[int, int]]:
-        """The rounds of the largest first sample that the budget pays; none if it pays for none."""
+        """The rounds that the budget pays, with the most rows in the first and above all the last.
+
+        In the first a good layer only has to be among the better ones. Each round decomposes its
+        layers anew, so that few layers are often best judged at once, on all the rows that can be
+        paid. Nothing, where no round can be paid, or none with more rows than are known already.
+        """
         ground, places = self.ground, range(len(self.ground))
-        left = self.purse.left("score")
-        known = ground.smallest if self.finalists else 0
-        for size in (*ground.sizes(), ground.smallest):
-            plan = rounds(len(ground), size, len(ground.learned))
-            work = [ground.score_work(places[:many], rows) for many, rows in plan]
-            if size > known and sum(work) <= left:
-                return plan
-        return plan[:1] if not known and work[0] <= left else []
+        left, known = self.purse.left("score"), ground.smallest if self.races else 0
+        plans = [
+            rounds(len(ground), size, len(ground.learned), rate)
+            for rate in RATES
+            for size in (*ground.sizes(), ground.smallest)
+            if size > known
+        ]
+        paid = [
+            plan
+            for plan in plans
+            if sum(ground.score_work(places[:many], rows) for many, rows in plan) <= left
+        ]
+        return max(paid, key=lambda plan: plan[0][1] * plan[-1][1] ** 2, default=[])
 
     def _race(self, places: Sequence[int], size: int) -> bool:
         """Judge these layers on so many rows; whether the budget lasted for all of them."""
@@ -225,15 +236,16 @@ def _stop(purse: Purse, *epoch: Any) -> None:
         raise OutOfTime
 
 
-def rounds(layers: int, size: int, most: int) -> list[tuple[int, int]]:
+def rounds(layers: int, size: int, most: int, rate: int) -> list[tuple[int, int]]:
     """How many layers are judged on how many rows, round after round.
 
-    Half of the layers on twice the rows, until all rows are used or only finalists are left.
+    A `rate`-th of the layers on `rate` times the rows, until all rows are used or only finalists
+    are left; one round with a rate of 1.
     """
     plan = [(layers, size)]
-    while plan[-1][0] > FINALISTS and plan[-1][1] < most:
+    while rate > 1 and plan[-1][0] > FINALISTS and plan[-1][1] < most:
         many, rows = plan[-1]
-        plan.append((max(FINALISTS, math.ceil(many / 2)), min(2 * rows, most)))
+        plan.append((max(FINALISTS, math.ceil(many / rate)), min(rate * rows, most)))
     return plan
 
 

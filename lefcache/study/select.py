@@ -131,9 +131,9 @@ def select(
 ) -> Selection:
     """Choose a layer of each model within a budget, by what train and validation say.
 
-    A closed-form score judges all layers on a few rows, then the better half on twice as many, and
-    so on; where the budget still pays for it, those that may well be the best get the recipe's head
-    too. A budget that is a share counts multiplications, so that the same choices are made on every
+    A closed-form score judges all layers on a few rows, then the better ones on more, and so on;
+    where the budget still pays for it, those that may well be the best get the recipe's head too. A
+    budget that is a share counts multiplications, so that the same choices are made on every
     machine; one in seconds does what it can until then.
 
     Args:

@@ -14,8 +14,9 @@ from lefcache.study import SCORES, Budget, halving, select, sweep
 from lefcache.study import budget as budgets
 from lefcache.study.arrange import nested
 from lefcache.study.depth import nearest_to
-from lefcache.study.ground import Ground
+from lefcache.study.ground import Ground, grounds_of
 from lefcache.study.halving import rounds, wins
+from lefcache.study.probes import Setup
 from lefcache.study.regret import agreement
 from lefcache.study.select import FIXED
 from lefcache.train.protocol import training_parts
@@ -23,6 +24,7 @@ from lefcache.train.protocol import training_parts
 TINY = Recipe(width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=50, epochs=3)
 LONG = Recipe(width=64, hidden=(64,), dropout=(0.1,), epochs=120)  # heads that cost something
 NOISE = (6.0, 4.0, 0.8, 3.0, 5.0)  # of layers 0 to 4
+WIDE = Recipe(epochs=1)  # the paper's widths
 ALL = "100000%"
 
 
@@ -319,15 +321,42 @@ def test_only_a_sweep_of_the_same_rows_and_layers_counts(tables, tmp_path, make_
 # What it is made of.
 
 
-@given(st.integers(1, 80), st.integers(1, 5000), st.integers(1, 5000))
-def test_rounds_halve_the_layers_and_double_the_rows(layers, size, more):
+@given(st.integers(1, 80), st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 4))
+def test_rounds_leave_layers_behind_and_add_rows(layers, size, more, rate):
     most = size + more
-    plan = rounds(layers, size, most)
+    plan = rounds(layers, size, most, rate)
     assert plan[0] == (layers, size)
-    for (many, rows), (fewer, doubled) in pairwise(plan):
-        assert fewer == max(2, -(-many // 2)) < many
-        assert doubled == min(2 * rows, most) > rows
-    assert plan[-1][0] <= 2 or plan[-1][1] == most
+    for (many, rows), (fewer, grown) in pairwise(plan):
+        assert fewer == max(2, -(-many // rate)) < many
+        assert grown == min(rate * rows, most) > rows
+    assert rate == 1 or plan[-1][0] <= 2 or plan[-1][1] == most
+    assert rate > 1 or len(plan) == 1
+
+
+def paying(tables, first):
+    """A budget of so many times what all layers on the fewest rows take."""
+    (ground,) = grounds_of(tables, None, 0, Setup(WIDE))
+    work = ground.score_work(range(len(ground)), ground.smallest)
+    return Budget(share=first * work / ground.sweep_work())
+
+
+@pytest.mark.parametrize(("first", "least", "most"), [(1.01, 256, 256), (1.5, 300, 809)])
+def test_few_layers_are_judged_at_once_on_what_the_budget_pays(tables, first, least, most):
+    choice = only(select(tables, paying(tables, first), recipe=WIDE))
+    (size,) = {layer.n_train for layer in choice.layers}
+    assert least <= size <= most
+    assert choice.by == "ridge"
+
+
+def test_many_layers_are_left_behind_round_after_round(make_tables):
+    noise = [4.0] * 40
+    noise[22] = 0.5
+    tables = make_tables(noise, counts={"train": 9000})
+    choice = only(select(tables, paying(tables, 3), recipe=WIDE))
+    assert choice.feature == "m:22"
+    sizes = [layer.n_train for layer in choice.layers]
+    assert sorted(map(sizes.count, {*sizes})) == [1, 2, 7, 30]  # 40, 10, 3, 2
+    assert choice.layers[22].n_train == choice.n_train == max(sizes) > 10 * min(sizes)
 
 
 def test_wins_are_those_of_a_plain_bootstrap(monkeypatch):
