@@ -144,8 +144,9 @@ def _report(found: "Pairs", whole: "Pairs", cache: str) -> None:
         _report_correlations(found.correlations)
     for line in _verdict(whole):
         tell(line)
-    best = whole.best
-    words = command_line(["--data", found.corpus, "--models", f"{best.first},{best.second}"])
+    next_one = whole.untried or whole.best
+    models = f"{next_one.first},{next_one.second}"
+    words = command_line(["--data", found.corpus, "--models", models])
     tell(f"Next: lef fuse{cache_words(cache)} {words} --op hadamard-res")
 
 
@@ -215,7 +216,9 @@ def _coefficient(value: float | None, ci95: "Interval | None") -> str:
 def _verdict(found: "Pairs") -> list[str]:
     best, many = found.best, len(found.rows)
     low, high = best.predicted_ci95
-    alone = max(found.singles, key=lambda one: one.accuracy)
+    alone, expected = found.best_alone
+    known = best.measured
+    fused = f" It has been fused: result {known.id[:SHORT]}." if known else ""
     heads = (
         f"heads on {count(found.heads, 'single feature')} make {found.error_ratio:.2f} errors for "
         "one of ridge, and so do the predictions"
@@ -225,8 +228,8 @@ def _verdict(found: "Pairs") -> list[str]:
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
     return [
         f"{best.first} + {best.second} has the highest predicted accuracy, "
-        f"{percent(best.predicted)} % [{percent(low)}, {percent(high)}]; the best single feature "
-        f"by ridge is {alone.feature}, {percent(alone.accuracy)} %.",
+        f"{percent(best.predicted)} % [{percent(low)}, {percent(high)}]; {alone} alone, the best "
+        f"single feature, has {percent(expected)} %.{fused}",
         f"{heads[0].upper()}{heads[1:]}.",
         *_against_measured(found),
         f"{count(many, 'pair')}, 0 heads, 0 forward passes, {took}."

@@ -16,7 +16,15 @@ from lefcache.rows import Table
 from lefcache.study.compare import compare
 from lefcache.study.correlation import correlated
 from lefcache.study.identity import as_written, identity
-from lefcache.study.paired import SCORES, Correlation, Measured, PairRow, Pairs, Single
+from lefcache.study.paired import (
+    SCORES,
+    Correlation,
+    Measured,
+    PairRow,
+    Pairs,
+    Single,
+    expected,
+)
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import wilson
 
@@ -102,7 +110,7 @@ def _predicted(row: PairRow, ratio: float, judged: int, tested: int) -> PairRow:
     The interval is Wilson's for as many rows as say as much as those that judged and those of the
     test together: the one is measured on the former, the other will be on the latter.
     """
-    share = max(0.0, 1 - ratio * (1 - row.accuracy))
+    share = expected(row.accuracy, ratio)
     rows = 1 / (1 / judged + (1 / tested if tested else 0))
     return replace(row, predicted=share, predicted_ci95=wilson(share, rows))
 

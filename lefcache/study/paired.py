@@ -3,7 +3,7 @@
 Scores are of rows that were left out or held out; nothing here was chosen or fitted on a test.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -145,7 +145,19 @@ class Pairs:
     @property
     def best(self) -> PairRow:
         """The pair of the highest predicted accuracy, ties to the larger gain."""
-        return max(self.rows, key=lambda row: (row.predicted, row.gain))
+        return _highest(self.rows)
+
+    @property
+    def untried(self) -> PairRow | None:
+        """The best of those that have not been fused; None if all have."""
+        rows = [row for row in self.rows if row.measured is None]
+        return _highest(rows) if rows else None
+
+    @property
+    def best_alone(self) -> tuple[str, float]:
+        """The best single feature, and the accuracy that a head on it is expected to have."""
+        one = max(self.singles, key=lambda each: each.accuracy)
+        return one.feature, expected(one.accuracy, self.error_ratio)
 
     @property
     def chosen(self) -> str:
@@ -197,6 +209,15 @@ class Pairs:
             if not read["rows"]:
                 raise ValueError("it has no pairs")
             return checked(cls(**read))
+
+
+def expected(accuracy: float, ratio: float) -> float:
+    """The accuracy of a head that makes `ratio` errors where ridge, of this accuracy, makes one."""
+    return max(0.0, 1 - ratio * (1 - accuracy))
+
+
+def _highest(rows: Iterable[PairRow]) -> PairRow:
+    return max(rows, key=lambda row: (row.predicted, row.gain))
 
 
 def _row_of(values: Mapping[str, Any]) -> PairRow:

@@ -63,6 +63,7 @@ def test_what_was_fused_is_shown_beside(extracted):
     (row,) = (line for line in ran.out.splitlines() if line.startswith("one:1 + two:2"))
     assert "n = 10" in row
     assert row.endswith("concat")
+    assert "one:1,two:2" not in ran.out.splitlines()[-1]  # that one has been fused already
     assert re.search(r"Of 1 pair fused so far, [01] came out inside the interval", ran.out)
     assert "heads on 2 single features make" in ran.out.lower()
     rows = [*csv.DictReader(io.StringIO(extracted(*WORDS, "--csv").out))]

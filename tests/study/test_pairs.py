@@ -311,6 +311,11 @@ def test_what_was_fused_stands_beside_what_was_predicted(tables, tmp_path):
     assert (without.op, without.seeds, without.gain) == ("sum", 2, None)
     assert of(found, "b:2", "c:last").measured is None
     assert [each.n for each in found.correlations] == [1] * 7
+    assert found.untried == of(found, "b:2", "c:last")
+    feature, accuracy = found.best_alone
+    single = max(found.singles, key=lambda one: one.accuracy)
+    assert feature == single.feature
+    assert 1 - accuracy == pytest.approx(found.error_ratio * (1 - single.accuracy))
     assert found.correlations[0].pearson is None
     assert Pairs.from_json(found.to_json()) == found
 
