@@ -99,7 +99,7 @@ def fit_members(
 def grouped(
     members: Sequence[Member], recipe: Recipe, memory: int, alone: bool, workers: int | None
 ) -> list[list[Member]]:
-    """Members that train together: neighbours of equal shape that fit the memory.
+    """Members that train together: neighbours of equal shape and labels that fit the memory.
 
     On a CPU (`workers`) a group is also small enough for its weights to stay near the processor,
     and for every worker to have one.
@@ -115,6 +115,7 @@ def grouped(
             last
             and len(last) < min(most, near)
             and _shape(last[0]) == _shape(member)
+            and np.array_equal(last[0].learned.labels, member.learned.labels)
             and bytes_of([*last, member], recipe) <= memory
         ):
             last.append(member)

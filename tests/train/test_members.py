@@ -74,6 +74,18 @@ def test_a_heads_company_does_not_matter(jobs, settings, threads):
         ]
 
 
+def test_class_weights_are_those_of_a_heads_own_labels(split):
+    """Neighbours of one shape and other labels: neither weighs classes by the other's."""
+    table = split(60, (6,), noise=2, classes=2)
+    rare = replace(table, labels=np.where(np.arange(60) < 6, 1, 0).astype(np.int32))
+    validation = split(30, (6,), noise=2, classes=2, split="validation")
+    jobs = [Job(table, validation), Job(rare, validation)]
+    recipe = replace(TINY, class_weights="balanced")
+    for job, (head, _) in zip(jobs, train_all(jobs, recipe), strict=True):
+        alone, _ = next(train_all([job], recipe))
+        torch.testing.assert_close(weights(head), weights(alone), rtol=0, atol=1e-5)
+
+
 def test_a_stack_trains_at_once_what_takes_a_loop_otherwise(jobs, monkeypatch):
     sizes = []
     fit = planning.fit
