@@ -84,7 +84,10 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """What a person needs to know."""
-        one, other, points = self.first.what, self.second.what, 100 * self.difference
+        one, other = self.first.what, self.second.what
+        if one == other and self.first.id != self.second.id:  # they differ in what has no name
+            one, other = f"{one} ({self.first.id})", f"{other} ({self.second.id})"
+        points = 100 * self.difference
         low, high = (100 * each for each in self.ci95)
         texts = count(self.n_test, "text")
         if np.array_equal(self.first.correct, self.second.correct):
@@ -142,7 +145,7 @@ def compare(first: Result, second: Result, features: tuple[str, str] = ("", ""))
         n_test=ours.correct.shape[1],
         difference=ours.accuracy - theirs.accuracy,
         ci95=interval(differences),
-        p_value=pairs[0].p_value if alone else _p_of(differences),
+        p_value=pairs[0].p_value if alone else _p_of(differences, _differing(ours, theirs)),
         method=MCNEMAR if alone else BOOTSTRAP,
         paired=paired,
         pairs=pairs,
@@ -240,10 +243,20 @@ def _differences(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], paired: boo
     return resampled(replicate, counts, len(ours), values.nbytes, DRAWS)
 
 
-def _p_of(differences: Floats) -> float:
-    """Two-sided: how often a difference drawn again is on the other side of nothing."""
+def _p_of(differences: Floats, differing: int) -> float:
+    """Two-sided: how often a difference drawn again is on the other side of nothing.
+
+    Drawing again from a few texts shows nothing but them, so it is no less than the least p of
+    any exact test on as many texts as differ: 5 that are all for one side are a coin's 5 heads.
+    """
     below, above = (differences <= 0).sum(), (differences >= 0).sum()
-    return min(1.0, 2 * (1 + int(min(below, above))) / (1 + len(differences)))
+    drawn = 2 * (1 + int(min(below, above))) / (1 + len(differences))
+    return min(1.0, max(drawn, 2.0 ** (1 - differing)))
+
+
+def _differing(ours: Side, theirs: Side) -> int:
+    """How many texts one side has right more often than the other, over its seeds."""
+    return int((ours.correct.mean(axis=0) != theirs.correct.mean(axis=0)).sum())
 
 
 def _pairs(ours: Side, theirs: Side) -> Iterator[Pair]:

@@ -15,11 +15,12 @@ LABELS = np.r_[np.arange(400) % 2, -1].astype(np.int32)
 def kept(tmp_path):
     """A function that keeps a fusion which has these shares of the texts right, one per seed."""
 
-    def keep(name, *shares, labels=LABELS, texts=0, seeds=None, corpus="tiny", **values):
+    def keep(name, *shares, labels=LABELS, texts=0, seeds=None, corpus="tiny", missed=(), **values):
         generator = np.random.default_rng(len(name))
         classes = []
         for share in shares:
             wrong = generator.permutation(len(labels)) >= share * len(labels)
+            wrong[[*missed]] = True
             classes.append(np.where(wrong, 1 - np.abs(labels), np.abs(labels)))
         probabilities = np.eye(2, dtype=np.float32)[np.stack(classes)]
         hashes = np.arange(len(labels), dtype=np.uint64) + np.uint64(texts)
@@ -79,6 +80,20 @@ def test_one_good_seed_among_bad_ones_is_no_proof(kept):
     found = compare(kept("a", 0.95, 0.6, 0.7), kept("bb", 0.7, 0.7, 0.72))
     assert not found.distinguishable
     assert found.ci95[0] < 0 < found.ci95[1]
+
+
+@pytest.mark.parametrize(("texts", "known"), [(5, False), (6, True)])
+def test_a_few_texts_are_as_little_proof_over_seeds_as_of_one(kept, texts, known):
+    """Drawing again from 5 texts that are all for one side gives a tail of e^-5; a coin, 2^-4."""
+    found = compare(kept("a", 1.0, 1.0), kept("bb", 1.0, 1.0, missed=range(texts)))
+    assert found.difference == pytest.approx(texts / 400)
+    assert found.p_value == found.pairs[0].p_value == 2.0 ** (1 - texts)
+    assert found.distinguishable is known
+
+
+def test_two_results_of_one_name_are_told_apart_by_their_ids(kept):
+    one, other = kept("a", 0.9), kept("bb", 0.6, features=["a"])
+    assert compare(one, other).sentence.startswith("a, concat (a) is better than a, concat (bb) on")
 
 
 def test_other_texts_and_other_labels_are_refused(kept):
