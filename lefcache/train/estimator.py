@@ -66,6 +66,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator, _Settings):  # type: igno
         classes_: (C,) the labels, sorted.
         head_: the torch module, which gives logits of K tensors.
         trained_: what `train` measured: the epochs and the figures of the best one.
+        seed_: what `random_state` came to, which gives the same head again.
         n_features_in_: D_1 + ... + D_K.
         feature_names_in_: the columns of a data frame.
     """
@@ -73,6 +74,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator, _Settings):  # type: igno
     classes_: NDArray[Any]
     head_: Head
     trained_: Trained
+    seed_: int
     n_features_in_: int
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -90,11 +92,12 @@ class FusionClassifier(ClassifierMixin, BaseEstimator, _Settings):  # type: igno
         kept, carved = carve(labels, _hashes(rows), self._fraction())
         if not len(carved):
             raise CorpusError(f"{len(rows)} rows are too few to carve validation rows from")
+        self.seed_ = self._seed()
         self.head_, self.trained_ = train(
             self._table(rows[kept], labels[kept]),
             recipe,
             validation=self._table(rows[carved], labels[carved]),
-            seed=self._seed(),
+            seed=self.seed_,
             device=self.device,
         )
         return self
@@ -128,7 +131,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator, _Settings):  # type: igno
             raise MismatchError(f"{table} has other widths or classes than the X and y of fit")
         if not table.origins:
             raise RecipeError("this table does not know what its features are made of: use a cache")
-        how = {"seed": self._seed(), "selected_by": BY_CARVED}
+        how = {"seed": self.seed_, "selected_by": BY_CARVED}
         figures = how | self.trained_.figures()
         head = copy.deepcopy(self.head_)
         head.card = replace(Card.of(table, self.head_.recipe, figures), classes=names)

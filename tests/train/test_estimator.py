@@ -174,6 +174,17 @@ def test_a_fitted_head_can_be_saved_with_a_card(data, tmp_path):
     assert fitted.head_.card is None
 
 
+@pytest.mark.parametrize("drawn", [None, np.random.RandomState(4)], ids=["none", "state"])
+def test_a_card_names_the_seed_that_gives_the_head_again(data, drawn):
+    X, y, table = data
+    table = replace(table, features=(Feature("m", 1), Feature("m", 2)), origins=ORIGINS)
+    fitted = small(widths=(4, 8), random_state=drawn).fit(X, y)
+    seed = fitted.to_head(table).card.figures["seed"]
+    assert seed == fitted.to_head(table).card.figures["seed"]
+    again = small(widths=(4, 8), random_state=seed).fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
 def test_a_card_of_another_table_is_refused(data, split):
     X, y, table = data
     fitted = small(widths=(4, 8)).fit(X, y)
