@@ -96,13 +96,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.text import Text
 
     console = console_of()
-    table = Table(
-        title=Text(visible(title)),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         flush: JustifyMethod = "right" if column.startswith(">") else "left"
         wraps = column.startswith("~")
@@ -114,11 +108,18 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         # A line that the terminal breaks is ugly; a name or a figure that is cut off is lost.
         wide = console.options.update_width(ANY_WIDTH)  # it would measure what fits, otherwise
         console.width = max(console.width, console.measure(table, options=wide).maximum)
-    if console.is_terminal:
+
+    def write() -> None:
+        # Not the table's own title, which would be broken where a narrow table ends.
+        if title:
+            console.print(Text(visible(title), style="table.title"), soft_wrap=True)
         console.print(table)
+
+    if console.is_terminal:
+        write()
         return
     with console.capture() as printed:
-        console.print(table)
+        write()
     for line in printed.get().removesuffix("\n").split("\n"):
         tell(line.rstrip())
 

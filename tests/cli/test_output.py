@@ -206,6 +206,15 @@ def test_no_line_of_a_table_that_is_piped_ends_in_spaces(capsys):
     assert lines == ["a title", "name      note", "a         a long note", "b", "a\\u2028b", ""]
 
 
+@pytest.mark.parametrize("colour", ["", "1"])
+def test_a_title_is_one_line_however_narrow_its_table(monkeypatch, capsys, colour):
+    monkeypatch.setenv("FORCE_COLOR", colour)
+    monkeypatch.setenv("NO_COLOR", "1")
+    title = "settled beforehand, so that nothing was chosen by their test"
+    print_table(title, ["a"], [["b"]])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [title, "a", "b"]
+
+
 def test_only_the_last_column_of_a_table_gives_way(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
