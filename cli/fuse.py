@@ -126,8 +126,8 @@ def _point(
             f"epoch {run.best_epoch}, {duration(run.seconds)}"
         ),
     }
-    if size:
-        say(f"{count(size, 'row')} to train on:")
+    if options["n_train"]:
+        say(f"{count(size, 'row') if size else 'all rows'} to train on:")
     best, tried = fuse_best(
         tables,
         recipes,
@@ -250,7 +250,7 @@ def _report_head(found: "Fused", folder: Path, imported: list[str], form: str) -
 
     # With --json and --csv, stdout belongs to the document.
     write = tell if form == "table" else say
-    which = f" of seed {found.best_seed}, the best of {found.seeds} on validation"
+    which = f" of seed {found.best_seed}, the best of {found.seeds} {found.chosen}"
     again = ", trained again for it" if found.cached else ""
     write(f"Saved the head{which if found.seeds > 1 else ''}{again}, in {folder}.")
     if has_own_card(folder):

@@ -129,6 +129,8 @@ class Several(click.ParamType[tuple[str, ...]]):
         names = [name for name in str(value).replace(" ", "").split(",") if name]
         if names == ["all"]:
             return ("all",)
+        if "all" in names:
+            self.fail("all goes alone: give it, or names", param, ctx)
         for name in names:
             if name not in self.choices:
                 near = did_you_mean(name, self.choices)

@@ -71,9 +71,7 @@ def show(found: Sequence["Finished"], cache: str) -> None:
             str(each.seeds),
             f"{each.n_train:,}",
             "" if each.val_accuracy is None else f"{100 * each.val_accuracy:.1f}",
-            "not shown"
-            if each.hidden
-            else on_test(each.test_accuracy, each.test_ci95, each.n_test),
+            _tested(each),
             _marks(each),
         ]
         for each in found

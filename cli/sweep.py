@@ -77,6 +77,8 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     rows = [_record(row, one) for one, _ in points for row in one.rows]
     for line in found.notes():
         say(f"  note: {line}")
+    if options["probe"] != "mlp" and (options["seeds"], options["seed"]) != (1, 0):
+        say(f"  note: --probe {options['probe']} is the same for every seed: it is fitted once")
     documents = [
         one.to_json() | {"baselines": [each.to_json() for each in beaten]} for one, beaten in points
     ]
@@ -106,7 +108,9 @@ def _point(
         "n_train": size,
         "device": options["device"],
     }
-    wanted = options["baselines"]
+    wanted, told = options["baselines"], options["probe"] == "mlp"
+    if told and options["n_train"]:
+        say(f"{count(size, 'row') if size else 'all rows'} to train on:")
     names = fixed_layers(cache, tables["train"].features, data) if wanted else {}
     here = {str(each) for each in tables["train"].features}
     found = sweep(
@@ -116,7 +120,7 @@ def _point(
         fixed=[name for name in names if name in here],
         memory=options["memory"],
         results=cache.results,
-        on_row=_show_row if options["probe"] == "mlp" else None,
+        on_row=_show_row if told else None,
         **same,
     )
     if not wanted:

@@ -51,7 +51,10 @@ def print_baselines(found: Sequence["Baseline"], protocol: str) -> None:
 
 
 def print_per_class(rows: Iterable[Mapping[str, Any]], tested: int, seeds: int) -> None:
-    """Precision, recall and F1 of each class on the test."""
+    """Precision, recall and F1 of each class on the test, where there is one."""
+    if not tested:
+        say("  note: no report of each class: the corpus has no test with labels")
+        return
     lines = [
         [row["class"], *(percent(row[name]) for name in ("precision", "recall", "f1")), row["n"]]
         for row in rows

@@ -36,6 +36,8 @@ def test_the_operator_is_chosen_on_validation_and_its_test_alone_is_shown(extrac
     assert every["id"] == found["id"]
     wrong = extracted(*words, "--op", "concat,cat")
     assert (wrong.code, "'cat' is not one of concat" in wrong.err) == (2, True)
+    beside = extracted(*words, "--op", "all,concat")
+    assert (beside.code, "all goes alone" in beside.err) == (2, True)
 
 
 def test_every_table_has_its_baselines(extracted):
@@ -78,6 +80,10 @@ def test_a_learning_curve_has_a_line_for_each_size(extracted, study):
     assert whole["cached"]
     assert whole["id"] == found["id"]
     assert "learning curve" in extracted(*words).out
+    if study[0] == "fuse":
+        told = extracted(*words, "--seed", 1).err.splitlines()
+        heads = [line for line in told if line.endswith("rows to train on:")]
+        assert heads == ["10 rows to train on:", "20 rows to train on:", "all rows to train on:"]
     refused = extracted(*words[:-1], "10,1000")
     assert (refused.code, refused.err.count("\n")) == (1, 1)
     assert "--n-train 1000: reviews has" in refused.err

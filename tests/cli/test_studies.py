@@ -96,13 +96,14 @@ def test_fuse_prints_n_and_intervals(extracted):
 def test_the_papers_protocol_is_labelled_wherever_it_is_shown(extracted):
     words = ("fuse", "--models", "llama2:1,nvembed:2", *FAST, "--protocol", "paper")
     ran = extracted(*words)
-    assert "(protocol paper: best epoch on the test)" in " ".join(ran.out.split())
+    assert "(protocol paper: best epoch on the test)" in ran.out
     assert "chosen on the test itself" in ran.out
     assert "accuracy, validation" not in ran.out
     assert "--protocol paper" in next(x for x in ran.out.splitlines() if x.startswith("Next"))
     assert "these figures are too good" in ran.err
     assert extracted(*words, "--json").json["protocol"] == "paper"
-    extracted(*words, "--save", "head")
+    saved = extracted(*words, "--save", "head", "--seeds", 2)
+    assert ", the best of 2 on the test itself, in head." in saved.out
     assert '"protocol": "paper"' in Path("head/head.json").read_text()
 
 
@@ -115,6 +116,13 @@ def test_each_class_is_reported(extracted):
     assert table[0] == "class,precision,recall,f1,n"
     assert len(table) == 3
     assert [row["class"] for row in extracted(*words, "--json").json["per_class"]] == ["n", "y"]
+
+
+@pytest.mark.parametrize("study", [("sweep",), ("fuse", *FAST)])
+def test_without_a_test_there_is_no_report_of_each_class(small, study):
+    ran = small(train=40)(*study, "--models", "fake:1..2", "--per-class")
+    assert (ran.code, "each class on the test" in ran.out) == (0, False)
+    assert "note: no report of each class: the corpus has no test with labels" in ran.err
 
 
 def test_a_mix_of_all_layers_shows_their_weights(extracted):
@@ -193,6 +201,9 @@ def test_settings_that_a_ridge_would_ignore_are_a_usage_error(extracted):
     ran = extracted("sweep", "--models", "llama2:1", "--epochs", 3)
     assert ran.code == 2
     assert "--epochs: for --probe mlp" in ran.err
+    ran = extracted("sweep", "--models", "llama2:1", "--seeds", 3)
+    assert (ran.code, "--probe ridge is the same for every seed" in ran.err) == (0, True)
+    assert "every seed" not in extracted("sweep", "--models", "llama2:1").err
 
 
 def test_a_head_that_was_still_learning_is_told(extracted):
@@ -383,9 +394,8 @@ def test_what_was_chosen_by_is_english(small):
     assert "; epoch " in lef("fuse", "--models", "fake:1", *FAST).out
     left_out = lef("sweep", "--models", "fake")
     carved = lef("sweep", "--models", "fake:1..2", "--probe", "mlp", *FAST)
-    # A title is wrapped to the width of its table.
-    assert "accuracy by leave-one-out (n = 80)" in " ".join(left_out.out.split())
-    assert "accuracy on rows carved from train (n = 8)" in " ".join(carved.out.split())
+    assert "accuracy by leave-one-out (n = 80)" in left_out.out
+    assert "accuracy on rows carved from train (n = 8)" in carved.out
 
 
 def test_a_layer_that_is_no_better_is_not_said_to_be_above():
