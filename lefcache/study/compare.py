@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lefcache.errors import MismatchError, ResultError
 from lefcache.finished import describe
 from lefcache.results import Result
-from lefcache.train.stats import LEVEL, Floats, Interval, Ints, interval, resampled
+from lefcache.train.stats import LEVEL, Floats, Interval, Ints, interval, resampled, seed_shares
 from lefcache.wording import count
 
 DRAWS = 10_000
@@ -229,12 +229,10 @@ def _differences(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], paired: boo
     values = patterns.astype(np.float64)
     mine, its = values[: len(ours)], values[len(ours) :]
     generator = np.random.default_rng(1)
-    many, rows = len(its), ours.shape[1]
+    rows = ours.shape[1]
 
     def replicate(drawn: Ints, seeds: Floats) -> Floats:
-        others = seeds
-        if not paired:
-            others = generator.multinomial(many, [1 / many] * many, size=len(drawn)) / many
+        others = seeds if paired else seed_shares(generator, len(its), len(drawn))
         one = np.einsum("rs,rs->r", drawn @ mine.T, seeds)
         other = np.einsum("rs,rs->r", drawn @ its.T, others)
         difference: Floats = (one - other) / rows

@@ -160,9 +160,18 @@ def resampled(
     scores = []
     for some in _chunks(draws, max(bytes_each // max(seeds, 1), 8 * len(counts))):
         rows = _drawn(generator, counts, some)  # (R, P)
-        weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=some) / seeds  # (R, S)
-        scores.append(replicate(rows, weights))
+        scores.append(replicate(rows, seed_shares(generator, seeds, some)))
     return np.concatenate(scores)
+
+
+def seed_shares(generator: np.random.Generator, seeds: int, some: int) -> Floats:
+    """(R, S) what each seed counts for in each of `some` other samples of S seeds.
+
+    One fewer than there are is drawn: means of S draws would vary by (S - 1) / S of what means of
+    S seeds do, half of it for two (Rao and Wu, 1988).
+    """
+    drawn = max(seeds - 1, 1)
+    return generator.multinomial(drawn, [1 / seeds] * seeds, size=some) / drawn
 
 
 def interval(scores: Floats) -> Interval:

@@ -21,7 +21,7 @@ def slowly(truth, predicted, figure, draws):
     scores = []
     for _ in range(draws):
         rows = generator.integers(0, len(truth), len(truth))
-        seeds = generator.integers(0, len(predicted), len(predicted))
+        seeds = generator.integers(0, len(predicted), max(len(predicted) - 1, 1))
         scores.append(np.mean([figure(truth[rows], predicted[seed][rows]) for seed in seeds]))
     return np.percentile(scores, [2.5, 97.5])
 
@@ -90,6 +90,16 @@ def test_disagreeing_seeds_widen_it():
     uneven[0] = False
     low, high = accuracy_interval(uneven)
     assert high - low > 0.5
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_means_over_seeds_vary_as_much_as_they_do(seeds):
+    """Replicates that differ by their seeds alone have the variance of a mean of S seeds."""
+    figures = np.random.default_rng(0).normal(size=seeds)
+    one_row = np.array([1])
+    found = stats.resampled(lambda rows, share: share @ figures, one_row, seeds, 8, 20_000)
+    assert found.mean() == pytest.approx(figures.mean(), abs=0.02)
+    assert found.var() == pytest.approx(figures.var(ddof=1) / seeds, rel=0.05)
 
 
 def test_intervals_repeat_and_do_not_depend_on_memory(monkeypatch):
