@@ -1,7 +1,7 @@
 """How a head is trained: the settings of stage 2, without torch, so that flags come from them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -140,7 +140,8 @@ class Recipe:
 
     def _check_classifier(self) -> None:
         if any(width < 1 for width in self.hidden):
-            raise RecipeError(f"hidden is {self.hidden}: give widths of at least 1, or none at all")
+            given = _listed(self.hidden)
+            raise RecipeError(f"hidden is {given}: give widths of at least 1, or none at all")
         if self.dropout is None:
             return
         if len(self.dropout) != len(self.hidden):
@@ -152,7 +153,7 @@ class Recipe:
                 + "leave dropout out"
             )
         if not all(0 <= rate < 1 for rate in self.dropout):
-            raise RecipeError(f"dropout is {self.dropout}: give rates from 0 to below 1")
+            raise RecipeError(f"dropout is {_listed(self.dropout)}: give rates from 0 to below 1")
 
     def _check_training(self) -> None:
         if not (self.lr > 0 and math.isfinite(self.lr)):
@@ -226,3 +227,8 @@ def _plain(value: Any) -> Any:
 
 def _name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def _listed(values: Iterable[float]) -> str:
+    """Numbers as a flag takes them."""
+    return ",".join(f"{value:g}" for value in values)

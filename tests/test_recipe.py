@@ -165,3 +165,15 @@ def test_torch_is_not_needed(module):
 def test_numpy_is_not_needed_for_flags():
     blocked = "import sys; sys.modules['numpy'] = None; import lefcache.recipe"
     subprocess.run([sys.executable, "-c", blocked], check=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"dropout": (0.5, 1.0)}, "dropout is 0.5,1: give rates"),
+        ({"hidden": (0,)}, "hidden is 0: give widths"),
+    ],
+)
+def test_a_list_is_refused_in_the_words_of_its_flag(settings, said):
+    with pytest.raises(RecipeError, match=said):
+        Recipe(**settings)

@@ -11,7 +11,8 @@ from lefcache.rows import Table
 from lefcache.study.fuse import fuse
 from lefcache.study.fused import Fused
 
-ALL = tuple(op for op in OPS if op != MIX)  # a mix is of layers of one model, another question
+# A mix is of layers of one model, another question; concat with the inputs beside is concat again.
+ALL = tuple(op for op in OPS if op not in (MIX, "concat-res"))
 
 
 def fuse_best(

@@ -25,12 +25,16 @@ OnEpochs = Callable[[Sequence[tuple[int, Epoch]]], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A head to train, fresh: what it learns from, what its epochs are chosen by, and its seed."""
+    """A head to train, fresh: what it learns from, what its epochs are chosen by, and its seed.
+
+    `name` is what an error calls it.
+    """
 
     head: Head
     seed: int
     data: Loaded
     judged: Loaded
+    name: str = "these features"
 
 
 class Record:
@@ -74,7 +78,7 @@ def fit(
     for number in range(1, recipe.epochs + 1):
         epochs = _epoch(step, recipe, [tasks[place] for place in going], number)
         for member, (place, (epoch, right)) in enumerate(zip(going, epochs, strict=True)):
-            _check_finite(epoch, recipe)
+            _check_finite(epoch, recipe, tasks[place])
             if records[place].add(epoch, right):
                 stack.copy_member(member, kept[place])
         if on_epochs is not None:
@@ -162,9 +166,9 @@ def _rank(epoch: Epoch) -> tuple[float, float, int]:
     return -epoch.val_accuracy, epoch.val_loss, epoch.number
 
 
-def _check_finite(epoch: Epoch, recipe: Recipe) -> None:
+def _check_finite(epoch: Epoch, recipe: Recipe, task: Task) -> None:
     if not np.isfinite([epoch.train_loss, epoch.val_loss]).all():
         raise NotFiniteError(
-            f"the loss is no number after epoch {epoch.number}: lower lr (now {recipe.lr:g}), or "
-            "look for NaN and infinity in these features"
+            f"the loss is no number after epoch {epoch.number} on {task.name}, seed {task.seed}: "
+            f"lower lr (now {recipe.lr:g}), or look for NaN and infinity in these features"
         )

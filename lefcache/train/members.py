@@ -191,7 +191,8 @@ def _task(recipe: Recipe, member: Member, loaded: dict[int, Loaded], where: torc
         head = new_head(table.widths, len(table.classes), recipe).to(where)
     data, judged = loaded[id(member.learned)], loaded[id(member.chosen)]
     measure(head.inputs, data.features, data.index)
-    return Task(head, member.seed, data, judged)
+    name = ",".join(map(str, table.features))
+    return Task(head, member.seed, data, judged, name)
 
 
 def _loaded(group: Sequence[Member], where: torch.device) -> dict[int, Loaded]:

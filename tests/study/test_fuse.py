@@ -11,6 +11,7 @@ from lefcache.errors import RecipeError
 from lefcache.recipe import Recipe
 from lefcache.spec import Spec
 from lefcache.study import Fused, fuse
+from lefcache.study.operators import ALL
 from lefcache.train import train
 from lefcache.train.stats import accuracy_interval, f1_interval
 
@@ -234,3 +235,9 @@ def test_the_released_dropout_is_written_down_as_it_was(split):
     fused = fuse(tables, Recipe(preset="released", hidden=(4, 4), epochs=1))
     assert fused.recipe["dropout"] == [0.5, 0.5]
     assert fused.recipe["batch"] == 1024
+
+
+def test_all_operators_are_other_heads_each():
+    """concat-res is concat, and would be trained twice."""
+    assert len(ALL) == len(set(ALL)) == 12
+    assert "concat-res" not in ALL

@@ -253,7 +253,7 @@ def test_large_splits_are_judged_in_pieces(split, monkeypatch):
 def test_infinite_rows_stop_the_run_and_say_why(split):
     table = split(40)
     table.rows[0][0, 0] = np.inf
-    with pytest.raises(NotFiniteError, match=r"after epoch 1: lower lr .*0.003"):
+    with pytest.raises(NotFiniteError, match=r"after epoch 1 on m:1, seed 0: lower lr .*0.003"):
         train(table, TINY)
 
 
