@@ -14,7 +14,7 @@ from lefcache.wording import count
 if TYPE_CHECKING:
     from lefcache import Cache
     from lefcache.results import Result
-    from lefcache.study.compare import Comparison
+    from lefcache.study.compared import Comparison
 
 CSV = (
     "first",

@@ -54,13 +54,18 @@ def _baseline(key: Mapping[str, Any]) -> list[str]:
     return ["sweep", "--data", key["corpus"], "--models", "MODEL"]
 
 
+def _pairs(key: Mapping[str, Any]) -> list[str]:
+    words = ["pairs", "--data", key["corpus"], "--models", features_words(key["features"])]
+    return words + (["--rows", str(key["n_train"])] if key.get("n_train") else [])
+
+
 def _other(key: Mapping[str, Any]) -> list[str]:
     """A kind of study that came later is called by its own name."""
     words = [str(key["kind"]), "--data", str(key.get("corpus", ""))]
     return words + (["--models", features_words(key["features"])] if key.get("features") else [])
 
 
-COMMANDS = {"sweep": _sweep, "fuse": _fuse, "baseline": _baseline}
+COMMANDS = {"sweep": _sweep, "fuse": _fuse, "pairs": _pairs, "baseline": _baseline}
 
 
 def _shared(key: Mapping[str, Any], values: Mapping[str, Any]) -> Iterable[str]:
@@ -68,7 +73,8 @@ def _shared(key: Mapping[str, Any], values: Mapping[str, Any]) -> Iterable[str]:
     seeds = key.get("seeds") or [0]
     words = ["--seeds", str(len(seeds))] if len(seeds) > 1 else []
     words += ["--seed", str(seeds[0])] if seeds[0] else []
-    words += ["--n-train", str(key["n_train"])] if key.get("n_train") else []
+    sized = key.get("n_train") and key["kind"] != "pairs"
+    words += ["--n-train", str(key["n_train"])] if sized else []
     words += ["--protocol", "paper"] if values.get("protocol") == "paper" else []
     return [*words, *_recipe(key.get("recipe"))]
 

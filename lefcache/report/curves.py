@@ -32,20 +32,21 @@ def curves(figures: Figures, corpus: str) -> tuple[list[Row], list[Study]]:
     return rows, [*{study.result.id: study for _, _, study in found.values()}.values()]
 
 
-def curve_of(result: Mapping[str, Any], seeds: int, figures: Figures | None = None) -> list[Row]:
-    """The rows of one sweep's figures, which need no cache: depths are then those of its layers."""
-    return [row for rows in _split(result, seeds, figures, {}).values() for row in rows]
+def curve_of(values: Mapping[str, Any]) -> list[Row]:
+    """The rows of one sweep's figures, without a cache: depths are those of its own layers."""
+    return [row for rows in _split(values, None, {}).values() for row in rows]
 
 
 def _series(figures: Figures, study: Study) -> dict[str, list[Row]]:
     more = {"id": study.result.id, "stale": bool(study.stale)}
-    return _split(study.values, study.values.get("seeds", 1), figures, more)
+    return _split(study.values, figures, more)
 
 
 def _split(
-    values: Mapping[str, Any], seeds: int, figures: Figures | None, more: Mapping[str, Any]
+    values: Mapping[str, Any], figures: Figures | None, more: Mapping[str, Any]
 ) -> dict[str, list[Row]]:
     """The rows of each curve of a sweep, marked."""
+    seeds = values.get("seeds", 1)
     whole: dict[tuple[str, str], list[tuple[Feature, Row]]] = {}
     for row in values["rows"]:
         feature = Feature.parse(row["feature"])
@@ -68,9 +69,9 @@ def _split(
 
 def _row(values: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
     # Rows that are left out in turn are all of train.
-    count = values["n_val"] or values["n_train"]
+    count = row.get("n") or values["n_val"] or values["n_train"]
     low, high = wilson(row["val_accuracy"], count)
-    test_low, test_high = row["test_ci95"] or (None, None)
+    test_low, test_high = row.get("test_ci95") or (None, None)
     return {
         "corpus": values["corpus"],
         "feature": row["feature"],
@@ -78,10 +79,11 @@ def _row(values: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
         "low": low,
         "high": high,
         "n": count,
-        "test": row["test_accuracy"],
+        "test": row.get("test_accuracy"),
         "test_low": test_low,
         "test_high": test_high,
         "n_test": values["n_test"],
+        "chosen": row.get("chosen", False),
     }
 
 
@@ -106,7 +108,7 @@ def _placed(pairs: Sequence[tuple[Feature, Row]], model: Model | None) -> Iterat
 
 def _mark(rows: list[Row], model: Model | None) -> None:
     """Say of each row what it is: the chosen layer, the last one, or the one at a fixed depth."""
-    best = max(rows, key=lambda row: (row["accuracy"], -row["depth"]))
+    best = max(rows, key=lambda row: (row["chosen"], row["accuracy"], -row["depth"]))
     finals = {"last"} | set(model.finals if model else ())
     ended = [row for row in rows if row["layer"] in finals] or [
         max(rows, key=lambda row: row["depth"])

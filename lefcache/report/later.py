@@ -3,35 +3,84 @@
 A cache may have none of them, or some that a newer lefcache wrote: what cannot be read is none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lefcache.report.charts import matrix
 from lefcache.report.gather import Figures, Study
+from lefcache.report.tables import worth
+from lefcache.report.theme import PAPER, Theme
 
 Row = dict[str, Any]
+GAIN = (
+    ("couple", "pair"),
+    ("gain", "gain over the better one", "+.1%"),
+    ("low", "95 % from", "+.1%"),
+    ("high", "to", "+.1%"),
+    ("n", "n", ",d"),
+    ("predicted", "predicted accuracy", ".1%"),
+    ("fused", "fused, test accuracy", ".1%"),
+    ("disagreement", "disagreement", ".1%"),
+    ("cka", "linear CKA", ".2f"),
+)
 PAIR = ("cka", "disagreement", "double_fault", "q", "oracle", "residual_gain", "gain", "predicted")
 
 
 def pair_matrix(figures: Figures, corpus: str) -> tuple[list[Row], list[str], list[Study]]:
-    """Each pair in both of its squares, the features in the order of the study, and the study."""
+    """Each pair in both of its squares, the features in their order, and the study."""
     studies = figures.of("pairs", corpus)
     if not studies:
         return [], [], []
     study = max(studies, key=lambda each: (*each.trust, len(each.values.get("rows", ()))))
+    rows = gains(study.values)
+    there = {row["feature"] for row in rows}
+    names = [name for name in study.features if name in there]
+    return _measured(rows, figures, corpus), names, [study]
+
+
+def gains(values: Mapping[str, Any]) -> list[Row]:
+    """The pairs of a study's figures, each of them twice: once for either of its squares."""
     rows: list[Row] = []
-    for pair in study.values.get("rows", ()):
+    for pair in values.get("rows", ()):
         one, other = pair.get("first"), pair.get("second")
         if not (isinstance(one, str) and isinstance(other, str) and pair.get("gain") is not None):
             continue
         low, high = pair.get("gain_ci95") or (None, None)
         told = {name: pair.get(name) for name in PAIR} | {"low": low, "high": high}
-        measured = pair.get("measured") or {}
-        told["measured"] = measured.get("gain") if isinstance(measured, dict) else None
-        rows.append({"feature": one, "with": other, "couple": f"{one} + {other}", **told})
-        rows.append({"feature": other, "with": one, "couple": f"{one} + {other}", **told})
-    names = [*dict.fromkeys(row["feature"] for row in rows)]
-    order = {name: place for place, name in enumerate(study.features)}
-    return rows, sorted(names, key=lambda name: order.get(name, len(order))), [study]
+        told["n"] = values.get("n_val") or values.get("n_train")
+        for square in ((one, other), (other, one)):
+            names = {"feature": square[0], "with": square[1], "couple": f"{one} + {other}"}
+            rows.append(names | told)
+    return rows
+
+
+def gains_chart(
+    rows: Sequence[Row], names: Sequence[str], theme: Theme = PAPER, title: str = ""
+) -> Any:
+    """What two features gain together, green and red, as a matrix."""
+    how: Row = {"across": "with", "down": "feature", "value": "gain", "form": "+.1%"}
+    return matrix(rows, names, theme, title, lines=GAIN, signed=True, **how)
+
+
+def _measured(rows: Sequence[Row], figures: Figures, corpus: str) -> list[Row]:
+    """The same rows with the test accuracy of the best fusion on validation, where there is one."""
+    best: dict[frozenset[str], Study] = {}
+    for study in figures.of("fuse", corpus):
+        if len(study.features) == 2 and not study.hidden and study.values.get("test_accuracy"):
+            couple = frozenset(study.features)
+            if couple not in best or worth(study) > worth(best[couple]):
+                best[couple] = study
+    known = [best.get(frozenset((row["feature"], row["with"]))) for row in rows]
+    return [
+        row | (_fused(study) if study else dict.fromkeys(("fused", "fused_low", "fused_high")))
+        for row, study in zip(rows, known, strict=True)
+    ]
+
+
+def _fused(study: Study) -> Row:
+    test = study.values["test_accuracy"]
+    low, high = test["ci95"]
+    return {"fused": test["mean"], "fused_low": low, "fused_high": high}
 
 
 def transfer_matrix(figures: Figures) -> tuple[list[Row], list[str], list[Study]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lefcache.report.charts import matrix
 from lefcache.report.gather import Figures, Study
-from lefcache.report.later import pair_matrix, transfer_matrix
+from lefcache.report.later import gains_chart, pair_matrix, transfer_matrix
 from lefcache.report.layout import (
     Panel,
     Section,
@@ -24,15 +24,6 @@ from lefcache.report.theme import Theme
 
 Row = dict[str, Any]
 
-GAIN = (
-    ("couple", "pair"),
-    ("gain", "gain over the better one", "+.1%"),
-    ("low", "95 % from", "+.1%"),
-    ("high", "to", "+.1%"),
-    ("disagreement", "disagreement", ".1%"),
-    ("cka", "linear CKA", ".2f"),
-    ("measured", "measured gain", "+.1%"),
-)
 REGRET = (("source", "chosen on"), ("target", "used on"), ("regret", "regret", ".1%"))
 CONFUSED = (
     ("truth", "truth"),
@@ -49,14 +40,12 @@ def pairs_section(figures: Figures) -> Section:
         rows, names, studies = pair_matrix(figures, corpus)
         if not rows:
             continue
-        how: Row = {"across": "with", "down": "feature", "value": "gain", "form": "+.1%"}
-        values = studies[0].values
         panels.append(
             Panel(
                 f"pairs-{corpus}",
                 corpus,
-                partial(_square, rows, names, lines=GAIN, signed=True, **how),
-                f"n = {values.get('n_val') or values.get('n_train', 0):,}.",
+                partial(gains_chart, rows, names),
+                f"n = {rows[0]['n']:,}; green: both are better than the better one, red: worse.",
                 marks_of(studies),
                 commands_of(studies),
                 data=_gains(rows),
@@ -78,12 +67,15 @@ def _gains(rows: Sequence[Row]) -> Table:
         [
             row["couple"],
             points(row["gain"], row["low"], row["high"]),
+            within(row["fused"], row["fused_low"], row["fused_high"]),
             percent(row["disagreement"]),
             "" if row["cka"] is None else f"{row['cka']:.2f}",
         ]
         for row in rows[::2]  # both squares of a pair say the same
     ]
-    return Table(["pair", ">gain in points [95 %]", ">disagreement", ">CKA"], lines)
+    return Table(
+        ["pair", ">gain in points [95 %]", ">fused, test [95 %]", ">disagreement", ">CKA"], lines
+    )
 
 
 def transfer_section(figures: Figures) -> Section:

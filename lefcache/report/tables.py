@@ -98,7 +98,7 @@ def costs(figures: Figures, corpus: str) -> Picked:
     most = max(each.values["n_train"] for each in able)
     able = [each for each in able if each.values["n_train"] == most]
     groups = _grouped(able, lambda each: tuple(zip(each.features, each.key["stored"], strict=True)))
-    best = sorted((max(group, key=_promise) for group in groups), key=_promise, reverse=True)
+    best = sorted((max(group, key=worth) for group in groups), key=worth, reverse=True)
     rows: list[Row] = []
     for each in sorted(best, key=lambda each: (bytes_of(each), -_val(each))):
         kind = FUSED if len(each.features) > 1 else ALONE
@@ -122,9 +122,7 @@ def headlines(figures: Figures, corpus: str) -> dict[str, Study]:
     ):
         if some:
             most = max(each.values["n_train"] for each in some)
-            found[kind] = max(
-                (each for each in some if each.values["n_train"] == most), key=_promise
-            )
+            found[kind] = max((each for each in some if each.values["n_train"] == most), key=worth)
     if words := baselines(figures, corpus):
         found[BASELINE] = words[0][1]
     return found
@@ -164,6 +162,26 @@ def estimate(study: Study, label: str, kind: str) -> Row:
         "op": values["op"],
         "id": study.result.id,
     }
+
+
+def seeds_of(values: Mapping[str, Any]) -> list[Row]:
+    """The mean of a fusion's seeds as a row with its interval, and each of them on its own."""
+    val, test = values["val_accuracy"], values["test_accuracy"]
+    seeds = len(val["values"])
+    common = {"kind": FUSED, "model": "", "n_val": values["n_val"], "n_test": values["n_test"]}
+    common |= {"n_train": values["n_train"]}
+    mean = {"label": f"mean of {seeds} seeds" if seeds > 1 else "one seed", "seeds": seeds}
+    rows = [common | mean | {"val": val["mean"]} | _tested_row(test and test["mean"], test)]
+    for place in range(seeds if seeds > 1 else 0):
+        alone = test and test["values"][place]
+        one = {"label": f"seed {place + 1} of {seeds}", "seeds": 1, "val": val["values"][place]}
+        rows.append(common | one | _tested_row(alone, None))
+    return rows
+
+
+def _tested_row(share: float | None, test: Mapping[str, Any] | None) -> Row:
+    low, high = test["ci95"] if test else (share, share)
+    return {"test": share, "test_low": low, "test_high": high}
 
 
 def named(study: Study) -> str:
@@ -219,7 +237,7 @@ def _latest(studies: Iterable[Study], key: Callable[[Study], Any]) -> list[Study
 
 def _best(studies: Iterable[Study], key: Callable[[Study], Any]) -> list[Study]:
     """One of each, the best on validation of those that can be trusted most."""
-    return [max(group, key=_promise) for group in _grouped(studies, key)]
+    return [max(group, key=worth) for group in _grouped(studies, key)]
 
 
 def _worth(group: Sequence[Study]) -> tuple[Any, ...]:
@@ -229,7 +247,8 @@ def _worth(group: Sequence[Study]) -> tuple[Any, ...]:
     return (*group[0].trust, len(group), seeds, best)
 
 
-def _promise(study: Study) -> tuple[Any, ...]:
+def worth(study: Study) -> tuple[Any, ...]:
+    """Sorts fusions: what can be trusted and is best on validation comes last."""
     return (*study.trust, _val(study))
 
 

@@ -4,7 +4,8 @@ from lefcache.again import read_again
 from lefcache.study.arrange import PROTOCOLS, sizes_of
 from lefcache.study.baselines import Baseline, plain_baselines
 from lefcache.study.budget import Budget
-from lefcache.study.compare import Comparison, compare
+from lefcache.study.compare import compare
+from lefcache.study.compared import Comparison
 from lefcache.study.fixed import alone_baselines, fixed_layers, layer_baselines
 from lefcache.study.fuse import fuse
 from lefcache.study.fused import Estimate, Fused
@@ -16,7 +17,8 @@ from lefcache.study.probes import PROBES, Probed, Setup
 from lefcache.study.regret import Agreement, Loss, Regret
 from lefcache.study.scores import LABEL_FREE, SCORES, Sample
 from lefcache.study.select import Choice, Layer, Selection, select
-from lefcache.study.sweep import Row, Sweep, sweep
+from lefcache.study.sweep import sweep
+from lefcache.study.swept import Row, Sweep
 
 __all__ = [
     "LABEL_FREE",

@@ -19,7 +19,7 @@ from lefcache.rows import Table
 from lefcache.study.arrange import arranged
 from lefcache.study.fused import Fused
 from lefcache.study.identity import FIGURES, Shelf, digest_of
-from lefcache.study.sweep import Sweep
+from lefcache.study.swept import Sweep
 from lefcache.train.protocol import Part, labelled, training_parts
 from lefcache.train.stats import accuracy, accuracy_interval, macro_f1
 

@@ -11,7 +11,8 @@ from lefcache.study.baselines import Baseline, alone_of, rows_of
 from lefcache.study.fuse import fuse, fuse_key
 from lefcache.study.fused import Fused
 from lefcache.study.identity import Shelf, alone
-from lefcache.study.sweep import Sweep, sweep
+from lefcache.study.sweep import sweep
+from lefcache.study.swept import Sweep
 
 # Always taking this depth loses less than always taking the last layer, on three models of Skean et
 # al.'s released results ("Layer by Layer", 2025).

@@ -16,6 +16,7 @@ from lefcache.study.identity import (
     notes_on_paper,
     notes_on_rows,
 )
+from lefcache.study.shown import Shown, ends
 from lefcache.train import Trained
 from lefcache.train.calibration import (
     calibration_errors,
@@ -47,7 +48,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Fused:
+class Fused(Shown):
     """A finished fusion: figures over seeds, those of the test None without a test split.
 
     Sequences follow the seeds; `selected_by` says which rows the epochs were chosen by, and
@@ -89,6 +90,34 @@ class Fused:
     def chosen(self) -> str:
         """`selected_by` in words that follow "chosen"."""
         return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
+
+    @property
+    def heading(self) -> str:
+        """Corpus, features and operator."""
+        return f"{self.corpus}: {' + '.join(self.features)}, {self.op}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each figure that was measured."""
+        figures = {name: getattr(self, name) for name in ESTIMATES}
+        return [
+            {
+                "figure": name,
+                "mean": each.mean,
+                "std": each.std if self.seeds > 1 else None,
+                **ends("ci95", each.ci95),
+                "n": self.n_val if name == "val_accuracy" else self.n_test,
+                "seeds": self.seeds,
+            }
+            for name, each in figures.items()
+            if each is not None
+        ]
+
+    def plot(self) -> Any:
+        """The test accuracy with its interval, and each seed's; see `lefcache.report.charts`."""
+        from lefcache.report.charts import intervals
+        from lefcache.report.tables import seeds_of
+
+        return intervals(seeds_of(self.to_json()), title=self.heading)
 
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""

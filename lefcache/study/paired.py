@@ -14,6 +14,7 @@ from lefcache.study.identity import (
     notes_on_known,
     notes_on_rows,
 )
+from lefcache.study.shown import Shown, ends
 from lefcache.train.stats import Interval
 from lefcache.typed import checked
 from lefcache.wording import count
@@ -115,7 +116,7 @@ class Correlation:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Shown):
     """Every pair of some features, that with the largest gain first; `best` is the best to fuse.
 
     `n_train` rows of `n_rows` were learnt from. `n_val` is 0 where rows were left out in turn
@@ -174,6 +175,38 @@ class Pairs:
         inside = sum(row.predicted_ci95[0] <= at <= row.predicted_ci95[1] for row, at in fused)
         off = sum(abs(row.predicted - at) for row, at in fused)
         return len(fused), inside, off / max(1, len(fused))
+
+    @property
+    def heading(self) -> str:
+        """Corpus, and the rows that judged."""
+        return f"{self.corpus}: pairs, {self.chosen} (n = {self.n_val or self.n_train:,})"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each pair, with what fusing it came to where that is known."""
+        return [
+            {
+                "first": row.first,
+                "second": row.second,
+                "gain": row.gain,
+                **ends("gain_ci95", row.gain_ci95),
+                "predicted": row.predicted,
+                **ends("predicted_ci95", row.predicted_ci95),
+                "disagreement": row.disagreement,
+                "cka": row.cka,
+                "n": self.n_val or self.n_train,
+                "measured": row.measured.accuracy if row.measured else None,
+                **ends("measured_ci95", row.measured.ci95 if row.measured else None),
+                "n_test": row.measured.n_test if row.measured else None,
+            }
+            for row in self.rows
+        ]
+
+    def plot(self) -> Any:
+        """What two features gain together, as a matrix; see `lefcache.report.charts`."""
+        from lefcache.report.later import gains, gains_chart
+
+        names = [each.feature for each in self.singles]
+        return gains_chart(gains(self.to_json()), names, title=self.corpus)
 
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""

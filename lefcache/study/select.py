@@ -19,6 +19,7 @@ from lefcache.study.identity import BY_LEFT_OUT, CHOSEN, check_tables, notes_on_
 from lefcache.study.probes import Setup
 from lefcache.study.regret import Regret, regret_of
 from lefcache.study.scores import SCORES
+from lefcache.study.shown import Shown
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import BY_SPLIT
 from lefcache.train.stats import Interval, accuracy_interval
@@ -77,7 +78,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Shown):
     """One choice for each model, all within the same budget each.
 
     `selected_by` says which rows the scores were judged by, of `n_train` rows to learn from and
@@ -97,6 +98,47 @@ class Selection:
     def chosen(self) -> str:
         """`selected_by` in words that follow "chosen"."""
         return CHOSEN[self.selected_by]
+
+    @property
+    def heading(self) -> str:
+        """Corpus, and the rows that chose."""
+        return f"{self.corpus}: layers chosen {self.chosen}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each model."""
+        return [
+            {
+                "model": each.model,
+                "feature": each.feature,
+                "by": each.by,
+                "sure": each.sure,
+                "share": each.share,
+                "seconds": each.seconds,
+                "n_train": each.n_train,
+                "last": each.last,
+                "fixed": each.fixed,
+            }
+            for each in self.choices
+        ]
+
+    def plot(self) -> Any:
+        """What ridge made of each layer that was judged; see `lefcache.report.charts`."""
+        from lefcache.report.charts import layer_curve
+        from lefcache.report.curves import curve_of
+
+        rows = [
+            {
+                "feature": layer.feature,
+                "val_accuracy": layer.accuracy,
+                "n": layer.n_judged,
+                "chosen": layer.feature == choice.feature,
+            }
+            for choice in self.choices
+            for layer in choice.layers
+            if layer.accuracy is not None
+        ]
+        values = {"corpus": self.corpus, "probe": "ridge", "n_test": 0, "rows": rows}
+        return layer_curve(curve_of(values), title=self.corpus)
 
     def notes(self) -> list[str]:
         """What to know of these choices that they do not show."""

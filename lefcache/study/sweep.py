@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,108 +17,20 @@ from lefcache.rows import Table
 from lefcache.study.arrange import arranged, check_protocol
 from lefcache.study.depth import deepest, depth_of
 from lefcache.study.identity import (
-    CHOSEN,
     Shelf,
     alone,
-    as_written,
     check_tables,
     identity,
     known_of,
-    notes_on_kept,
-    notes_on_known,
-    notes_on_paper,
-    notes_on_rows,
 )
 from lefcache.study.judge import Bench
 from lefcache.study.probes import LEAVING_OUT, PROBES, SEEDLESS, Probe, Probed, Setup
+from lefcache.study.swept import Row, Sweep
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import accuracy_interval, macro_f1, per_class
-from lefcache.typed import checked
 
 UNTESTED: dict[str, Any] = dict.fromkeys(("test_accuracy", "test_macro_f1", "test_ci95"))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer of a sweep; the test's fields are None unless this row was shown the test."""
-
-    feature: str
-    val_accuracy: float
-    seconds: float
-    test_accuracy: float | None = None
-    test_macro_f1: float | None = None
-    test_ci95: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A finished sweep: `best` is the chosen feature, `last` the deepest ones of each model.
-
-    `n_val` is 0 where rows were left out in turn (`selected_by` says so) instead of held out. Of
-    `n_val` and `n_test`, those with `known` have a text that is also in train. `fixed` are the rows
-    that were settled beforehand, as baselines, with their tests; `per_class` is the chosen one's
-    report on the test. Under the `protocol` "paper" all was chosen on the test itself. `id` names
-    the result where it is kept; `not_kept` says why it could not be.
-    """
-
-    corpus: str
-    probe: str
-    seeds: int
-    selected_by: str
-    n_train: int
-    n_val: int
-    n_test: int
-    rows: tuple[Row, ...]
-    best: str
-    last: tuple[str, ...]
-    seconds: float
-    cached: bool = False
-    n_val_known: int = 0
-    n_test_known: int = 0
-    protocol: str = "validation"
-    fixed: tuple[Row, ...] = ()
-    per_class: tuple[dict[str, Any], ...] = ()
-    id: str = ""
-    not_kept: str = ""
-
-    @property
-    def chosen(self) -> str:
-        """`selected_by` in words that follow "chosen"."""
-        return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
-
-    def notes(self) -> list[str]:
-        """What to know of these figures that they do not show."""
-        paper = self.protocol == "paper"
-        return [
-            *notes_on_rows(self.n_val or self.n_train, self.n_test),
-            *([notes_on_paper("the layer")] if paper else []),
-            *([] if paper else notes_on_known("validation", self.n_val_known, self.n_val)),
-            *notes_on_known("test", self.n_test_known, self.n_test),
-            *notes_on_kept(self.not_kept),
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Sweep":
-        """Read what `to_json` wrote."""
-        with as_written("what lies there"):
-            read = dict(values)
-            for name in ("rows", "fixed"):
-                read[name] = tuple(_row_of(row) for row in values[name])
-            made = cls(**{**read, **{name: tuple(read[name]) for name in ("last", "per_class")}})
-            if not {made.best, *made.last} <= {row.feature for row in made.rows}:
-                raise ValueError("its best or last feature is none of its rows")
-            return checked(made)
-
-
-def _row_of(values: Mapping[str, Any]) -> Row:
-    ci95 = values["test_ci95"]
-    return Row(**{**values, "test_ci95": tuple(ci95) if ci95 else None})
-
 
 Judged = tuple[Row, NDArray[np.int32] | None]
 

@@ -5,7 +5,7 @@ them as text whatever is in them.
 """
 
 from lefcache.report.charts.curve import layer_curve
-from lefcache.report.charts.estimates import cost_chart, intervals, learning_curve
+from lefcache.report.charts.estimates import cost_chart, differences, intervals, learning_curve
 from lefcache.report.charts.matrix import matrix
 
-__all__ = ["cost_chart", "intervals", "layer_curve", "learning_curve", "matrix"]
+__all__ = ["cost_chart", "differences", "intervals", "layer_curve", "learning_curve", "matrix"]

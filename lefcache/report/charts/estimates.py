@@ -64,6 +64,33 @@ def intervals(
     return finished(alt.layer(*layers), theme, title, words, height=STEP * len(order))
 
 
+def differences(rows: Sequence[Row], theme: Theme = PAPER, title: str = "") -> Chart:
+    """A line for each difference with its interval, beside none at all.
+
+    Args:
+        rows: `label`, `gain`, `low`, `high` and `n`.
+        theme: its colours.
+        title: stands above the chart.
+    """
+    alt = altair()
+    down = alt.Y("label:N", title=None, axis=alt.Axis(ticks=False, domain=False, labelPadding=8))
+    named = {"title": "difference of accuracy", "axis": alt.Axis(format="+.1%", tickCount=6)}
+    whole = values(alt, rows).encode(down)
+    lines = [("label", "what"), ("gain", "difference", "+.1%"), ("low", "95 % from", "+.1%")]
+    lines += [("high", "to", "+.1%"), ("n", "n", WHOLE)]
+    layers = [
+        values(alt, [{"gain": 0}]).mark_rule(color=theme.muted).encode(alt.X("gain:Q", **named)),
+        whole.mark_rule(strokeWidth=2.4, opacity=0.5, color=theme.fused).encode(
+            alt.X("low:Q", **named), alt.X2("high:Q")
+        ),
+        whole.mark_point(filled=True, size=90, opacity=1, color=theme.fused).encode(
+            alt.X("gain:Q", **named), tooltip=tips(alt, lines)
+        ),
+    ]
+    words = f"{len(rows)} differences with 95 % intervals"
+    return finished(alt.layer(*layers), theme, title, words, height=STEP * (len(rows) + 1))
+
+
 def learning_curve(
     rows: Sequence[Row], theme: Theme = PAPER, models: Sequence[str] = (), title: str = ""
 ) -> Chart:
