@@ -15,44 +15,45 @@ MARKS = (CHOSEN, LAST, DEPTH)
 Row = dict[str, Any]
 
 
-def curves(figures: Figures, corpus: str) -> tuple[list[Row], list[Study]]:
-    """A row for each layer of each model of a corpus, and the sweeps that they are of.
+def curves(figures: Figures, corpus: str) -> dict[str, tuple[list[Row], list[Study]]]:
+    """By probe, a row for each layer of each model of a corpus, and the sweeps that they are of.
 
     Of several sweeps of a model, the one to believe most: not stale, not chosen on the test, of
-    most rows, layers and tests. A curve is a model with a pooling, judged by a probe.
+    most rows, layers and tests. A curve is a model with a pooling.
     """
-    found: dict[str, tuple[tuple[Any, ...], list[Row], Study]] = {}
+    found: dict[tuple[str, str], tuple[tuple[Any, ...], list[Row], Study]] = {}
     for place, study in enumerate(figures.of("sweep", corpus)):
-        for series, rows in _series(figures, study).items():
+        for series, rows in _split(study.values, figures).items():
             tested = sum(row["test"] is not None for row in rows)
             rank = (*study.trust, study.values["n_train"], len(rows), tested, place)
-            if len(rows) > 1 and (series not in found or rank > found[series][0]):
-                found[series] = (rank, rows, study)
-    rows = [row for _, several, _ in found.values() for row in several]
-    return rows, [*{study.result.id: study for _, _, study in found.values()}.values()]
+            key = study.values["probe"], series
+            if len(rows) > 1 and (key not in found or rank > found[key][0]):
+                found[key] = (rank, rows, study)
+    order = {name: place for place, name in enumerate(figures.names)}
+    probes: dict[str, tuple[list[Row], list[Study]]] = {}
+    for (probe, _), (_, rows, study) in sorted(
+        found.items(), key=lambda item: order.get(item[1][1][0]["model"], len(order))
+    ):
+        several, studies = probes.setdefault(probe, ([], []))
+        several += rows
+        studies += [study] * (study not in studies)
+    return probes
 
 
 def curve_of(values: Mapping[str, Any]) -> list[Row]:
     """The rows of one sweep's figures, without a cache: depths are those of its own layers."""
-    return [row for rows in _split(values, None, {}).values() for row in rows]
+    return [row for rows in _split(values, None).values() for row in rows]
 
 
-def _series(figures: Figures, study: Study) -> dict[str, list[Row]]:
-    more = {"id": study.result.id, "stale": bool(study.stale)}
-    return _split(study.values, figures, more)
-
-
-def _split(
-    values: Mapping[str, Any], figures: Figures | None, more: Mapping[str, Any]
-) -> dict[str, list[Row]]:
+def _split(values: Mapping[str, Any], figures: Figures | None) -> dict[str, list[Row]]:
     """The rows of each curve of a sweep, marked."""
     seeds = values.get("seeds", 1)
+    probe = values["probe"] if seeds < 2 else f"{values['probe']}, {seeds} seeds"
     whole: dict[tuple[str, str], list[tuple[Feature, Row]]] = {}
     for row in values["rows"]:
         feature = Feature.parse(row["feature"])
         pool = feature.pool or "mean"
-        made = _row(values, row) | dict(more)
-        whole.setdefault((feature.model, pool), []).append((feature, made))
+        whole.setdefault((feature.model, pool), []).append((feature, _row(values, row)))
     found = {}
     for (name, pool), pairs in whole.items():
         model = figures.model(values["corpus"], name) if figures else None
@@ -60,10 +61,9 @@ def _split(
         _mark(placed, model)
         architecture = model.architecture if model else UNKNOWN
         series = name if pool == "mean" else f"{name}@{pool}"
-        probe = values["probe"] if seeds < 2 else f"{values['probe']}, {seeds} seeds"
         for row in placed:
             row |= {"model": name, "series": series, "architecture": architecture, "probe": probe}
-        found[f"{series} {values['probe']}"] = placed
+        found[series] = placed
     return found
 
 

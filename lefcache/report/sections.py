@@ -36,29 +36,11 @@ def sections(figures: Figures) -> list[Section]:
 
 
 def _layers(figures: Figures) -> Section:
-    panels = []
-    for corpus in figures.corpora:
-        rows, studies = curves(figures, corpus)
-        if not rows:
-            continue
-        probes = ", ".join(dict.fromkeys(row["probe"] for row in rows))
-        by = " and ".join(dict.fromkeys(_chosen(study) for study in studies))
-        n = ", ".join(f"{count:,}" for count in dict.fromkeys(row["n"] for row in rows))
-        tested = max(row["n_test"] for row in rows)
-        draw = partial(_drawn, layer_curve, rows, figures.names)
-        panels.append(
-            Panel(
-                f"layers-{corpus}",
-                corpus,
-                draw,
-                f"{probes} probe; accuracy {by} (n = {n}), 95 % intervals of the texts; test "
-                f"n = {tested:,}.",
-                marks_of(studies),
-                commands_of(studies),
-                [_marked(rows)],
-                _layer_data(rows),
-            )
-        )
+    panels = [
+        _curve(f"layers-{corpus}" + f"-{probe}" * (place > 0), corpus, figures, *found)
+        for corpus in figures.corpora
+        for place, (probe, found) in enumerate(curves(figures, corpus).items())
+    ]
     return Section(
         "layers",
         "Which layer?",
@@ -69,6 +51,24 @@ def _layers(figures: Figures) -> Section:
         panels,
         "No layer sweep yet. This makes one:",
         "lef sweep --models MODEL",
+    )
+
+
+def _curve(
+    id: str, corpus: str, figures: Figures, rows: Sequence[Row], studies: Sequence[Study]
+) -> Panel:
+    by = " and ".join(dict.fromkeys(map(_chosen, studies)))
+    n = " and ".join(f"{count:,}" for count in dict.fromkeys(row["n"] for row in rows))
+    return Panel(
+        id,
+        f"{corpus}, {rows[0]['probe']} probe",
+        partial(_drawn, layer_curve, rows, figures.names),
+        f"Accuracy {by} (n = {n}), with 95 % intervals of the texts; on the test "
+        f"n = {max(row['n_test'] for row in rows):,}.",
+        marks_of(studies),
+        commands_of(studies),
+        [_marked(rows)],
+        _layer_data(rows),
     )
 
 

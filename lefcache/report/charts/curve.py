@@ -67,18 +67,19 @@ def layer_curve(
     span = alt.Y("low:Q", title="accuracy", scale=scale), alt.Y2("high:Q")
     whole = values(alt, data).encode(across)
     curve = whole.transform_filter("datum.on_curve")
-    # What stands alone, such as the output after the final norm, has its interval as a bar.
-    apart = whole.transform_filter("!datum.on_curve")
     fixed = values(alt, [{"depth": FIXED}]).encode(across)
     layers = [
         fixed.mark_rule(strokeDash=[2, 4], color=theme.muted, opacity=0.6),
         curve.mark_area(opacity=0.12).encode(*span, colour),
-        apart.mark_rule(strokeWidth=1.4, opacity=0.6).encode(*span, colour),
         curve.mark_line(strokeWidth=2.2).encode(up, colour, dash),
         whole.mark_point(filled=True, size=34, opacity=1).encode(up, colour),
         _marks(alt, data, across, up, colour),
         whole.mark_point(filled=True, size=500, opacity=0).encode(up, tooltip=tips(alt, LAYER)),
     ]
+    if not all(row["on_curve"] for row in rows):
+        # What stands alone, such as the output after the final norm, has its interval as a bar.
+        apart = whole.transform_filter("!datum.on_curve")
+        layers.insert(1, apart.mark_rule(strokeWidth=1.4, opacity=0.6).encode(*span, colour))
     words = f"Accuracy of {len(rows)} layers over relative depth"
     return finished(alt.layer(*layers), theme, title, words)
 

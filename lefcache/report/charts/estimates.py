@@ -43,13 +43,17 @@ def intervals(
     named = {"title": "accuracy", "scale": scale, "axis": percents(alt)}
     span = alt.X("test_low:Q", **named), alt.X2("test_high:Q")
     whole = values(alt, [{**row, "colour": kind_of(row)} for row in rows])
+    ticks = whole.mark_tick(thickness=2, size=12, color=theme.muted).encode(
+        alt.X("val:Q", **named), down
+    )
+    if all(row["test"] is None for row in rows):
+        words = f"Validation accuracy of {len(order)} heads"
+        return finished(ticks, theme, title, words, height=STEP * len(order))
     tested = whole.transform_filter("isValid(datum.test)")
     at_right = {"align": "right", "dx": -2, "fontSize": 11.5, "color": theme.ink}
     layers = [
         tested.mark_rule(strokeWidth=2.4, opacity=0.5).encode(*span, down, colour),
-        whole.transform_filter("isValid(datum.val)")
-        .mark_tick(thickness=2, size=12, color=theme.muted)
-        .encode(alt.X("val:Q", **named), down),
+        ticks,
         tested.mark_point(filled=True, size=90, opacity=1).encode(
             alt.X("test:Q", **named), down, colour
         ),
