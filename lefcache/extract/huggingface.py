@@ -15,7 +15,7 @@ from lefcache.errors import ModelError
 from lefcache.extract.backbone import Deliver, Encoded
 from lefcache.extract.blocks import Enough, agree, candidate_blocks, listening
 from lefcache.extract.chat import OWN, TEXT, check_frame, frame_of, in_frame
-from lefcache.extract.identity import provenance
+from lefcache.extract.identity import architecture_of, provenance
 from lefcache.extract.limits import clamp, first_position, token_rows
 from lefcache.extract.memory import out_of_memory
 from lefcache.extract.models import ModelSource
@@ -56,6 +56,8 @@ class HuggingFaceBackbone:
         self.device = input_device(network)
         self.on_gpu = self.device.type != "cpu"
         self.provenance = provenance(self.device, torch.get_num_threads())
+        if architecture := architecture_of(config):
+            self.provenance["architecture"] = architecture
         if spec.attention != PACKED:  # there, the model's own is what it is held against
             spec = replace(spec, attention=config._attn_implementation or "auto")
         if spec.chat_template:

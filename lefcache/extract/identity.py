@@ -57,6 +57,22 @@ def provenance(device: torch.device, threads: int) -> dict[str, Any]:
     }
 
 
+def architecture_of(config: Any) -> str:
+    """`encoder`, `decoder` or `encoder-decoder`; '' for a type that transformers does not tell.
+
+    By the heads that transformers has for it: a head for masked words makes an encoder, even where
+    there is one for the next word as well, as of BERT.
+    """
+    from transformers.models.auto import modeling_auto as heads
+
+    kind = config.get_text_config().model_type
+    if config.is_encoder_decoder or kind in heads.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return "encoder-decoder"
+    if kind in heads.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return "encoder"
+    return "decoder" if kind in heads.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else ""
+
+
 def processor_facts() -> dict[str, Any]:
     """What torch knows of this processor; older versions know only whether it has AMX."""
     if hasattr(torch.cpu, "get_capabilities"):

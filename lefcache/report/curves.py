@@ -47,8 +47,6 @@ def curve_of(values: Mapping[str, Any]) -> list[Row]:
 
 def _split(values: Mapping[str, Any], figures: Figures | None) -> dict[str, list[Row]]:
     """The rows of each curve of a sweep, marked."""
-    seeds = values.get("seeds", 1)
-    probe = values["probe"] if seeds < 2 else f"{values['probe']}, {seeds} seeds"
     whole: dict[tuple[str, str], list[tuple[Feature, Row]]] = {}
     for row in values["rows"]:
         feature = Feature.parse(row["feature"])
@@ -62,7 +60,8 @@ def _split(values: Mapping[str, Any], figures: Figures | None) -> dict[str, list
         architecture = model.architecture if model else UNKNOWN
         series = name if pool == "mean" else f"{name}@{pool}"
         for row in placed:
-            row |= {"model": name, "series": series, "architecture": architecture, "probe": probe}
+            row |= {"model": name, "series": series, "architecture": architecture}
+            row["probe"] = values["probe"]
         found[series] = placed
     return found
 

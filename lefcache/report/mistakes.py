@@ -13,8 +13,8 @@ from lefcache.errors import CorpusError, DamagedError, LefError
 from lefcache.report.gather import Figures, Study
 
 MOST_CLASSES = 14  # of a matrix that one can read; the others are taken together
-MOST_TEXTS = 8
-LONGEST = 220  # characters of a text that are shown
+MOST_TEXTS = 7
+LONGEST = 150  # characters of a text that are shown
 
 Row = dict[str, Any]
 

@@ -7,10 +7,13 @@
     mode: "vega-lite",
     tooltip: { disableDefaultStyle: true, offsetX: 14, offsetY: 14 },
   };
+  const legends = Object.fromEntries(
+    Object.entries(specs).map(([id, spec]) => [id, spec.config.legend.columns]),
+  );
   const drawn = new Map();
 
   function draw(place) {
-    const columns = place.clientWidth < 440 ? 1 : 2;  // of a legend
+    const columns = place.clientWidth < 440 ? 1 : legends[place.id];
     if (drawn.get(place.id) === columns) return;
     drawn.set(place.id, columns);
     specs[place.id].config.legend.columns = columns;

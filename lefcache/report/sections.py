@@ -58,12 +58,14 @@ def _curve(
     id: str, corpus: str, figures: Figures, rows: Sequence[Row], studies: Sequence[Study]
 ) -> Panel:
     by = " and ".join(dict.fromkeys(map(_chosen, studies)))
+    seeds = max(study.values.get("seeds", 1) for study in studies)
+    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
     n = " and ".join(f"{count:,}" for count in dict.fromkeys(row["n"] for row in rows))
     return Panel(
         id,
         f"{corpus}, {rows[0]['probe']} probe",
         partial(_drawn, layer_curve, rows, figures.names),
-        f"Accuracy {by} (n = {n}), with 95 % intervals of the texts; on the test "
+        f"Accuracy {by} (n = {n}{mean}), with 95 % intervals of the texts; on the test "
         f"n = {max(row['n_test'] for row in rows):,}.",
         marks_of(studies),
         commands_of(studies),

@@ -56,7 +56,6 @@ class Theme:
                 "labelLimit": 320,
                 "orient": "top",
                 "title": None,
-                "columns": 2,
                 "symbolSize": 90,
                 "symbolOpacity": 1,
                 "offset": 10,

@@ -57,6 +57,14 @@ def test_a_name_that_a_cache_cannot_hold_is_refused(model_folder, name):
     assert str(refused.value).endswith(f"name it with --model {near}={folder}")
 
 
+@pytest.mark.parametrize(
+    ("family", "architecture"),
+    [("llama", "decoder"), ("bert", "encoder"), ("t5", "encoder-decoder")],
+)
+def test_provenance_tells_encoders_from_decoders(backbone, family, architecture):
+    assert backbone(family).provenance["architecture"] == architecture
+
+
 def test_provenance_names_versions_and_device(backbone):
     provenance = backbone("llama").provenance
     assert provenance["torch"] == torch.__version__

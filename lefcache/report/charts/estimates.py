@@ -19,7 +19,7 @@ from lefcache.report.charts.pieces import (
 from lefcache.report.theme import PAPER, Theme, altair
 
 STEP = 25  # pixels of a line
-ROOM = 0.14  # of the width, for the numbers at the right
+NUMBER = 48  # pixels at the right, for the numbers
 
 
 def intervals(
@@ -50,7 +50,7 @@ def intervals(
         words = f"Validation accuracy of {len(order)} heads"
         return finished(ticks, theme, title, words, height=STEP * len(order))
     tested = whole.transform_filter("isValid(datum.test)")
-    at_right = {"align": "right", "dx": -2, "fontSize": 11.5, "color": theme.ink}
+    at_right = {"align": "left", "dx": 8, "fontSize": 11.5, "color": theme.ink}
     layers = [
         tested.mark_rule(strokeWidth=2.4, opacity=0.5).encode(*span, down, colour),
         ticks,
@@ -65,7 +65,8 @@ def intervals(
         ),
     ]
     words = f"Test accuracy of {len(order)} heads with 95 % intervals"
-    return finished(alt.layer(*layers), theme, title, words, height=STEP * len(order))
+    chart, height = alt.layer(*layers), STEP * len(order)
+    return finished(chart, theme, title, words, height=height, right=NUMBER, columns=3)
 
 
 def differences(rows: Sequence[Row], theme: Theme = PAPER, title: str = "") -> Chart:
@@ -152,13 +153,13 @@ def cost_chart(
         ),
     ]
     words = f"Test accuracy of {len(rows)} sets of features over bytes per text"
-    return finished(alt.layer(*layers), theme, title, words)
+    return finished(alt.layer(*layers), theme, title, words, columns=3)
 
 
 def _domain(rows: Sequence[Row]) -> list[float]:
-    """From the lowest to the highest number, with room for the written ones."""
+    """From the lowest to the highest number, with some room."""
     fields = ("val", "test", "test_low", "test_high")
     found = [row[name] for row in rows for name in fields if row.get(name) is not None] or [0, 1]
     low, high = min(found), max(found)
     span = max(high - low, 0.01)
-    return [max(0.0, low - 0.03 * span), high + ROOM * span]
+    return [max(0.0, low - 0.03 * span), min(1.0, high + 0.03 * span)]

@@ -62,7 +62,7 @@ def matrix(
         layers.append(
             told.mark_text(fontSize=11).encode(text=alt.Text(f"{value}:Q", format=form), color=dark)
         )
-    height = max(180, (32 if len(names) < MOST_WRITTEN else 24) * len(names))
+    height = max(180, (38 if len(names) < MOST_WRITTEN else 27) * len(names))
     words = f"A matrix of {len(names)} by {len(columns)}"
     return finished(alt.layer(*layers), theme, title, words, height=height)
 

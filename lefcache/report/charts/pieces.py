@@ -52,12 +52,24 @@ def values(alt: Any, rows: Iterable[Row]) -> Chart:
 
 
 def finished(
-    chart: Chart, theme: Theme, title: str, description: str, height: float = HEIGHT
+    chart: Chart,
+    theme: Theme,
+    title: str,
+    description: str,
+    height: float = HEIGHT,
+    right: int = 8,
+    columns: int = 2,
 ) -> Chart:
-    """A chart in its size and colours; the description is for who cannot see it."""
+    """A chart in its size and colours; the description is for who cannot see it.
+
+    `right` are pixels beside the axes, for what is written there, `columns` those of the legend.
+    """
     more: dict[str, Any] = {"title": title} if title else {}
+    more["padding"] = {"left": 4, "top": 4, "bottom": 4, "right": right}
     placed = chart.properties(width=theme.width, height=height, description=description, **more)
-    return placed.configure(**theme.config())
+    config = theme.config()
+    config["legend"]["columns"] = columns
+    return placed.configure(**config)
 
 
 def colours_of(rows: Sequence[Row], theme: Theme, models: Sequence[str]) -> Colours:
