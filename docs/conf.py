@@ -20,6 +20,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_output_stderr = "remove"  # what libraries say to a terminal
 
 default_role = "code"  # in docstrings, as in Markdown, `single` marks code
 autodoc_member_order = "bysource"

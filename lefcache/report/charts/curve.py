@@ -85,9 +85,9 @@ def layer_curve(
 
 
 def series_of(row: Row) -> str:
-    """What a curve is called in the legend: encoders and decoders are told apart."""
+    """What a curve is called in the legend: encoders and decoders are told apart where known."""
     known = row["architecture"]
-    return f"{row['series']} ({'unknown kind' if known == UNKNOWN else known})"
+    return str(row["series"]) if known == UNKNOWN else f"{row['series']} ({known})"
 
 
 def _series(alt: Any, rows: Sequence[Row], theme: Theme, models: Sequence[str]) -> tuple[Any, Any]:
