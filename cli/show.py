@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.candidates import keys
-from cli.output import deliver, facts, plain, size, tell
+from cli.output import deliver, duration, facts, plain, size, tell
 from cli.params import cache_option, form_options
 from lefcache.errors import DamagedError
 from lefcache.spec import Spec
@@ -114,6 +114,7 @@ def _describe_split(pages: "Pages") -> dict[str, Any]:
             "block_rows": pages.block_rows,
             **_tokens(pages),
             "halved_batches": int(pages.attrs.get("halved_batches", 0)),
+            "work": pages.model_attrs.get("work", {}).get(pages.split),
             "bytes": pages.describe()["bytes"],
         },
         "aliases": pages.aliases,
@@ -145,6 +146,7 @@ def _in_words(split: Mapping[str, Any]) -> dict[str, Any]:
         "done": f"{done}, in blocks of {count(rows['block_rows'], 'row')}",
         **_tokens_in_words(rows, split["spec"]),
         **_halved_in_words(rows["halved_batches"]),
+        **_work_in_words(rows["work"]),
         "on disk": size(rows["bytes"]),
     }
     return {**split, "rows": counted, "arrays": _arrays_in_words(split["arrays"])}
@@ -185,6 +187,17 @@ def _halved_in_words(batches: int) -> dict[str, str]:
     if not batches:
         return {}
     return {"halved": f"{count(batches, 'batch', 'batches')} that did not fit in memory"}
+
+
+def _work_in_words(work: Mapping[str, float] | None) -> dict[str, str]:
+    """What the model took, where that was kept."""
+    if not work:
+        return {}
+    rate = work["tokens"] / work["seconds"] if work["seconds"] else 0
+    return {
+        "the model read": f"{count(int(work['rows']), 'row')}, {work['tokens']:,.0f} tokens in "
+        f"{duration(work['seconds'])} ({rate:,.0f} tokens/s)"
+    }
 
 
 def _spec(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ become values that all other code may rely on. A name that is not known is left 
 it can be shown: a newer lefcache may have written it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -175,6 +176,10 @@ def _count(least: int, most: int) -> Check:
     return lambda value: type(value) is int and least <= value <= most
 
 
+def _is_amount(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf
+
+
 def _one_of(*words: str) -> Check:
     return lambda value: isinstance(value, str) and value in words
 
@@ -224,6 +229,7 @@ MODEL = _Schema(
         "source": _maybe(_is_word),
         "flags": _list(_one_of(*FLAGS)),
         "provenance": _map(_is_word, _is_plain),
+        "work": _map(_split, _map(_one_of("rows", "tokens", "seconds"), _is_amount)),
     },
 )
 SPLIT = _Schema(

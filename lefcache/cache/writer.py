@@ -168,6 +168,22 @@ class Writer:
             known = int(attrs.get("halved_batches", 0))
             self.store.set_attrs(self.path, attrs | {"halved_batches": known + batches})
 
+    def record_work(self, rows: int, tokens: int, seconds: float) -> None:
+        """Remember what went through the model, and in which time: provenance, never compared.
+
+        It lies with the model's, so that a split has the same bytes whenever it was made. Rows of
+        an extraction that adds layers count again; a kill loses the count of its run.
+        """
+        if not rows:
+            return
+        corpus, model, split = self.path.split("/")
+        with exclusive(self.store.root, f"{corpus}+{model}", wait=60.0):
+            attrs = described(self.store, f"{corpus}/{model}")
+            known = attrs.get("work", {})
+            done = {"rows": rows, "tokens": tokens, "seconds": seconds}
+            total = {name: known.get(split, {}).get(name, 0) + each for name, each in done.items()}
+            self.store.set_attrs(f"{corpus}/{model}", attrs | {"work": {**known, split: total}})
+
     def create(self, kinds: Mapping[str, Kind]) -> None:
         """Create the arrays that are new, where their kinds are known before any of their rows."""
         for generation in self.generations:

@@ -13,7 +13,7 @@ from lefcache.cache import Cache, Task, Writer
 from lefcache.corpus import Corpus
 from lefcache.errors import BusyError
 from lefcache.extract.backbone import Backbone
-from lefcache.extract.embed import OnSplit, Tokenized, embed_block, tokenize_block
+from lefcache.extract.embed import OnBatch, OnSplit, Tokenized, embed_block, tokenize_block
 from lefcache.extract.memory import give_back
 from lefcache.extract.order import Order, check_buffer, place_order, request_for
 from lefcache.extract.overflow import named_rows
@@ -57,6 +57,26 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+class Meter:
+    """What has gone through the model for one split since it was made, and in which time."""
+
+    def __init__(self, split: str, on_progress: OnProgress | None) -> None:
+        self.split, self.on_progress = split, on_progress
+        self.rows = self.tokens = 0
+        self._started = time.perf_counter()
+
+    def __call__(self, rows: int, tokens: int) -> None:
+        """One batch more."""
+        self.rows, self.tokens = self.rows + rows, self.tokens + tokens
+        if self.on_progress:
+            self.on_progress(Progress(self.split, rows, tokens))
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, with tokenising and writing, which go on beside the model."""
+        return time.perf_counter() - self._started
+
+
 def extract(
     backbone: Backbone,
     corpus: Corpus,
@@ -89,11 +109,12 @@ def extract(
     _book(backbone, corpus, cache, order)
     for split in order.rows:
         with cache.reserve(request_for(backbone, corpus, order, split)) as writer:
-            before = len(halved)
+            before, meter = len(halved), Meter(split, on_progress)
             try:
-                computed += _run(backbone, corpus, cache, order, writer, on_progress, halved.append)
+                computed += _run(backbone, corpus, cache, order, writer, meter, halved.append)
             finally:
                 writer.record_halved(len(halved) - before)
+                writer.record_work(meter.rows, meter.tokens, meter.seconds)
             blocks += writer.blocks
             notes += writer.notes
     seconds = time.perf_counter() - started
@@ -158,7 +179,7 @@ def _run(
     cache: Cache,
     order: Order,
     writer: Writer,
-    on_progress: OnProgress | None,
+    on_batch: OnBatch,
     on_split: OnSplit,
 ) -> int:
     """Compute one block while the next is tokenised and the one before it is written.
@@ -168,11 +189,6 @@ def _run(
     one is computed. Returns how many blocks were computed.
     """
     split = writer.request.split
-
-    def on_batch(rows: int, tokens: int) -> None:
-        if on_progress:
-            on_progress(Progress(split, rows, tokens))
-
     texts, tasks = corpus.splits[split].texts, writer.missing()
     with (
         ThreadPoolExecutor(1, thread_name_prefix="lef-writer") as writing_thread,

@@ -82,8 +82,17 @@ def test_a_kill_at_any_file_that_is_written_leaves_what_resumes_to_the_same_byte
         repr(open_cache(tmp_path / f"after-{stop}").ls())  # `lef ls` can always be asked
         resumed = tree_bytes(attempt(f"after-{stop}").path)
         changed = {name for name in whole if resumed.get(name) != whole[name]}
-        assert all(name.startswith(".locks/") for name in changed)  # who held them, since when
+        # Who held the locks and since when, and how many seconds the model took.
+        assert all(name.startswith(".locks/") or name == "tiny/fake/zarr.json" for name in changed)
+        assert _made_of(tmp_path / f"after-{stop}") == _made_of(tmp_path / "whole")
         assert resumed.keys() == whole.keys()
+
+
+def _made_of(folder):
+    """What the cache says of its model, without the time that it took."""
+    attrs = open_cache(folder).store.attrs("tiny/fake")
+    assert attrs.pop("work", {"train": {}}).keys() == {"train"}  # a kill may have lost it
+    return {name: value for name, value in attrs.items() if name != "seal"}
 
 
 def test_growing_can_be_killed_at_any_file(

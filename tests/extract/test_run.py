@@ -537,3 +537,17 @@ def test_a_real_model_is_stored_as_it_is_pooled(backbone, make_corpus, cache, fa
             np.testing.assert_allclose(
                 cache.rows(f"{family}:{layer}")[row], alone[f"mean/{layer}"][0].numpy(), atol=1e-5
             )
+
+
+def test_what_the_model_read_and_in_which_time_is_remembered(cache, make_corpus):
+    texts = [f"{'a ' * (1 + number % 3)}{number}" for number in range(22)]
+    extract(FakeBackbone(), make_corpus(train=texts), cache, limit=11, layers="1")
+    first = cache.store.attrs("tiny/fake")["work"]["train"]
+    assert (first["rows"], first["tokens"]) == (11, sum(len(each.split()) for each in texts[:11]))
+    assert first["seconds"] > 0
+    extract(FakeBackbone(), make_corpus(train=texts), cache, limit=11, layers="1")
+    assert cache.store.attrs("tiny/fake")["work"]["train"] == first  # there was nothing to do
+    extract(FakeBackbone(), make_corpus(train=texts), cache, layers="2")
+    more = cache.store.attrs("tiny/fake")["work"]["train"]
+    assert more["rows"] == 11 + 22
+    assert more["seconds"] > first["seconds"]
