@@ -49,7 +49,9 @@ def example(study: str, folder: str | None, data: str | None) -> str:
     here = [node for node in cache.values() if len(node)]
     named = [node for node in here if data and node.corpus == cache.corpus(data)]
     for corpus in named or here:
-        models = _two_features(corpus) if study in ("fuse", "pairs") else next(iter(corpus))
+        models = (
+            _two_features(corpus) if study in ("fuse", "pairs", "scale") else next(iter(corpus))
+        )
         flags = command_line(["--data", corpus.corpus, "--models", models])
         return f"For example: lef {study}{words} {flags}"
     return f"Nothing is in the cache yet; start with: lef extract{words} --model minilm"

@@ -29,6 +29,7 @@ COMMANDS = {
     "select": "Choose a layer without training a head on each.",
     "fuse": "Train one head on several features together.",
     "pairs": "Predict which two features complement each other.",
+    "scale": "Add models one at a time; say which pay and what they cost.",
     "compare": "Say whether one result is better than another.",
     "results": "List the finished studies and their ids.",
     "report": "Write all of it as one page that opens offline.",

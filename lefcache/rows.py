@@ -264,11 +264,14 @@ class Table:
 
     def alone(self, place: int) -> "Table":
         """The same rows with only the feature at this place."""
-        one = slice(place, place + 1)
+        return self.of([place])
+
+    def of(self, places: Sequence[int]) -> "Table":
+        """The same rows with the features at these places, in this order."""
         return replace(
             self,
-            features=self.features[one],
-            rows=self.rows[one],
-            specs=self.specs[one],
-            origins=self.origins[one],
+            features=tuple(self.features[place] for place in places),
+            rows=tuple(self.rows[place] for place in places),
+            specs=tuple(self.specs[place] for place in places),
+            origins=tuple(self.origins[place] for place in places if self.origins),
         )

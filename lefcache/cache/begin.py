@@ -48,18 +48,23 @@ def _check_alone(path: str, kept: str) -> None:
 def first_attrs(request: "Request") -> dict[str, Any]:
     """What is written down of a split before it has a single array: how it is cut."""
     item = 4 if request.store_dtype == "float32" else 2
-    most = min(request.block_rows, CHUNK_BYTES // (request.width * item))
-    # Chunks are stored whole, so a small split has small ones; but a limit may be raised to all
-    # the rows that the split has, and these are then to lie in few files.
+    # A limit may be raised to all the rows that the split has, and these are then to lie in few
+    # files.
     rows = max(request.rows, request.split_rows)
-    chunk = CHUNK_ROWS_LEAST
-    while chunk < rows and chunk * 2 <= most:
-        chunk *= 2
     return {
         "rows": request.rows,
         "block_rows": request.block_rows,
-        "chunk_rows": min(chunk, request.block_rows),
+        "chunk_rows": chunk_rows(rows, request.width, item, request.block_rows),
         "batch_tokens": request.batch_tokens,
         "arrays": [],
         "aliases": dict(request.aliases or {}),
     }
+
+
+def chunk_rows(rows: int, width: int, item: int, block_rows: int) -> int:
+    """Rows of a chunk: chunks are stored whole, so a small split has small ones."""
+    most = min(block_rows, CHUNK_BYTES // (width * item))
+    chunk = CHUNK_ROWS_LEAST
+    while chunk < rows and chunk * 2 <= most:
+        chunk *= 2
+    return min(chunk, block_rows)

@@ -14,7 +14,11 @@ from lefcache.study.operators import fuse_best
 from lefcache.study.paired import Correlation, Measured, PairRow, Pairs, Single
 from lefcache.study.pairs import pairs
 from lefcache.study.probes import PROBES, Probed, Setup
+from lefcache.study.project import Projection, Rate, measured_rate, project
 from lefcache.study.regret import Agreement, Loss, Regret
+from lefcache.study.rights import Gain
+from lefcache.study.scale import scale
+from lefcache.study.scaled import Scale, Step
 from lefcache.study.scores import LABEL_FREE, SCORES, Sample
 from lefcache.study.select import Choice, Layer, Selection, select
 from lefcache.study.sweep import sweep
@@ -33,18 +37,23 @@ __all__ = [
     "Correlation",
     "Estimate",
     "Fused",
+    "Gain",
     "Layer",
     "Loss",
     "Measured",
     "PairRow",
     "Pairs",
     "Probed",
+    "Projection",
+    "Rate",
     "Regret",
     "Row",
     "Sample",
+    "Scale",
     "Selection",
     "Setup",
     "Single",
+    "Step",
     "Sweep",
     "alone_baselines",
     "check_tables",
@@ -53,9 +62,12 @@ __all__ = [
     "fuse",
     "fuse_best",
     "layer_baselines",
+    "measured_rate",
     "pairs",
     "plain_baselines",
+    "project",
     "read_again",
+    "scale",
     "select",
     "sizes_of",
     "sweep",

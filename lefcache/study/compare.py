@@ -33,7 +33,7 @@ def compare(first: Result, second: Result, features: tuple[str, str] = ("", ""))
     _check_same(first, second)
     ours, theirs = side_of(first, features[0]), side_of(second, features[1])
     paired = ours.seeds == theirs.seeds
-    differences = _differences(ours.correct, theirs.correct, paired)
+    drawn = differences(ours.correct, theirs.correct, paired)
     alone = len(ours.seeds) == len(theirs.seeds) == 1
     pairs = tuple(_pairs(ours, theirs))
     return Comparison(
@@ -41,8 +41,8 @@ def compare(first: Result, second: Result, features: tuple[str, str] = ("", ""))
         second=theirs,
         n_test=ours.correct.shape[1],
         difference=ours.accuracy - theirs.accuracy,
-        ci95=interval(differences),
-        p_value=pairs[0].p_value if alone else _p_of(differences, _differing(ours, theirs)),
+        ci95=interval(drawn),
+        p_value=pairs[0].p_value if alone else _p_of(drawn, _differing(ours, theirs)),
         method=MCNEMAR if alone else BOOTSTRAP,
         paired=paired,
         pairs=pairs,
@@ -116,7 +116,7 @@ def _check_same(first: Result, second: Result) -> None:
         )
 
 
-def _differences(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], paired: bool) -> Floats:
+def differences(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], paired: bool) -> Floats:
     """(R,) differences of accuracy on other texts and with other seeds, by a bootstrap.
 
     Both sides always see the same texts. Equal seeds are drawn as pairs, since they share the order

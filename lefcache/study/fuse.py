@@ -20,6 +20,7 @@ from lefcache.study.fused import (
     Fused,
     accuracies,
     figures_on_test,
+    packed,
     shares_of_layers,
 )
 from lefcache.study.identity import Shelf, check_tables, identity, known_of
@@ -95,7 +96,9 @@ def fuse(
     )
     tested = [run.probabilities for _, run in runs if run.probabilities is not None]
     figures = fused.to_json() | ({} if shown else {"test_shown": False})
-    if why_not := shelf.put(figures, np.stack(tested) if tested else None, where):
+    right = packed([run.val_correct for _, run in runs])
+    predicted = np.stack(tested) if tested else None
+    if why_not := shelf.put(figures, predicted, where, val_right=right):
         fused = replace(fused, id="", not_kept=why_not)
     if save is not None:
         _labelled(head, fused).save(save)

@@ -147,6 +147,19 @@ class Fused(Shown):
             return checked(cls(**read))
 
 
+def packed(right: Sequence[NDArray[np.bool_]]) -> list[str]:
+    """Which rows (N,) each seed had right, as hexadecimal bits: a few bytes beside the figures."""
+    return [np.packbits(each).tobytes().hex() for each in right]
+
+
+def unpacked(words: Sequence[str], rows: int) -> NDArray[np.bool_]:
+    """What `packed` wrote of so many rows, (S, N); ValueError for anything else."""
+    bits = [np.unpackbits(np.frombuffer(bytes.fromhex(each), np.uint8)) for each in words]
+    if any(not rows <= len(each) < rows + 8 for each in bits):
+        raise ValueError(f"not {rows} rows")
+    return np.stack([each[:rows] for each in bits]).astype(bool)
+
+
 def figures_on_test(runs: Sequence[Trained], test: Table) -> dict[str, Any]:
     """Every figure of the test, by its name in `Fused`."""
     scored = labelled(test)

@@ -228,11 +228,14 @@ class Shelf:
             return str(error)
         return ""
 
-    def amend(self, **result: Any) -> None:
-        """Change figures of the finished study, where they can be; its predictions stay."""
+    def amend(self, beside: Mapping[str, Any] | None = None, **result: Any) -> None:
+        """Change figures of the finished study, where they can be; its predictions stay.
+
+        `beside` goes beside the figures, where only studies look.
+        """
         found = store.find(self.results, self.key["corpus"], self.id) if self.results else None
         if found is not None and self.results is not None:
-            payload = found.payload | {"result": found.payload["result"] | result}
+            payload = found.payload | {"result": found.payload["result"] | result, **(beside or {})}
             arrays = found.predictions(), found.truth()
             with suppress(StorageError):
                 store.save(self.results, self.key["corpus"], self.id, payload, *arrays)
