@@ -63,7 +63,7 @@ def command(cache: str, form: str) -> None:
         }
         for entry in entries
     ]
-    deliver(form, entries, CSV, rows, lambda: _show(opened, cache, entries))
+    deliver(form, entries, CSV, rows, lambda: _show(opened, cache, entries, damaged))
     for error in damaged:
         say(f"Error: {error}")
     if damaged:
@@ -71,10 +71,15 @@ def command(cache: str, form: str) -> None:
         sys.exit(FOUND)
 
 
-def _show(opened: "Cache", cache: str, entries: Sequence[dict[str, Any]]) -> None:
+def _show(
+    opened: "Cache",
+    cache: str,
+    entries: Sequence[dict[str, Any]],
+    damaged: Sequence[DamagedError],
+) -> None:
     from lefcache.feature import describe_layers
 
-    if not entries and not list(opened):
+    if not (entries or damaged or list(opened)):
         if _holds_other_files(cache):
             say(f"{cache} holds no cache but other files: name the cache's own folder with --cache")
             return

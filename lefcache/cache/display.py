@@ -4,12 +4,15 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lefcache.cache.documents import bereft, gone
 from lefcache.errors import DamagedError
 from lefcache.feature import describe_layers
+from lefcache.stores.disk import joined
 
 if TYPE_CHECKING:
-    from lefcache.cache.nodes import CorpusNode
     from lefcache.cache.pages import Pages
+    from lefcache.cache.tree import Cache
+    from lefcache.stores import Home
 
 COLUMNS = ("corpus", "model", "split", "layers", "pools", "rows", "done_rows", "width", "dtype")
 
@@ -32,20 +35,30 @@ def html_table(caption: str, entries: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def entries(
-    corpora: Iterable["CorpusNode"], damaged: list[DamagedError] | None
-) -> list[dict[str, Any]]:
+def entries(cache: "Cache", damaged: list[DamagedError] | None) -> list[dict[str, Any]]:
     """What `lef ls` says of every split; errors go to the list, or are raised without one."""
     found = []
-    for model in (model for corpus in corpora for model in corpus.values()):
-        for split in model:
-            try:
-                found.append(one_line(model[split]))
-            except DamagedError as error:
-                if damaged is None:
-                    raise
-                damaged.append(error)
+    lost = _lost(cache.store, "")
+    for corpus, node in cache.items():
+        lost += _lost(cache.store, corpus)
+        for name, model in node.items():
+            lost += _lost(cache.store, f"{corpus}/{name}")
+            for split in model:
+                try:
+                    found.append(one_line(model[split]))
+                except DamagedError as error:
+                    lost.append(error)
+    if lost and damaged is None:
+        raise lost[0]
+    if damaged is not None:
+        damaged += lost
     return found
+
+
+def _lost(store: "Home", path: str) -> list[DamagedError]:
+    """What is not listed below a group only because its metadata is gone."""
+    places = (joined(path, name) for name in bereft(store, path))
+    return [gone(each) for each in places]
 
 
 def one_line(pages: "Pages") -> dict[str, Any]:

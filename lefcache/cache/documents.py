@@ -18,9 +18,10 @@ from lefcache.cache.seals import key_of
 from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED
 from lefcache.errors import DamagedError, MismatchError
-from lefcache.feature import NAME, POOLS
+from lefcache.feature import NAME, POOLS, RESERVED
 from lefcache.spec import ARRAY, STORED
-from lefcache.stores import Store
+from lefcache.stores import Home, Store
+from lefcache.stores.disk import joined
 from lefcache.stores.seal import check_place
 from lefcache.wording import shown
 
@@ -88,6 +89,13 @@ def below(store: Store, path: str) -> list[str]:
         return store.children(path)
 
 
+def bereft(store: Home, path: str) -> list[str]:
+    """The names below a group of what has lost its metadata, and still holds nodes of ours."""
+    known = {*below(store, path), *RESERVED}
+    lost = (name for name in store.folders(path) if name not in known)
+    return [name for name in lost if below(store, joined(path, name))]
+
+
 @contextmanager
 def _way_out(path: str) -> Iterator[None]:
     """Let the error of a file or link, which knows no keys, name the command that helps."""
@@ -101,7 +109,12 @@ def known(store: Store, path: str) -> dict[str, Any]:
     """The attributes of a node that has others below it; DamagedError where it has none itself."""
     if attrs := described(store, path):
         return attrs
-    raise DamagedError(f"{path}: its metadata is gone; see: lef verify {path.partition('/')[0]}")
+    raise gone(path)
+
+
+def gone(path: str) -> DamagedError:
+    """The error of a node that holds others, and has lost its metadata."""
+    return DamagedError(f"{path}: its metadata is gone; see: lef verify {key_of(path)}")
 
 
 def read_rows(

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lefcache.cache.documents import described
+from lefcache.cache.documents import bereft, described
 from lefcache.cache.keys import Key, arrays_meant, check_there
 from lefcache.cache.ledger import Generation, ledgers, read_generations, seal, vouched
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import copy_magnitudes
 from lefcache.cache.pages import TOKENS, Pages
 from lefcache.corpus import SPLITS
-from lefcache.errors import DamagedError
+from lefcache.errors import DamagedError, FeatureError
 from lefcache.feature import RESERVED
 from lefcache.stores import Home
+from lefcache.stores.disk import possible
 
 if TYPE_CHECKING:
     from lefcache.cache.tree import Cache
@@ -34,7 +35,7 @@ class Doomed:
 def doomed(cache: "Cache", key: str) -> list[Doomed]:
     """What `remove` would take away for a key (`cache.keys`), and how many bytes each of it is.
 
-    A corpus, model or split can be taken away too where its metadata is damaged.
+    A corpus, model or split can be taken away too where its metadata is damaged, or gone.
     Raises FeatureError for a key that names nothing here.
     """
     wanted, store = Key.parse(key), cache.store
@@ -42,8 +43,8 @@ def doomed(cache: "Cache", key: str) -> list[Doomed]:
         check_there(cache, wanted)
         found = [*_in_part(store, wanted)] if wanted.in_part else [Doomed(wanted.path)]
         return [replace(each, bytes=_bytes(store, each)) for each in _emptied(store, found)]
-    except DamagedError:
-        if not _lies_there(store, wanted):
+    except (DamagedError, FeatureError) as error:
+        if not _lies_there(store, wanted, lost=isinstance(error, FeatureError)):
             raise
         return [Doomed(wanted.path, bytes=store.size(wanted.path))]
 
@@ -76,11 +77,12 @@ def _in_part(store: Home, key: Key) -> Iterator[Doomed]:
             yield Doomed(pages.path, tuple(chosen) if {*arrays} - {*chosen} else ())
 
 
-def _lies_there(store: Home, key: Key) -> bool:
-    """Whether there is such a whole node, by its name alone."""
+def _lies_there(store: Home, key: Key, lost: bool) -> bool:
+    """Whether there is such a whole node: by its name alone, or by what it has below it if lost."""
     above, _, name = key.path.rpartition("/")
-    named = not (key.in_part or {key.corpus, key.model} & {*RESERVED})
-    return named and name in store.folders(above)
+    if key.in_part or {key.corpus, key.model} & {*RESERVED} or not possible(key.path):
+        return False
+    return name in (bereft(store, above) if lost else store.folders(above))
 
 
 def _emptied(store: Home, found: Sequence[Doomed]) -> list[Doomed]:

@@ -221,10 +221,10 @@ class Cache(Node[CorpusNode]):
         """One entry per corpus, model and split: layers, pools, rows, done rows, bytes.
 
         Where anything that was asked for lacks rows, `unfinished` says what, and `resume` is the
-        command that computes it. A split that cannot be read adds its error to `damaged`, and
-        raises it where there is no such list.
+        command that computes it. What cannot be read adds its error to `damaged`, and raises it
+        where there is no such list.
         """
-        return entries(self.values(), damaged)
+        return entries(self, damaged)
 
     def below(self, key: str) -> list[Pages]:
         """The splits below a key such as `sst2`, `sst2/mistral` or `sst2/mistral/train`."""

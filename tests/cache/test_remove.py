@@ -113,6 +113,14 @@ def test_what_is_not_there_is_refused(made, key):
         doomed(made, key)
 
 
+@pytest.mark.parametrize("key", ["notes", "tiny/notes"])
+def test_a_folder_with_nothing_of_ours_is_not_taken_away(made, key):
+    (made.path / key / "below").mkdir(parents=True)
+    (made.path / key / "below/page.txt").touch()
+    with pytest.raises(FeatureError):
+        doomed(made, key)
+
+
 def test_what_is_being_written_stays(made):
     from lefcache.cache.lock import exclusive
 

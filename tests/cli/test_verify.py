@@ -63,6 +63,20 @@ def test_ls_lists_what_it_can_read_beside_what_it_cannot(lef, made, tmp_path):
     assert "is empty" not in ran.err
 
 
+@pytest.mark.parametrize("path", ["reviews", "reviews/fake", "reviews/fake/train"])
+def test_ls_does_not_hide_what_has_lost_its_metadata(lef, made, tmp_path, path):
+    (tmp_path / "lef-cache/notes/2026").mkdir(parents=True)  # which is none of ours
+    (tmp_path / "lef-cache" / path / "zarr.json").unlink()
+    ran = lef("ls")
+    assert ran.code == 3
+    assert f"Error: {path}: its metadata is gone; see: lef verify {path}\n" in ran.err
+    assert ran.err.count("Error: ") == 1
+    assert "is empty" not in ran.err
+    assert f"`lef rm {path}`" in lef("verify", path).out
+    assert lef("rm", path, "--yes").code == 0
+    assert lef("ls").code == 0
+
+
 def test_without_the_model_it_clears_and_says_what_to_run(lef, made, monkeypatch, tmp_path):
     import lefcache.extract
     from lefcache.errors import ModelError
