@@ -9,7 +9,7 @@ from lefcache.cache.ledger import ledgers, withdraw
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import make_magnitudes, write_magnitudes
 from lefcache.cache.register import create_root
-from lefcache.cache.seals import is_array, junk_journal, key_of
+from lefcache.cache.seals import is_array, is_bare_group, junk_journal, key_of
 from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below
 from lefcache.damage import Damage, Report
 from lefcache.dtypes import BFLOAT16, largest
@@ -132,6 +132,14 @@ def _whole(cache: Cache, path: str) -> bool:
     return not known or (bool(seal.holds) and not seal.broken)
 
 
+def _astray(cache: Cache, path: str) -> bool:
+    """Whether a node is another's, with all below it perhaps, which is better moved back."""
+    try:
+        return cache.store.seal(path).astray
+    except DamagedError:
+        return False
+
+
 def _make_anew(cache: Cache, path: str) -> bool:
     """Seal an array that says what its ledger says, or take it away; what is no array stays."""
     if is_array(path):
@@ -140,6 +148,8 @@ def _make_anew(cache: Cache, path: str) -> bool:
         else:
             cache.store.delete(path)
         return True
+    if is_bare_group(path):
+        return not _astray(cache, path) and cache.store.mend(path, bare=True)
     if journal := junk_journal(cache.store, path):
         return _without(cache, path, journal)
     return False

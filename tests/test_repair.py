@@ -83,6 +83,36 @@ def test_a_flipped_bit_of_metadata_costs_nothing(folder, run, make_corpus, tree_
     run(make_corpus(14), layers="1..2,last", on_forward=no_pass)
 
 
+GROUPS = ["tiny/labels", "tiny/rows", f"{PATH}/mean", f"{PATH}/ledger", f"{PATH}/magnitudes"]
+
+
+@pytest.mark.parametrize("left", [None, "", "no metadata"])
+@pytest.mark.parametrize("path", GROUPS)
+def test_a_group_that_says_nothing_of_its_own_is_written_again(folder, tree_bytes, path, left):
+    before, file = tree_bytes(folder.path / "tiny"), folder.path / path / "zarr.json"
+    file.unlink()
+    if left is not None:
+        file.write_text(left)
+    found = verify(folder)
+    [message] = [each.message for each in found.damaged if each.path == path]
+    assert message.endswith("; repair writes it again")
+    assert clear(folder, found) == []
+    assert verify(folder).whole
+    assert tree_bytes(folder.path / "tiny") == before
+
+
+def test_a_group_in_anothers_place_is_left_to_be_moved_back(run, make_corpus, cache, tree_bytes):
+    run(make_corpus(14), pools=["mean", "max"], layers="1")
+    split = cache.path / PATH
+    (split / "max").rename(split / "aside")
+    (split / "mean").rename(split / "max")
+    (split / "aside").rename(split / "mean")
+    before = {name: each for name, each in tree_bytes(split).items() if "ledger" not in name}
+    clear(cache, verify(cache))
+    after = {name: each for name, each in tree_bytes(split).items() if "ledger" not in name}
+    assert after == before
+
+
 @pytest.mark.parametrize("spoil", ["seal", "text"])
 def test_metadata_that_says_what_the_ledger_says_is_sealed_anew(made, run, make_corpus, spoil):
     before = ledgers(made)

@@ -278,6 +278,21 @@ def test_what_damaged_metadata_costs_is_said_and_is_the_way_out(run, make_corpus
         assert report(open_cache(cache.path)).whole
 
 
+@pytest.mark.parametrize("path", ["tiny", "tiny/fake", PATH, f"{PATH}/ledger/0"])
+def test_metadata_that_is_gone_can_be_taken_away_with_the_key_that_is_told(
+    run, make_corpus, cache, path
+):
+    run(make_corpus(14), layers="1..2")
+    (cache.path / path / "zarr.json").unlink()
+    key = "/".join(path.split("/")[:3])
+    [message] = [each.message for each in report(cache).damaged if each.path == path]
+    assert message.endswith(f"; take it away with `lef rm {key}` and extract it again")
+    assert "flipped" not in message
+    remove(cache.store, doomed(open_cache(cache.path), key))
+    run(make_corpus(14), layers="1..2")
+    assert report(cache).whole
+
+
 def test_a_cache_from_before_seals_is_unsealed_and_not_damaged(made):
     for file in made.path.rglob("zarr.json"):
         node = json.loads(file.read_bytes())

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lefcache.errors import DamagedError
+from lefcache.feature import POOLS
 from lefcache.stores import Home
 from lefcache.stores.disk import joined
 from lefcache.stores.journal import journal_of, pending
@@ -12,6 +13,7 @@ from lefcache.stores.seal import Seal
 CACHE = "the cache's own folder"
 FLIPPED = "repair turns a flipped bit back"  # which mends no file of HDF5
 ASTRAY = "move that back"
+GONE = ""  # there is nothing to turn back
 
 
 class Seals:
@@ -38,7 +40,7 @@ class Seals:
         try:
             seal = self.store.seal(path)
         except DamagedError as error:
-            return told(self.store, path, str(error))
+            return told(self.store, path, str(error), GONE if self._gone(path) else FLIPPED)
         if seal.holds is False or (seal.holds is None and self._all):
             return told(self.store, path, "it is not what was written")
         if seal.holds is None:
@@ -48,6 +50,14 @@ class Seals:
         elif seal.astray and not self._came_along(seal):
             return told(self.store, path, f"it is that of {seal.place or CACHE}", ASTRAY)
         return None
+
+    def _gone(self, path: str) -> bool:
+        """Whether a node below the cache's own has no metadata at all."""
+        above, name = _split(path)
+        try:
+            return bool(path) and name not in self.store.children(above)
+        except DamagedError:
+            return False
 
     def _came_along(self, seal: Seal) -> bool:
         """Whether a node lies where it does only because the group that it is in does."""
@@ -72,6 +82,13 @@ def is_array(path: str) -> bool:
     """Whether a node is an array of vectors, tokens or magnitudes, which a repair makes again."""
     names = path.split("/")
     return names[3:] == ["tokens"] or (len(names) == 5 and names[3] != "ledger")
+
+
+def is_bare_group(path: str) -> bool:
+    """Whether a node is a group that says nothing of its own, and can be written again."""
+    names = path.split("/")
+    below = {*POOLS, "ledger", "magnitudes"}
+    return names[1:] in (["labels"], ["rows"]) or (len(names) == 4 and names[3] in below)
 
 
 def junk_journal(store: Home, split: str) -> Path | None:
@@ -100,11 +117,20 @@ def _cost(store: Home, path: str, mend: str) -> str:
     if is_array(path):
         return "repair makes the array again, and nothing else"
     again = f"take it away with `lef rm {whole}` and extract it again"
-    if in_file and mend == FLIPPED:
-        return again
-    labels = path.count("/") == 2 and "/" not in whole  # or hashes of texts
-    anew = ", or reads it again from the data" if labels and mend == FLIPPED else ""
-    return f"{mend}{anew}; if more is wrong, {again}"
+    if mend == ASTRAY:
+        return f"{mend}; if more is wrong, {again}"
+    return again if in_file else _cost_in_folder(path, mend, again)
+
+
+def _cost_in_folder(path: str, mend: str, again: str) -> str:
+    """What damage to a document of its own costs that is no array of a split."""
+    if is_bare_group(path):
+        return "repair writes it again"
+    if path.split("/")[1:2] in (["labels"], ["rows"]):
+        if mend == GONE:
+            return "repair reads it again from the data"
+        return f"{mend}, or reads it again from the data; if more is wrong, {again}"
+    return again if mend == GONE else f"{mend}; if more is wrong, {again}"
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -140,8 +140,11 @@ class Home(Store, Protocol):
     def folders(self, path: str) -> list[str]:
         """What should be a node directly below a group, also where its metadata is gone."""
 
-    def mend(self, path: str) -> bool:
-        """Give metadata the one bit back that was flipped; False if it was not that."""
+    def mend(self, path: str, bare: bool = False) -> bool:
+        """Give metadata the one bit back that was flipped; False if it was not that.
+
+        That of a `bare` group, which says nothing of its own, is written again otherwise.
+        """
 
     def held(self) -> AbstractContextManager[None]:
         """Keep open what is looked at again and again, for who looks at all there is."""

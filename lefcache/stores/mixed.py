@@ -145,10 +145,10 @@ class MixedStore:
         store, rest = self._home(path)
         return store.seal(rest)
 
-    def mend(self, path: str) -> bool:
+    def mend(self, path: str, bare: bool = False) -> bool:
         """Give metadata of Zarr the one bit back that was flipped; False if it was not that."""
         store, _ = self._home(path)
-        return store is self._zarr and self._zarr.mend(path)
+        return store is self._zarr and self._zarr.mend(path, bare)
 
     def info(self, path: str) -> ArrayInfo | None:
         """Shape, dtype and chunk of an array; None where there is none."""

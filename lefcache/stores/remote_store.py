@@ -92,10 +92,15 @@ class RemoteStore:
         with _understood(self.root / path):
             return seal_in(content, path)
 
-    def mend(self, path: str) -> bool:
-        """Give metadata the one bit back that was flipped; False if there is no such bit."""
+    def mend(self, path: str, bare: bool = False) -> bool:
+        """Give metadata the one bit back that was flipped; False if there is no such bit.
+
+        That of a `bare` group, which says nothing of its own, is written again otherwise.
+        """
         content = self.bucket.get(joined(path, METADATA))
         whole = mended(content) if content else None
+        if whole is None and bare:
+            whole = sealed_json(GROUP, path)
         if whole:
             self.bucket.put(joined(path, METADATA), whole)
         return whole is not None

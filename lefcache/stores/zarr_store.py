@@ -64,11 +64,16 @@ class ZarrStore:
                 raise DamagedError(f"{folder / METADATA} is missing")
             return seal_in(read_own(folder / METADATA), joined(self.home, path))
 
-    def mend(self, path: str) -> bool:
-        """Give metadata the one bit back that was flipped; False if there is no such bit."""
+    def mend(self, path: str, bare: bool = False) -> bool:
+        """Give metadata the one bit back that was flipped; False if there is no such bit.
+
+        That of a `bare` group, which says nothing of its own, is written again otherwise.
+        """
         file = place(self.root, path) / METADATA
         with readable(file):
             content = mended(read_own(file)) if _is_node(file.parent) else None
+            if content is None and bare:
+                content = sealed_json(GROUP, joined(self.home, path))
             if content:
                 self.sweep(path, deep=False)
                 replace_file(file, content)
