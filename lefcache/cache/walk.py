@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lefcache.cache.nodes import CorpusNode
 from lefcache.cache.pages import Pages
 from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, LefError
@@ -24,7 +25,7 @@ def splits_below(cache: "Cache", key: str) -> Iterator[str]:
     """The paths of the splits below a key; of all there are for an empty one."""
     parts = key.split("/") if key else []
     for corpus in parts[:1] or list(cache):
-        for model in parts[1:2] or list(cache[corpus]):
+        for model in parts[1:2] or list(CorpusNode(cache, corpus)):
             if model in RESERVED:
                 continue
             for split in parts[2:3] or cache._splits(corpus, model):
@@ -35,7 +36,7 @@ def models_without_splits(cache: "Cache", key: str) -> Iterator[str]:
     """The paths of the models at or below a key of which no split lies there, whole or damaged."""
     parts = key.split("/") if key else []
     for corpus in parts[:1] or list(cache):
-        for model in parts[1:2] or list(cache[corpus]):
+        for model in parts[1:2] or list(CorpusNode(cache, corpus)):
             path = f"{corpus}/{model}"
             if len(parts) < 3 and not {*SPLITS} & {*cache.store.folders(path)}:
                 yield path
