@@ -25,7 +25,7 @@ def pull_from_hub(
 ) -> None:
     """Show what a snapshot was made from, ask, and fetch the layers that are wanted."""
     import lefcache
-    from cli.transfer import transfer
+    from cli.underway import underway
     from lefcache.share.hub import Place
     from lefcache.share.pull import looked, pull
 
@@ -38,7 +38,7 @@ def pull_from_hub(
         if offer.parts and not dry_run:
             if not yes:
                 _ask(offer)
-            with transfer(f"from {place}", offer.bytes) as arrived:
+            with underway(f"from {place}", offer.bytes) as arrived:
                 notes = pull(opened, offer, arrived)
             for note in notes:
                 say(f"note: {note}")

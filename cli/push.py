@@ -44,7 +44,7 @@ def command(key: str, place: str, dry_run: bool, as_json: bool, cache: str, **ho
       lef push sst2/e5/test hub:me/sst2-layers --licence cc-by-4.0
     """
     import lefcache
-    from cli.transfer import transfer
+    from cli.underway import underway
     from lefcache.share.hub import Hub, Place
     from lefcache.share.push import planned, push
     from lefcache.travel import PREFIX
@@ -60,7 +60,7 @@ def command(key: str, place: str, dry_run: bool, as_json: bool, cache: str, **ho
         _show(plan)
         made = ("", "")
         if not dry_run:
-            with transfer(f"to {where}", plan.changed_bytes) as arrived:
+            with underway(f"to {where}", plan.changed_bytes) as arrived:
                 made = push(plan, arrived)
     if as_json:
         print_json(_document(plan, made, dry_run))

@@ -8,7 +8,7 @@ from cli.output import LOG_SECONDS, console_of, say, size
 
 
 @contextmanager
-def transfer(label: str, total: int) -> Iterator[Callable[[int], None]]:
+def underway(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A function to call with the bytes that have just arrived."""
     console = console_of(stderr=True)
     if total and console.is_terminal and not console.is_dumb_terminal:
