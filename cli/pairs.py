@@ -20,7 +20,7 @@ from cli.output import (
 )
 from cli.params import Features, cache_option, data_option, form_options
 from cli.pulling import open_for_study, tables_for_study
-from cli.tables import SHORT, on_test
+from cli.tables import SHORT, bounds, on_test, points
 from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
@@ -153,11 +153,11 @@ def _report(found: "Pairs", whole: "Pairs", cache: str) -> None:
 def _cells(row: "PairRow") -> list[str]:
     return [
         f"{row.first} + {row.second}",
-        _points(row.gain),
-        _bounds(row.gain_ci95),
+        points(row.gain),
+        bounds(row.gain_ci95),
         on_test(row.predicted, row.predicted_ci95),
         f"{100 * row.residual_gain:+.1f} %",
-        _points(row.oracle),
+        points(row.oracle),
         percent(row.disagreement),
         percent(row.double_fault),
         "" if row.q is None else f"{row.q:.2f}",
@@ -172,17 +172,8 @@ def _measured(row: "PairRow") -> list[str]:
         return ["", "", ""]
     gain = ""
     if known.gain is not None and known.gain_ci95 is not None:
-        gain = f"{_points(known.gain)} {_bounds(known.gain_ci95)}"
+        gain = f"{points(known.gain)} {bounds(known.gain_ci95)}"
     return [on_test(known.accuracy, known.ci95, known.n_test), gain, known.op]
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
-
-
-def _bounds(ci95: "Interval") -> str:
-    low, high = ci95
-    return f"[{_points(low)}, {_points(high)}]"
 
 
 def _report_correlations(found: "Sequence[Correlation]") -> None:

@@ -81,6 +81,14 @@ def _bytes(ctx: click.Context, option: click.Parameter, text: str | None) -> int
     return int(float(match[1]) * UNITS[match[2]])
 
 
+probe_option = click.option(
+    "--probe",
+    type=click.Choice(["ridge", "logistic", "mlp"]),
+    default="ridge",
+    show_default=True,
+    help="ridge: closed form, seconds; logistic: logistic regression to convergence; mlp: the "
+    "method's own head.",
+)
 memory_option = click.option(
     "--memory",
     callback=_bytes,
@@ -215,6 +223,15 @@ def given(settings: type, values: dict[str, Any]) -> dict[str, Any]:
     """The settings among a command's values that the user gave."""
     names = [each.name for each in fields(settings) if each.metadata]
     return {name: values[name] for name in names if values[name] is not None}
+
+
+def probe_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's settings among a command's values, which the probe `mlp` alone has."""
+    settings, probe = given(Recipe, values), values["probe"]
+    if settings and probe != "mlp":
+        flags = ", ".join(map(flag_of, settings))
+        raise click.UsageError(f"{flags}: for --probe mlp; --probe {probe} has no such settings")
+    return settings
 
 
 def spelled(values: Mapping[str, Any]) -> list[str]:

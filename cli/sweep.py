@@ -7,7 +7,7 @@ import click
 
 from cli.beaten import fixed, settled
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say, tell
-from cli.params import flag_of, given, memory_option, study_options
+from cli.params import memory_option, probe_option, probe_settings, study_options
 from cli.pulling import open_for_study, tables_for_study
 from cli.tables import PER_CLASS, SHORT, on_test, print_baselines, print_per_class
 from lefcache.recipe import Recipe
@@ -40,14 +40,7 @@ CLOSE = 0.1  # a feature that is further behind the best one adds little to it
 @study_options(
     "Models and layers, for example mistral (all its layers), mistral:16..32 or e5:all@first.",
     "Heads a layer.",
-    click.option(
-        "--probe",
-        type=click.Choice(["ridge", "logistic", "mlp"]),
-        default="ridge",
-        show_default=True,
-        help="ridge: closed form, seconds; logistic: logistic regression to convergence; mlp: the "
-        "method's own head.",
-    ),
+    probe_option,
     memory_option,
     click.option("--show-test", is_flag=True, help="Fill the test column of every row."),
 )
@@ -64,10 +57,7 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """
     from lefcache.study import sizes_of
 
-    settings = given(Recipe, options)
-    if settings and (probe := options["probe"]) != "mlp":
-        flags = ", ".join(flag_of(name) for name in settings)
-        raise click.UsageError(f"{flags}: for --probe mlp; --probe {probe} has no such settings")
+    settings = probe_settings(options)
     cache = open_for_study(options["cache"])
     tables = tables_for_study(cache, models, data)
     sizes = sizes_of(tables, options["n_train"]) if options["n_train"] else [None]

@@ -23,6 +23,17 @@ def on_test(accuracy: float | None, ci95: Sequence[float] | None, rows: int = 0)
     return f"{percent(accuracy)} [{percent(low)}, {percent(high)}]{n}"
 
 
+def points(share: float) -> str:
+    """A difference of two shares: `+0.4`."""
+    return f"{100 * share:+.1f}"
+
+
+def bounds(ci95: Sequence[float]) -> str:
+    """Its interval: `[-0.1, +0.9]`."""
+    low, high = ci95
+    return f"[{points(low)}, {points(high)}]"
+
+
 def print_baselines(found: Sequence["Baseline"], protocol: str) -> None:
     """What the study has to beat; what is missing is a line below, with the way to get it."""
     paper = protocol == "paper"

@@ -16,6 +16,7 @@ from lefcache.wording import count
 DRAWS = 10_000
 MCNEMAR = "exact McNemar"
 BOOTSTRAP = "paired bootstrap"
+OF_LAYERS = ("sweep", "transfer")  # what keeps classes (F, S, N) of each layer that it was shown
 
 
 def compare(first: Result, second: Result, features: tuple[str, str] = ("", "")) -> Comparison:
@@ -73,7 +74,7 @@ def _classes(
     result: Result, predicted: NDArray[Any], feature: str
 ) -> tuple[str, NDArray[np.integer[Any]]]:
     """What a result is called, and the classes (S, N) that it gave."""
-    if result.kind != "sweep":
+    if result.kind not in OF_LAYERS:
         if feature:
             raise ResultError(f"{result.id} is no sweep: it has no layer {feature} to choose")
         # A fusion keeps probabilities (S, N, C), a baseline classes (S, N).

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lefcache.errors import RecipeError
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.study.identity import BY_LEFT_OUT
@@ -120,3 +121,12 @@ SEEDLESS = ("ridge", "logistic")
 
 # Without a validation split these need no rows held out: each row is left out in turn.
 LEAVING_OUT = ("ridge",)
+
+
+def probe_of(probe: str | Probe) -> tuple[Probe, str]:
+    """A probe and its name, from either; RecipeError for a name that there is not."""
+    if not isinstance(probe, str):
+        return probe, getattr(probe, "__name__", type(probe).__name__)
+    if probe not in PROBES:
+        raise RecipeError(f"no probe '{probe}': it is one of {', '.join(PROBES)}")
+    return PROBES[probe], probe

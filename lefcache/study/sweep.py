@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lefcache.errors import RecipeError
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.study.arrange import arranged, check_protocol
@@ -24,7 +23,7 @@ from lefcache.study.identity import (
     known_of,
 )
 from lefcache.study.judge import Bench
-from lefcache.study.probes import LEAVING_OUT, PROBES, SEEDLESS, Probe, Probed, Setup
+from lefcache.study.probes import LEAVING_OUT, SEEDLESS, Probe, Probed, Setup, probe_of
 from lefcache.study.swept import Row, Sweep
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
@@ -76,7 +75,7 @@ def sweep(  # noqa: PLR0913  keyword settings
         on_row: called as each row is judged, before the chosen one is shown the test.
     """
     start = time.perf_counter()
-    fit, name = _probe_of(probe)
+    fit, name = probe_of(probe)
     where = device_of(device)
     chain = (0,) if name in SEEDLESS else tuple(range(first_seed, first_seed + seeds))
     check_tables(tables, chain)
@@ -155,14 +154,6 @@ def _report(predicted: NDArray[np.int32] | None, test: Table | None) -> tuple[di
         return ()
     scored = labelled(test)
     return tuple(per_class(scored.labels, predicted[:, scored.index], test.classes))
-
-
-def _probe_of(probe: str | Probe) -> tuple[Probe, str]:
-    if not isinstance(probe, str):
-        return probe, getattr(probe, "__name__", type(probe).__name__)
-    if probe not in PROBES:
-        raise RecipeError(f"no probe '{probe}': it is one of {', '.join(PROBES)}")
-    return PROBES[probe], probe
 
 
 def _judge_all(
