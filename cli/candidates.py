@@ -80,6 +80,14 @@ def corpora(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[s
 
 
 @completer
+def several_corpora(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]:
+    """The corpora in the cache that a list does not have yet."""
+    written, comma, _ = word.rpartition(",")
+    listed = written.split(",")
+    yield from (f"{written}{comma}{each}" for each in _cache(ctx) if each not in listed)
+
+
+@completer
 def data_sets(ctx: click.Context, param: click.Parameter, word: str) -> Iterator[str]:
     """Data sets that have a short name."""
     yield from _data_sets()

@@ -30,6 +30,7 @@ COMMANDS = {
     "fuse": "Train one head on several features together.",
     "pairs": "Predict which two features complement each other.",
     "scale": "Add models one at a time; say which pay and what they cost.",
+    "transfer": "Try one corpus's layer, and its head, on another.",
     "compare": "Say whether one result is better than another.",
     "results": "List the finished studies and their ids.",
     "report": "Write all of it as one page that opens offline.",

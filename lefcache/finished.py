@@ -1,6 +1,6 @@
 """What has been found out so far: the finished studies of a cache, and which of them are stale."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,17 +8,17 @@ from lefcache import results
 from lefcache.cache import Cache
 from lefcache.cache.register import read_labels
 from lefcache.results import Result
-from lefcache.wording import count
+from lefcache.wording import count, some
 
 
 @dataclass(frozen=True)
 class Finished:
     """One finished study in a line: `what` was trained, and how it did.
 
-    `kind` is sweep, fuse, pairs or baseline. The figures of the test are None without a test, and
-    where the test was not shown yet (`hidden`): another operator was chosen. `pairs` have no
-    figures of a head at all. `stale` says what has changed in the cache since, nothing where
-    nothing has.
+    `kind` is sweep, fuse, pairs, transfer or baseline. The figures of the test are None without a
+    test, and where the test was not shown yet (`hidden`): another operator was chosen. `pairs` have
+    no figures of a head at all, `transfer` those of the own choice. `stale` says what has changed
+    in the cache since, nothing where nothing has.
     """
 
     id: str
@@ -57,6 +57,9 @@ def describe(result: Result) -> str:
     if result.kind == "sweep":
         many = len(values["rows"])
         return f"{values['best']}, {values['probe']}" + (f" (of {many} layers)" if many > 1 else "")
+    if result.kind == "transfer":
+        others = [row["source"] for row in values["rows"] if row["source"] != result.corpus]
+        return f"{values['best']}, {values['probe']}, against choices of {some(others)}"
     if result.kind == "pairs":
         features, many = len(values["singles"]), len(values["rows"])
         return f"{count(many, 'pair')} of {count(features, 'feature')}"
@@ -76,10 +79,17 @@ class Staleness:
         return " and ".join(changes)
 
     def _changes(self, result: Result) -> Iterator[str]:
-        if result.corpus not in self.cache:
+        yield from self._changed(result.corpus, result.payload.get("splits", {}))
+        for corpus, splits in result.payload.get("sources", {}).items():
+            if corpus != result.corpus:
+                for what in self._changed(corpus, splits):
+                    yield f"{what} of {corpus}"
+
+    def _changed(self, corpus: str, splits: Mapping[str, Any]) -> Iterator[str]:
+        if corpus not in self.cache:
             return
-        for split, then in result.payload.get("splits", {}).items():
-            now = self._now(result.corpus, split, then["rows"])
+        for split, then in splits.items():
+            now = self._now(corpus, split, then["rows"])
             if now is None or now["texts"] != then["texts"]:
                 yield f"texts of {split}"
             elif now["labels"] != then["labels"]:

@@ -54,7 +54,7 @@ class Result:
 
     @property
     def kind(self) -> str:
-        """What was done: fuse, sweep, pairs or baseline; nothing of what others have put there."""
+        """What was done: sweep, fuse, pairs and so on; nothing of what others have put there."""
         return str(self.payload.get("key", {}).get("kind", ""))
 
     def predictions(self) -> NDArray[Any] | None:

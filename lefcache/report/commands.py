@@ -49,6 +49,14 @@ def _fuse(key: Mapping[str, Any]) -> list[str]:
     return ["fuse", "--data", key["corpus"], "--models", ",".join(key["features"])]
 
 
+def _transfer(key: Mapping[str, Any]) -> list[str]:
+    """The part that is about one target."""
+    sources = ",".join(source["corpus"] for source in key["sources"])
+    words = ["transfer", "--models", features_words(key["features"])]
+    words += ["--data", sources, "--to", key["corpus"]]
+    return words + (["--probe", key["probe"]] if key["probe"] != "ridge" else [])
+
+
 def _baseline(key: Mapping[str, Any]) -> list[str]:
     """Any study makes it; a sweep is the quickest."""
     return ["sweep", "--data", key["corpus"], "--models", "MODEL"]
@@ -65,7 +73,13 @@ def _other(key: Mapping[str, Any]) -> list[str]:
     return words + (["--models", features_words(key["features"])] if key.get("features") else [])
 
 
-COMMANDS = {"sweep": _sweep, "fuse": _fuse, "pairs": _pairs, "baseline": _baseline}
+COMMANDS = {
+    "sweep": _sweep,
+    "fuse": _fuse,
+    "pairs": _pairs,
+    "transfer": _transfer,
+    "baseline": _baseline,
+}
 
 
 def _shared(key: Mapping[str, Any], values: Mapping[str, Any]) -> Iterable[str]:

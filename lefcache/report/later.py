@@ -3,7 +3,7 @@
 A cache may have none of them, or some that a newer lefcache wrote: what cannot be read is none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lefcache.report.charts import matrix
@@ -83,14 +83,31 @@ def _fused(study: Study) -> Row:
     return {"fused": test["mean"], "fused_low": low, "fused_high": high}
 
 
-def transfer_matrix(figures: Figures) -> tuple[list[Row], list[str], list[Study]]:
-    """The regret of each corpus's best layer on each other one, for the whole cache."""
-    rows: list[Row] = []
-    studies: Sequence[Study] = figures.of("transfer")
-    for study in studies:
-        for row in study.values.get("rows", ()):
-            source, target, regret = row.get("source"), row.get("target"), row.get("regret")
-            if isinstance(source, str) and isinstance(target, str) and regret is not None:
-                rows.append({"source": source, "target": target, "regret": regret})
-    names = [*dict.fromkeys(name for row in rows for name in (row["source"], row["target"]))]
-    return rows, names, [*studies] if rows else []
+def transfer_matrices(figures: Figures) -> list[tuple[str, list[Row], list[str], list[Study]]]:
+    """For each model and probe the regret of each corpus's layer on each other one.
+
+    Each has its name, rows, corpora and studies; of several studies of one target the last one
+    that can be believed counts.
+    """
+    found: dict[str, dict[str, Study]] = {}
+    for study in sorted(figures.of("transfer"), key=lambda each: each.trust):
+        values = study.values
+        told = ", ".join(str(values[name]) for name in ("model", "probe") if values.get(name))
+        found.setdefault(told, {})[study.result.corpus] = study
+    matrices = []
+    for told, studies in found.items():
+        rows = [row for study in studies.values() for row in _regrets(study)]
+        names = [*dict.fromkeys(name for row in rows for name in (row["source"], row["target"]))]
+        if rows:
+            matrices.append((told, rows, names, [*studies.values()]))
+    return matrices
+
+
+def _regrets(study: Study) -> Iterator[Row]:
+    n = study.values.get("n_test")
+    for row in study.values.get("rows", ()):
+        source, target, regret = row.get("source"), row.get("target"), row.get("regret")
+        if isinstance(source, str) and isinstance(target, str) and regret is not None:
+            low, high = row.get("regret_ci95") or (None, None)
+            told = {"feature": row.get("feature"), "low": low, "high": high, "n": n}
+            yield {"source": source, "target": target, "regret": regret, **told}

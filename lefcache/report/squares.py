@@ -6,7 +6,7 @@ from typing import Any
 
 from lefcache.report.charts import matrix
 from lefcache.report.gather import Figures, Study
-from lefcache.report.later import gains_chart, pair_matrix, transfer_matrix
+from lefcache.report.later import gains_chart, pair_matrix, transfer_matrices
 from lefcache.report.layout import (
     Panel,
     Section,
@@ -24,7 +24,15 @@ from lefcache.report.theme import Theme
 
 Row = dict[str, Any]
 
-REGRET = (("source", "chosen on"), ("target", "used on"), ("regret", "regret", ".1%"))
+REGRET = (
+    ("source", "chosen on"),
+    ("feature", "layer"),
+    ("target", "used on"),
+    ("regret", "regret", "+.1%"),
+    ("low", "95 % from", "+.1%"),
+    ("high", "to", "+.1%"),
+    ("n", "test texts", ",.0f"),
+)
 CONFUSED = (
     ("truth", "truth"),
     ("predicted", "predicted"),
@@ -79,27 +87,45 @@ def _gains(rows: Sequence[Row]) -> Table:
 
 
 def transfer_section(figures: Figures) -> Section:
-    """What a choice costs where it was not made, one matrix for the whole cache."""
-    rows, names, studies = transfer_matrix(figures)
-    how: Row = {"across": "target", "down": "source", "value": "regret", "form": ".1%"}
-    lines = [[row["source"], row["target"], percent(row["regret"])] for row in rows]
-    panel = Panel(
-        "transfer-all",
-        "All corpora",
-        partial(_square, rows, names, lines=REGRET, **how),
-        "",
-        marks_of(studies),
-        commands_of(studies),
-        data=Table(["chosen on", "used on", ">regret"], lines),
-    )
+    """What a choice costs where it was not made, one matrix for each model and probe."""
+    panels = []
+    for place, (told, rows, names, studies) in enumerate(transfer_matrices(figures)):
+        how: Row = {"across": "target", "down": "source", "value": "regret", "form": ".1%"}
+        lines = [
+            [row["source"], row["feature"] or "", row["target"], _many(row["n"]), _lost(row)]
+            for row in rows
+            if row["source"] != row["target"]
+        ]
+        columns = ["chosen on", "layer", "used on", ">n", ">points lost [95 %]"]
+        panels.append(
+            Panel(
+                f"transfer-{place}",
+                told,
+                partial(_square, rows, names, lines=REGRET, **how),
+                "",
+                marks_of(studies),
+                commands_of(studies),
+                data=Table(columns, lines),
+            )
+        )
     return Section(
         "transfer",
         "Does it transfer?",
         "What one loses by using on one corpus the layer that was chosen on another.",
-        [panel] if rows else [],
+        panels,
         "No corpus's choice has been tried on another yet. This does it:",
         "lef transfer --models MODEL --to CORPUS",
     )
+
+
+def _many(texts: int | None) -> str:
+    return "" if texts is None else f"{texts:,}"
+
+
+def _lost(row: Row) -> str:
+    if row["low"] is None:
+        return percent(row["regret"])
+    return points(row["regret"], row["low"], row["high"])
 
 
 def mistakes_section(figures: Figures) -> Section:

@@ -1,6 +1,7 @@
 """Questions asked of a cache: which layer, which features together. No language model is needed."""
 
 from lefcache.again import read_again
+from lefcache.study.across import Across, across
 from lefcache.study.arrange import PROTOCOLS, sizes_of
 from lefcache.study.baselines import Baseline, plain_baselines
 from lefcache.study.budget import Budget
@@ -10,6 +11,7 @@ from lefcache.study.fixed import alone_baselines, fixed_layers, layer_baselines
 from lefcache.study.fuse import fuse
 from lefcache.study.fused import Estimate, Fused
 from lefcache.study.identity import check_tables
+from lefcache.study.moved import same_classes
 from lefcache.study.operators import fuse_best
 from lefcache.study.paired import Correlation, Measured, PairRow, Pairs, Single
 from lefcache.study.pairs import pairs
@@ -23,21 +25,27 @@ from lefcache.study.scores import LABEL_FREE, SCORES, Sample
 from lefcache.study.select import Choice, Layer, Selection, select
 from lefcache.study.sweep import sweep
 from lefcache.study.swept import Row, Sweep
+from lefcache.study.transfer import transfer
+from lefcache.study.transferred import Chosen, Figures, HeadMoved, Target, Transfer, Transferred
 
 __all__ = [
     "LABEL_FREE",
     "PROBES",
     "PROTOCOLS",
     "SCORES",
+    "Across",
     "Agreement",
     "Baseline",
     "Budget",
     "Choice",
+    "Chosen",
     "Comparison",
     "Correlation",
     "Estimate",
+    "Figures",
     "Fused",
     "Gain",
+    "HeadMoved",
     "Layer",
     "Loss",
     "Measured",
@@ -55,6 +63,10 @@ __all__ = [
     "Single",
     "Step",
     "Sweep",
+    "Target",
+    "Transfer",
+    "Transferred",
+    "across",
     "alone_baselines",
     "check_tables",
     "compare",
@@ -67,8 +79,10 @@ __all__ = [
     "plain_baselines",
     "project",
     "read_again",
+    "same_classes",
     "scale",
     "select",
     "sizes_of",
     "sweep",
+    "transfer",
 ]
