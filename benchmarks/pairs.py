@@ -40,13 +40,12 @@ from lefcache import results as store
 from lefcache.rows import Table
 from lefcache.spec import Spec
 from lefcache.study import Fused, Pairs, compare, pairs
-from lefcache.study.forecast import foretold
 
 LAYERS = (0, 2, 4, 6)
 OP = "hadamard-res"
 TIMED, TIMED_ROWS, MADE_UP = 7, 10_000, 4096
 
-FIGURES = ("n_train", "n_val", "n_test", "selected_by", "error_ratio", "heads", "seconds")
+FIGURES = ("n_train", "n_val", "n_test", "selected_by", "seconds")
 
 Couple = tuple[str, str]
 
@@ -78,13 +77,11 @@ def ask(cache: Cache, models: list[str], corpus: str, trial: bool) -> dict[str, 
     }
     tables = cache.tables(names, corpus)
     found = pairs(tables, **({"rows": rows} if rows else {}), results=cache.results)
-    plain = {(row.first, row.second): row for row in foretold(found, tables, None).rows}
     records = []
     for row in found.rows:
         couple = (row.first, row.second)
         if couple in fused:
             told = {name: value for name, value in asdict(row).items() if name != "measured"}
-            told["accuracy_ci95"] = plain[couple].predicted_ci95
             measured = held_against(cache, fused[couple], [alone[name] for name in couple])
             records.append(told | {"measured": measured})
     return {

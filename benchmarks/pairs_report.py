@@ -16,10 +16,7 @@ Document = Mapping[str, Any]
 
 ALL, WITHIN = "all together", "within corpora"
 # Which field is the accuracy that was told, with which interval.
-TOLD = {
-    "with heads on single features": ("predicted", "predicted_ci95"),
-    "by ridge alone": ("accuracy", "accuracy_ci95"),
-}
+TOLD = {"by ridge on both": ("predicted", "predicted_ci95")}
 
 INTRO = """# Which score foretells what fusing two features gains?
 
@@ -243,8 +240,7 @@ def every_pair(document: Document) -> Iterator[str]:
         judged = corpus["n_val"] or corpus["n_train"]
         yield (
             f"**{corpus['corpus']}** (scores by {corpus['selected_by']}, n = {judged:,}; test, "
-            f"n = {corpus['n_test']:,}; heads alone make {corpus['error_ratio']:.2f} errors for "
-            "one of ridge)"
+            f"n = {corpus['n_test']:,})"
         )
         yield ""
         names = ("ridge gain", "error", "oracle", "disagree", "both wrong", "Q", "CKA")

@@ -74,10 +74,9 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
 
     Ridge is fitted to each feature and to each pair, and judged by exact leave-one-out over train,
     or by the corpus's own validation split; the test is never read. The predicted accuracy is that
-    of ridge on both, with as many fewer errors as finished heads on single features make; without
-    such heads it is ridge's own. Its interval covers which rows are judged and which will be
-    tested, not a test that is harder than train. Features wider than 512 are projected to 512
-    principal components first. For pairs that have been fused, what was measured stands beside it,
+    of ridge on both. Its interval covers which rows are judged and which will be tested, not a test
+    that is harder than train. Features wider than 512 are projected to 512 principal components
+    first. For pairs that have been fused, what was measured stands beside it,
     with the correlation of every score with the measured gain.
 
     \b
@@ -207,21 +206,14 @@ def _coefficient(value: float | None, ci95: "Interval | None") -> str:
 def _verdict(found: "Pairs") -> list[str]:
     best, many = found.best, len(found.rows)
     low, high = best.predicted_ci95
-    alone, expected = found.best_alone
+    alone, accuracy = found.best_alone
     known = best.measured
     fused = f" It has been fused: result {known.id[:SHORT]}." if known else ""
-    heads = (
-        f"heads on {count(found.heads, 'single feature')} make {found.error_ratio:.2f} errors for "
-        "one of ridge, and so do the predictions"
-        if found.heads
-        else "no heads on single features are known, so the predictions are those of ridge"
-    )
     took = "taken from the results folder" if found.cached else f"in {duration(found.seconds)}"
     return [
         f"{best.first} + {best.second} has the highest predicted accuracy, "
         f"{percent(best.predicted)} % [{percent(low)}, {percent(high)}]; {alone} alone, the best "
-        f"single feature, has {percent(expected)} %.{fused}",
-        f"{heads[0].upper()}{heads[1:]}.",
+        f"single feature, has {percent(accuracy)} %.{fused}",
         *_against_measured(found),
         f"{count(many, 'pair')}, 0 heads, 0 forward passes, {took}."
         + (f" Result {found.id[:SHORT]}." if found.id else ""),

@@ -22,8 +22,6 @@ from lefcache.study.paired import (
     Measured,
     PairRow,
     Pairs,
-    Single,
-    expected,
 )
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import wilson
@@ -66,17 +64,14 @@ class Shelved:
 def foretold(made: Pairs, tables: Mapping[str, Table], results: Path | None) -> Pairs:
     """The same with predictions, and with what is measured of the pairs that have been fused."""
     shelved = _shelved(results, tables, made.n_train) if results else Shelved()
-    ratio, heads = _error_ratio(made.singles, shelved)
     tested = len(labelled(tables["test"])) if "test" in tables else 0
     judged = made.n_val or made.n_train
-    rows = [_predicted(row, ratio, judged, tested) for row in made.rows]
+    rows = [_predicted(row, judged, tested) for row in made.rows]
     rows = [replace(row, measured=_measured(row, shelved)) for row in rows]
     correlations = correlations_of(rows)
     return replace(
         made,
         n_test=tested,
-        error_ratio=ratio,
-        heads=heads,
         rows=tuple(rows),
         correlations=correlations,
     )
@@ -104,30 +99,14 @@ def _correlation(score: str, gains: Sequence[tuple[PairRow, float]]) -> Correlat
     )
 
 
-def _predicted(row: PairRow, ratio: float, judged: int, tested: int) -> PairRow:
-    """With the accuracy of ridge on both, but for as many fewer errors as heads make alone.
+def _predicted(row: PairRow, judged: int, tested: int) -> PairRow:
+    """With the accuracy of ridge on both, and where that of a head on the test should come to lie.
 
     The interval is Wilson's for as many rows as say as much as those that judged and those of the
     test together: the one is measured on the former, the other will be on the latter.
     """
-    share = expected(row.accuracy, ratio)
     rows = 1 / (1 / judged + (1 / tested if tested else 0))
-    return replace(row, predicted=share, predicted_ci95=wilson(share, rows))
-
-
-def _error_ratio(singles: Sequence[Single], shelved: Shelved) -> tuple[float, int]:
-    """How many errors heads on single features make for one of ridge, and on how many features.
-
-    Of several recipes the one that makes the fewest, as it is the one to fuse by.
-    """
-    found = []
-    for known in shelved.alone.values():
-        heads = [(known[one.feature].accuracy, one) for one in singles if one.feature in known]
-        ridge = sum(1 - one.where_chosen for _, one in heads)
-        if heads:
-            errors = sum(1 - accuracy for accuracy, _ in heads)
-            found.append((errors / ridge if ridge else 1.0, len(heads)))
-    return min(found, default=(1.0, 0), key=lambda each: (each[0], -each[1]))
+    return replace(row, predicted=row.accuracy, predicted_ci95=wilson(row.accuracy, rows))
 
 
 def _measured(row: PairRow, shelved: Shelved) -> Measured | None:

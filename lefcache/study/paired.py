@@ -35,8 +35,7 @@ SCORES = {
 class Single:
     """One feature on its own: how ridge does on it (accuracy, and mean squared error).
 
-    `where_chosen` is the accuracy on those rows that choose the epoch of a head, which a head's own
-    can be held against. `components` is 0 unless the feature was projected to that many principal
+    `components` is 0 unless the feature was projected to that many principal
     components, which keep the `share` of its variance.
     """
 
@@ -46,7 +45,6 @@ class Single:
     share: float
     accuracy: float
     error: float
-    where_chosen: float
 
 
 @dataclass(frozen=True)
@@ -120,10 +118,8 @@ class Pairs(Shown):
     """Every pair of some features, that with the largest gain first; `best` is the best to fuse.
 
     `n_train` rows of `n_rows` were learnt from. `n_val` is 0 where rows were left out in turn
-    (`selected_by` says so). `error_ratio` is how many of its errors a head makes where ridge makes
-    one, over `heads` single features and on the same rows: every prediction has it; it is 1 where
-    no head is known. `correlations` are over the pairs that have been fused. `id` names the result;
-    `not_kept` says why it could not be kept.
+    (`selected_by` says so). `correlations` are over the pairs that have been fused. `id` names the
+    result; `not_kept` says why it could not be kept.
     """
 
     corpus: str
@@ -135,8 +131,6 @@ class Pairs(Shown):
     singles: tuple[Single, ...]
     rows: tuple[PairRow, ...]
     seconds: float
-    error_ratio: float = 1.0
-    heads: int = 0
     correlations: tuple[Correlation, ...] = ()
     cached: bool = False
     n_val_known: int = 0
@@ -156,9 +150,9 @@ class Pairs(Shown):
 
     @property
     def best_alone(self) -> tuple[str, float]:
-        """The best single feature, and the accuracy that a head on it is expected to have."""
+        """The best single feature, and the accuracy of ridge on it."""
         one = max(self.singles, key=lambda each: each.accuracy)
-        return one.feature, expected(one.accuracy, self.error_ratio)
+        return one.feature, one.accuracy
 
     @property
     def chosen(self) -> str:
@@ -242,11 +236,6 @@ class Pairs(Shown):
             if not read["rows"]:
                 raise ValueError("it has no pairs")
             return checked(cls(**read))
-
-
-def expected(accuracy: float, ratio: float) -> float:
-    """The accuracy of a head that makes `ratio` errors where ridge, of this accuracy, makes one."""
-    return max(0.0, 1 - ratio * (1 - accuracy))
 
 
 def _highest(rows: Iterable[PairRow]) -> PairRow:

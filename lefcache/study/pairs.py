@@ -32,7 +32,7 @@ from lefcache.study.narrow import (
     side_by_side,
 )
 from lefcache.study.paired import PairRow, Pairs, Single
-from lefcache.train.protocol import BY_SPLIT, Part, carve, labelled, training_parts
+from lefcache.train.protocol import BY_SPLIT, Part, labelled, training_parts
 from lefcache.train.ridge import Moments, best, fit_ridge
 from lefcache.train.stats import Interval, interval
 
@@ -169,7 +169,6 @@ def _held_together(
     ground = Ground(learned, judged)
     features = [str(feature) for feature in learned.table.features]
     sides = [_side(ground, place) for place in range(len(features))]
-    choosing = _choosing(ground, labelled(tables["train"]))
     couples = [*combinations(range(len(features)), 2)]
     made = []
     for done, (one, other) in enumerate(couples, 1):
@@ -185,7 +184,7 @@ def _held_together(
         n_val=0 if judged is None else len(judged),
         n_test=0,
         singles=tuple(
-            _single(feature, width, side, choosing)
+            _single(feature, width, side)
             for feature, width, side in zip(features, learned.table.widths, sides, strict=True)
         ),
         rows=tuple(sorted(made, key=lambda row: (-row.gain, -row.residual_gain))),
@@ -199,7 +198,7 @@ def _side(ground: Ground, place: int) -> Side:
     return narrow, ground.ridge(narrow.rows, narrow.held_out, narrow.moments)
 
 
-def _single(feature: str, width: int, side: Side, choosing: Right) -> Single:
+def _single(feature: str, width: int, side: Side) -> Single:
     narrow, ridged = side
     kept = narrow.rows.shape[1]
     return Single(
@@ -209,17 +208,7 @@ def _single(feature: str, width: int, side: Side, choosing: Right) -> Single:
         share=narrow.share,
         accuracy=ridged.accuracy,
         error=ridged.error,
-        where_chosen=float(ridged.right[choosing].mean()),
     )
-
-
-def _choosing(ground: Ground, whole: Part) -> Right:
-    """Which of the rows that judge here choose the epoch of a head as well; all if none do."""
-    if ground.judged is not None:
-        return np.ones(len(ground.judged), bool)
-    _, carved = carve(whole.labels, whole.table.texts[whole.index])
-    these = np.isin(ground.learned.index, whole.index[carved])
-    return these if these.any() else np.ones(len(these), bool)
 
 
 def _scores(ground: Ground, one: Side, other: Side) -> dict[str, Any]:

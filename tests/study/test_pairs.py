@@ -314,8 +314,7 @@ def test_what_was_fused_stands_beside_what_was_predicted(tables, tmp_path):
     assert found.untried == of(found, "b:2", "c:last")
     feature, accuracy = found.best_alone
     single = max(found.singles, key=lambda one: one.accuracy)
-    assert feature == single.feature
-    assert 1 - accuracy == pytest.approx(found.error_ratio * (1 - single.accuracy))
+    assert (feature, accuracy) == (single.feature, single.accuracy)
     assert found.correlations[0].pearson is None
     assert Pairs.from_json(found.to_json()) == found
 
@@ -333,22 +332,16 @@ def test_heads_of_other_vectors_or_labels_are_not_counted(tables, tmp_path):
     )
     other = pairs(tables | {"train": wide}, results=tmp_path)
     assert of(other, "a:1", "b:2").measured is None
-    assert other.heads == 0
 
 
-def test_predictions_make_as_many_fewer_errors_as_heads_alone(validated, tmp_path):
+def test_predictions_are_those_of_ridge_whatever_heads_are_known(validated, tmp_path):
     plain = pairs(validated, results=tmp_path)
-    assert (plain.error_ratio, plain.heads) == (1, 0)
-    assert all(row.predicted == row.accuracy for row in plain.rows)
-    swept = sweep(validated, "mlp", TINY, results=tmp_path)
+    sweep(validated, "mlp", TINY, results=tmp_path)
     found = pairs(validated, results=tmp_path)
-    heads = sum(1 - row.val_accuracy for row in swept.rows)
-    ridge = sum(1 - one.accuracy for one in found.singles)
     assert found.cached
-    assert (found.error_ratio, found.heads) == (pytest.approx(heads / ridge), 3)
+    assert found.rows == plain.rows
     for row in found.rows:
-        wanted = max(0, 1 - heads / ridge * (1 - row.accuracy))
-        assert row.predicted == pytest.approx(wanted)
+        assert row.predicted == row.accuracy
         assert row.predicted_ci95[0] <= row.predicted <= row.predicted_ci95[1]
 
 
