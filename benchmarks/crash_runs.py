@@ -166,7 +166,8 @@ def contents(cache: Place) -> Contents:
         info = store.info(path) if path else None
         body = store.read(path, sparse=True).tobytes() if info else b""
         attrs = store.attrs(path)
-        attrs.pop("provenance", None)  # it says when a cache was begun
+        for name in ("provenance", "work"):  # when a cache was begun, and how long it took
+            attrs.pop(name, None)
         found[path] = (attrs, str(info), body)
         for name in store.children(path):
             if path or name != "results":
@@ -177,7 +178,7 @@ def contents(cache: Place) -> Contents:
 
 
 def files(cache: Place) -> dict[str, bytes]:
-    """Every file but the locks, which say who held them; not what tells when all was begun."""
+    """Every file but the locks, which say who held them; not what tells when, and how long."""
     if isinstance(cache, Url):
         bucket = bucket_of(cache)
         names = [name for name in bucket.lengths("") if not name.startswith(".locks/")]
