@@ -147,10 +147,15 @@ class Rows(Matrix):
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         cuts = self._cut(start, stop)
-        pieces = [widened(self._mapped(number)[low:high]) for number, low, high in cuts]
-        if len(pieces) == 1:
-            return pieces[0]
-        return np.concatenate(pieces) if pieces else np.empty((0, self.shape[1]), self.dtype)
+        if len(cuts) == 1:
+            (number, low, high) = cuts[0]
+            return widened(self._mapped(number)[low:high])
+        out, done = np.empty((stop - start if cuts else 0, self.shape[1]), self.dtype), 0
+        for number, low, high in cuts:
+            # One after the other: views of all files at once would keep all of them mapped.
+            out[done : done + high - low] = self._mapped(number)[low:high]
+            done += high - low
+        return out
 
     def _gather(self, chosen: NDArray[np.intp]) -> NDArray[Any]:
         out = np.empty((len(chosen), self.shape[1]), self.dtype)

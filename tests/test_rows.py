@@ -202,7 +202,7 @@ for number, extent in enumerate(extents):
         file.write(np.float32(number).tobytes())
         file.truncate(size)
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-most = taken + (MAPS_OPEN + 2) * size
+most = taken + (MAPS_OPEN + 8) * size  # what else is mapped meanwhile takes some, too
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
 try:
     held = [np.memmap(extent.path, np.uint8, mode="r") for extent in extents]
