@@ -90,10 +90,19 @@ def below(store: Store, path: str) -> list[str]:
 
 
 def bereft(store: Home, path: str) -> list[str]:
-    """The names below a group of what has lost its metadata, and still holds nodes of ours."""
+    """The names below a group of what has lost its metadata, and still holds nodes of ours.
+
+    A corpus whose first labels are being written, or were when it was killed, has lost nothing: its
+    metadata comes after them, and before its models.
+    """
     known = {*below(store, path), *RESERVED}
-    lost = (name for name in store.folders(path) if name not in known)
-    return [name for name in lost if below(store, joined(path, name))]
+    lost = [
+        name
+        for name in store.folders(path)
+        if name not in known and {*below(store, joined(path, name))} - {*RESERVED}
+    ]
+    begun = below(store, path) if lost else []  # by somebody, while this looked
+    return [name for name in lost if name not in begun]
 
 
 @contextmanager

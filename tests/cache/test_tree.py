@@ -659,3 +659,13 @@ def test_a_model_without_the_pool_that_is_meant_is_not_passed_over(cache, make_c
 def test_a_cache_in_ones_home_is_found_from_python_too(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_cache("~/vectors").path == tmp_path / "vectors"
+
+
+def test_a_corpus_whose_labels_are_being_written_has_lost_nothing(cache, make_corpus):
+    extract(FakeBackbone(1), make_corpus(9, name="seen"), cache)
+    cache.register(make_corpus(9, name="begun"))
+    (cache.path / "begun" / "zarr.json").unlink()
+    assert {entry["corpus"] for entry in cache.ls()} == {"seen"}
+    (cache.path / "seen" / "zarr.json").unlink()
+    with pytest.raises(DamagedError, match="seen: its metadata is gone"):
+        cache.ls()
