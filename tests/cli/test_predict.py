@@ -231,7 +231,7 @@ def test_fuse_saves_what_predict_reads(lef, texts, fakes, tmp_path):
     words = ("fuse", "--models", "fake:1,fake:last", "--width", "4", "--epochs", "2")
     ran = lef(*words, "--seeds", "3", "--save", "heads/mine")
     assert ran.code == 0
-    assert "the best of 3 on validation" in ran.out
+    assert "the best of 3 on rows carved from train" in ran.out
     assert "lef predict heads/mine" in ran.out
     assert "heads/mine" in ran.out.splitlines()[-1]
     one = lef(*words, "--save", "one").out

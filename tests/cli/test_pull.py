@@ -1,5 +1,7 @@
 """`--cache s3://...` in every command, and `lef pull`, as one types them."""
 
+import json
+
 import pytest
 
 import lefcache
@@ -115,6 +117,14 @@ SPOILT = {
 }
 
 
+def without_work(metadata):
+    """A model's metadata, but for what went through it: what is repaired did so once more."""
+    document = json.loads(metadata)
+    for name in ("work", "seal"):
+        document["attributes"].pop(name, None)
+    return document
+
+
 def test_what_is_damaged_in_a_bucket_is_repaired_there(lef, made, s3_server):
     name = made.split("/")[2]
     before, bucket = s3.objects(s3_server, name), bucket_at(open_cache(made).path)
@@ -126,7 +136,10 @@ def test_what_is_damaged_in_a_bucket_is_repaired_there(lef, made, s3_server):
     assert lef("verify", "--cache", made).code == 3
     ran = lef("verify", "--repair", "--cache", made)
     assert ran.code == 0, ran.err
-    assert s3.objects(s3_server, name) == before
+    after = s3.objects(s3_server, name)
+    model = next(each for each in before if each.endswith("reviews/fake/zarr.json"))
+    before[model], after[model] = (without_work(each[model]) for each in (before, after))
+    assert after == before
     bucket.delete(["reviews/fake/train/zarr.json"])
     ran = lef("verify", "--repair", "--cache", made)
     assert ran.code == 3
