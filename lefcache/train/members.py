@@ -129,7 +129,7 @@ def bytes_of(members: Sequence[Member], recipe: Recipe) -> int:
     rows = {id(each): each for part in _parts(members) for each in part.table.rows}
     layers = sum(int(each.shape[0] * each.shape[1]) * _width(each) for each in rows.values())
     widest = sum(members[0].learned.table.widths) + recipe.width + sum(recipe.hidden)
-    judged = 4 * widest * EVAL_ROWS
+    judged = 4 * widest * min(EVAL_ROWS, max(len(member.chosen) for member in members))
     stepping = 4 * 4 * widest * recipe.batch * len(members)
     return layers + judged + stepping + COPIES * len(members) * weight_bytes(members[0], recipe)
 
