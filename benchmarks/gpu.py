@@ -55,9 +55,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         rate, disk = matrix_rate(bench), disk_rate(bench)
         budget = options.minutes * 60 * 0.9 - (time.monotonic() - began)
         data, start = [], time.monotonic()
-        for number, kind in enumerate(LENGTHS, 1):
+        for number, kind in enumerate(options.texts, 1):
             # What comes after the rounds takes about a fifth.
-            share = (number - 0.2) / len(LENGTHS)
+            share = (number - 0.2) / len(options.texts)
             data.append(measure(bench, kind, rate, start + budget * share))
     for each in data:
         for found in each["lefcache"].values():
@@ -114,11 +114,15 @@ def main() -> None:
     """Parse, run, print; `--json` for the document alone."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--size", choices=list(SIZES), help="mistral on a GPU, else tiny")
+    parser.add_argument(
+        "--texts", action="append", choices=list(LENGTHS), help="of which lengths (default: both)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--minutes", type=float, default=8.0, help="no round begins that is later")
     parser.add_argument("--folder", help="where caches are written; the system's temporary one")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    options.texts = options.texts or list(LENGTHS)
     found = run(options)
     if options.json:
         print(json.dumps(found))

@@ -35,9 +35,10 @@ GOAL_SECONDS, GOAL_RATIO = 240, 5
 
 
 def made_up(layer: int, rows: int, width: int, split: str, where: torch.device) -> Table:
-    """One layer's float16 vectors of two classes that lie a little apart."""
-    generator = torch.Generator(where).manual_seed(2 * layer + (split == "train"))
-    labels = torch.randint(2, (rows,), generator=generator, device=where)
+    """One layer's float16 vectors of two classes that lie a little apart; all have one corpus."""
+    corpus = torch.Generator(where).manual_seed(int(split == "train"))
+    labels = torch.randint(2, (rows,), generator=corpus, device=where)
+    generator = torch.Generator(where).manual_seed(1 + layer)
     vectors = torch.randn(rows, width, generator=generator, device=where)
     vectors = (vectors + 0.05 * labels[:, None]).half()
     return Table(
@@ -101,19 +102,22 @@ def taken(run: Callable[[Recipe], float], recipe: Recipe, times: int = 1) -> Tak
     return Taken(times * (short - few * an_epoch), times * an_epoch)
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Both ways, alternating, and what 120 epochs of every layer come to."""
-    where = device_of(options.device)
-    torch.set_float32_matmul_precision(options.matmul)
-    recipe = Recipe(epochs=options.epochs, precision=options.precision)
+def jobs_of(options: argparse.Namespace, where: torch.device) -> list[Job]:
+    """A head on each layer."""
     few = max(2, options.rows // 77)
-    jobs = [
+    return [
         Job(
             made_up(layer, options.rows, options.width, "train", where),
             made_up(layer, few, options.width, "validation", where),
         )
         for layer in range(options.layers)
     ]
+
+
+def measure(jobs: list[Job], options: argparse.Namespace, precision: str) -> dict[str, Any]:
+    """Both ways, alternating, and what 120 epochs of every layer come to."""
+    where = device_of(options.device)
+    recipe = Recipe(epochs=options.epochs, precision=precision)
     many = partial(together, jobs, where=where, memory=options.memory)
     many(replace(recipe, epochs=1))  # the device's libraries, and the first graph
     ours, plain = [], []
@@ -125,7 +129,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
         "torch": torch.__version__,
         **{name: getattr(options, name) for name in ("layers", "rows", "width", "epochs")},
-        **{name: getattr(options, name) for name in ("rounds", "precision", "matmul")},
+        **{name: getattr(options, name) for name in ("rounds", "matmul")},
+        "precision": precision,
         "together_seconds": median(each.whole() for each in ours),
         "together_once": median(each.once for each in ours),
         "one_by_one_seconds": median(each.whole() for each in plain),
@@ -146,21 +151,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--whole", action="store_true", help="run the recipe's epochs once as well")
     parser.add_argument("--memory", type=int, help="bytes that a stack may take")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--precision", default="float32,bfloat16" if large else "float32")
     parser.add_argument("--matmul", choices=["highest", "high"], default="high", help="high: TF32")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = measure(options)
-    if options.json:
-        print(json.dumps(found))
-        return
-    print(f"{found['device']}: {found['layers']} layers, {found['rows']:,} x {found['width']:,}")
-    print(f"together    {found['together_seconds']:,.0f} s of {EPOCHS} epochs, goal {GOAL_SECONDS}")
+    torch.set_float32_matmul_precision(options.matmul)
+    jobs = jobs_of(options, device_of(options.device))
+    for precision in options.precision.split(","):
+        found = measure(jobs, options, precision)
+        print(json.dumps(found) if options.json else said(found), flush=True)
+
+
+def said(found: dict[str, Any]) -> str:
+    """The figures of one precision for a person."""
+    lines = [
+        f"{found['device']}, {found['precision']}: {found['layers']} layers, "
+        f"{found['rows']:,} x {found['width']:,}",
+        f"together    {found['together_seconds']:,.0f} s of {EPOCHS} epochs, goal {GOAL_SECONDS}",
+        f"one by one  {found['one_by_one_seconds']:,.0f} s",
+        "ratio       {median:.2f} ({lowest:.2f}..{highest:.2f})".format(**found["ratio"])
+        + f", goal {GOAL_RATIO}",
+    ]
     if found["whole_seconds"] is not None:
-        print(f"            {found['whole_seconds']:,.0f} s when all {EPOCHS} epochs were run")
-    print(f"one by one  {found['one_by_one_seconds']:,.0f} s")
-    spread = "{lowest:.2f}..{highest:.2f}".format(**found["ratio"])
-    print(f"ratio       {found['ratio']['median']:.2f} ({spread}), goal {GOAL_RATIO}")
+        lines.insert(2, f"            {found['whole_seconds']:,.0f} s when all epochs were run")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
