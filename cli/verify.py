@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,7 +60,7 @@ def command(key: str, repair: bool, trust_remote_code: bool, cache: str, as_json
         repaired = [each for each in [*report.damaged, *report.missing] if each not in left]
         report = after
     if as_json:
-        print_json(report.to_json() | {"repaired": [asdict(each) for each in repaired]})
+        print_json(report.to_json() | {"repaired": [each.to_json() for each in repaired]})
     else:
         again = command_line(["lef", "verify", *filter(None, [key]), "--repair"])
         _show(report, repaired, "" if repair else f"{again}{cache_words(cache)}")
@@ -112,9 +111,9 @@ def _repair(cache: "Cache", report: "Report", trusted: bool) -> None:
     from lefcache.repair import clear
 
     commands = clear(cache, report)
-    for corpus in {each.path.split("/")[0] for each in report.damaged if each.kind == "labels"}:
+    for corpus, damaged in _labels(report).items():
         try:
-            for path in restore(cache.store, _corpus(cache, corpus)):
+            for path in restore(cache.store, _corpus(cache, corpus), damaged):
                 say(f"{path}: read again from the data")
         except LefError as error:
             say(f"Error: {error}")
@@ -125,6 +124,15 @@ def _repair(cache: "Cache", report: "Report", trusted: bool) -> None:
         except (LefError, click.ClickException) as error:
             say(f"Error: {error}")
             say(f"The damaged blocks are cleared. To compute them, run: {command_line(words)}")
+
+
+def _labels(report: "Report") -> dict[str, set[str]]:
+    """The arrays of labels and text hashes of each corpus that are damaged."""
+    found: dict[str, set[str]] = {}
+    for path in (each.path for each in report.damaged):
+        if path.split("/")[1:2] in (["labels"], ["rows"]) and path.count("/") == 2:
+            found.setdefault(path.split("/")[0], set()).add(path)
+    return found
 
 
 def _corpus(cache: "Cache", name: str) -> Any:
@@ -159,7 +167,7 @@ def _show(report: "Report", repaired: Sequence["Damage"], repair: str) -> None:
     kinds = {
         "damaged": [each.message for each in report.damaged],
         "missing": [each.message for each in report.missing],
-        "repaired": [each.message.rpartition("; ")[0] or each.message for each in repaired],
+        "repaired": [each.mended for each in repaired],
         "left behind by a process that was killed": report.strays,
         "without a checksum of their own, from an older lefcache": report.unsealed,
         "with metadata from an older lefcache that does not say where it belongs, so that nothing "
@@ -172,10 +180,12 @@ def _show(report: "Report", repaired: Sequence["Damage"], repair: str) -> None:
                 tell(f"  {line}")
             if len(lines) > SHOWN:
                 tell(f"  and {len(lines) - SHOWN:,} more (--json lists them all)")
-    found = len(report.damaged) + len(report.missing)
+    found = [*report.damaged, *report.missing]
     tell(
         f"{count(report.checked_blocks, 'block')} checked, "
-        + ("all whole" if not found else count(found, "thing") + " found")
+        + ("all whole" if not found else count(len(found), "thing") + " found")
     )
-    if found and repair:
-        tell(f"Mend it with: {repair}")
+    for_repair = sum(each.by_repair for each in found)
+    if for_repair and repair:
+        what = "it" if for_repair == len(found) else f"{for_repair:,} of them"
+        tell(f"Mend {what} with: {repair}")

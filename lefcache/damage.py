@@ -1,21 +1,57 @@
 """What can be wrong with a cache, in words: where, and what it costs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from lefcache.cache import Pages
 
+_REPAIR = "repair "  # how the way begins that `lef verify --repair` goes
+_DONE = {
+    "computes": "computed",
+    "imports": "imported",
+    "finds": "found",
+    "reads": "read",
+    "writes": "written",
+}
+
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is not as it was written, and what that costs."""
+    """One thing that is not as it was written, with what that costs, and the way to mend it."""
 
     path: str  # such as sst2/mistral/train
     kind: str  # block, ledger, magnitudes, labels, metadata or missing
-    message: str
+    what: str
+    way: str
     generation: int | None = None
     block: int | None = None
+
+    @property
+    def message(self) -> str:
+        """All of it as a line."""
+        return f"{self.what}; {self.way}"
+
+    @property
+    def by_repair(self) -> bool:
+        """Whether a repair may mend it; otherwise only what the message says helps."""
+        return self.way.startswith(_REPAIR)
+
+    @property
+    def mended(self) -> str:
+        """The line that says what a repair has done about it."""
+        verb, _, *rest = self.way.removeprefix(_REPAIR).split()
+        done = [_DONE[verb], *rest] if verb in _DONE else ["mended"]
+        return f"{self.what}; {' '.join(done)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: what it is, and whether `lef verify --repair` may mend it."""
+        told = {"path": self.path, "kind": self.kind, "message": self.message}
+        return told | {
+            "by_repair": self.by_repair,
+            "generation": self.generation,
+            "block": self.block,
+        }
 
 
 @dataclass(frozen=True)
@@ -36,26 +72,37 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""
-        return asdict(self)
+        found = {
+            name: [each.to_json() for each in getattr(self, name)]
+            for name in ("damaged", "missing")
+        }
+        return vars(self) | found
 
 
 def damaged_block(pages: Pages, kind: str, what: str, names: Any, at: tuple[int, int]) -> Damage:
     """The finding about some arrays of a block; `at` is the number of their set, and the block."""
-    generation, block = at
-    message = f"{_named(pages, block, names)}: {what}; {_cost(pages, block)}"
-    return Damage(pages.path, kind, message, generation, block)
+    start = at[1] * pages.block_rows
+    stop = min(start + pages.block_rows, pages.rows)
+    found = f"{_named(pages, at[1], names)}: {what}; rows {start:,}..{stop - 1:,}"
+    return Damage(pages.path, kind, found, f"repair {_makes(pages)} them again", *at)
+
+
+def not_begun(pages: Pages, name: str) -> Damage:
+    """The finding that of an array which was asked for nothing is there."""
+    what = f"{pages.path}/{name}: not begun"
+    return Damage(pages.path, "missing", what, f"repair {_makes(pages)} it")
 
 
 def damaged_magnitudes(pages: Pages, names: Any, at: tuple[int, int]) -> Damage:
     """The finding that the largest magnitudes of a block are other ones."""
-    what = "its largest magnitudes are not those written; repair finds them again"
-    return Damage(pages.path, "magnitudes", f"{_named(pages, at[1], names)}: {what}", *at)
+    what = f"{_named(pages, at[1], names)}: its largest magnitudes are not those written"
+    return Damage(pages.path, "magnitudes", what, "repair finds them again", *at)
 
 
 def without_splits(path: str) -> Damage:
     """The finding that of a model nothing is there but what it was made with."""
     way = f"extract it again, or take away what is left with `lef rm {path}`"
-    return Damage(path, "missing", f"{path}: none of its splits is there; {way}")
+    return Damage(path, "missing", f"{path}: none of its splits is there", way)
 
 
 def _named(pages: Pages, block: int, arrays: Sequence[str]) -> str:
@@ -64,8 +111,5 @@ def _named(pages: Pages, block: int, arrays: Sequence[str]) -> str:
     return f"{pages.path}: block {block} of {shown}"
 
 
-def _cost(pages: Pages, block: int) -> str:
-    start = block * pages.block_rows
-    stop = min(start + pages.block_rows, pages.rows)
-    again = "imports" if pages.spec.imported else "computes"
-    return f"rows {start:,}..{stop - 1:,}; repair {again} them again"
+def _makes(pages: Pages) -> str:
+    return "imports" if pages.spec.imported else "computes"

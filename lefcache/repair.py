@@ -46,6 +46,8 @@ def _suspects(cache: Cache, report: Report) -> dict[str, Blocks | None]:
     for each in [*report.damaged, *report.missing]:
         if each.generation is not None and each.block is not None:
             found.setdefault(each.path, set()).add((each.generation, each.block))
+        elif each.kind == "missing" and each.by_repair:  # arrays of which nothing is there
+            found.setdefault(each.path, set())
     suspects: dict[str, Blocks | None] = {**found}
     beyond = set()
     for path in [each.path for each in report.damaged if each.kind == "metadata"]:

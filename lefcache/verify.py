@@ -27,6 +27,7 @@ from lefcache.damage import (
     Report,
     damaged_block,
     damaged_magnitudes,
+    not_begun,
     without_splits,
 )
 from lefcache.errors import DamagedError
@@ -107,14 +108,14 @@ class _Checked:
             check()
         except UNREADABLE as error:
             if not any(_on_one_way(each.path, path) for each in self.damaged):
-                message = told(self.store, path, shown(str(error), 400))
-                self.damaged.append(Damage(path, "metadata", message))
+                told_of = told(self.store, path, shown(str(error), 400))
+                self.damaged.append(Damage(path, "metadata", *told_of))
 
     def metadata(self, key: str) -> None:
         """Compare every group and array with its seal."""
         for path in nodes_below(self.cache, key):
-            if message := self.seals.damage(path):
-                self.damaged.append(Damage(path, "metadata", message))
+            if told_of := self.seals.damage(path):
+                self.damaged.append(Damage(path, "metadata", *told_of))
 
     def labels(self, corpus: str) -> None:
         """Compare labels and row hashes with the checksums among a corpus's attributes."""
@@ -125,16 +126,14 @@ class _Checked:
                 name = f"{what}/{split}"
                 path = f"{corpus}/{name}"
                 if what == "labels" and split in attrs.get(CHANGING, ()):
-                    message = (
-                        f"{path} is being replaced, or was when a run was stopped: run it again"
-                    )
-                    self.missing.append(Damage(path, "labels", message))
+                    message = f"{path} is being replaced, or was when a run was stopped"
+                    self.missing.append(Damage(path, "labels", message, "run it again"))
                 elif name not in known:
                     self.unsealed.append(path)
                 elif not _labels_hold(self.store, path, rows, known[name]):
-                    cost = "repair reads them again from the data"
-                    message = f"{path}: {rows:,} {_CALLED[what]} are not those written; {cost}"
-                    self.damaged.append(Damage(path, "labels", message))
+                    message = f"{path}: {rows:,} {_CALLED[what]} are not those written"
+                    way = "repair reads them again from the data"
+                    self.damaged.append(Damage(path, "labels", message, way))
 
     def split(self, path: str, blocks: Blocks | None = None) -> None:
         """Compare every block of every array of a split with its row in the ledger.
@@ -159,9 +158,7 @@ class _Checked:
             self._array(pages, name, wanted)
         for name in pages.asked:
             if name not in arrays:
-                self.missing.append(
-                    Damage(pages.path, "missing", f"{pages.path}/{name}: not begun")
-                )
+                self.missing.append(not_begun(pages, name))
 
     def _generations(self, pages: Pages) -> Iterator[Generation]:
         for number in ledgers(self.store, pages.path):

@@ -105,8 +105,12 @@ def test_damaged_labels_are_restored_from_the_same_data_only(made, make_corpus):
     file = made.path / "tiny/rows/train/c/0"
     before = file.read_bytes()
     file.unlink()
-    assert len(report(made).damaged) == 1
-    assert restore(made.store, make_corpus(14, classes=("yes", "no"))) == ["tiny/rows/train"]
+    damaged = [each.path for each in report(made).damaged]
+    assert damaged == ["tiny/rows/train"]
+    (made.path / "tiny/labels/train/c/0").unlink()
+    assert restore(made.store, make_corpus(14, classes=("yes", "no")), damaged) == damaged
+    assert [each.path for each in report(made).damaged] == ["tiny/labels/train"]
+    restore(made.store, make_corpus(14), ["tiny/labels/train"])
     assert file.read_bytes() == before
     assert report(made).whole
 
@@ -488,3 +492,16 @@ def test_one_key_is_looked_at_alone(made, make_corpus):
     flip(made, "mean/1", 0)
     assert verify(made, "tiny/other").whole
     assert not verify(made, "tiny/fake/train").whole
+
+
+def test_what_is_asked_for_and_not_begun_is_computed_by_a_repair(run, make_corpus, cache):
+    run(make_corpus(6), layers="1")
+    attrs = cache.store.attrs(PATH)
+    cache.store.set_attrs(PATH, attrs | {"arrays": [*attrs["arrays"], "mean/2"]})
+    found = report(cache)
+    assert [each.message for each in found.missing] == [
+        f"{PATH}/mean/2: not begun; repair computes it"
+    ]
+    [command] = clear(cache, found)
+    assert command[command.index("--layers") + 1] == "2"
+    assert found.missing[0].mended == f"{PATH}/mean/2: not begun; computed"

@@ -1,7 +1,7 @@
 """Which texts and labels a cache is about: changed texts are refused, changed labels taken over."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -207,8 +207,8 @@ def _values(corpus: Corpus, classes: list[str]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def restore(store: Store, corpus: Corpus) -> list[str]:
-    """Write damaged labels and row hashes again, where these texts are those of the checksums.
+def restore(store: Store, corpus: Corpus, damaged: Collection[str]) -> list[str]:
+    """Write these labels and row hashes again, where the texts are those of the checksums.
 
     Returns their paths. Nothing else is changed: a text or label that is another one now stays what
     it was, and damaged.
@@ -218,7 +218,7 @@ def restore(store: Store, corpus: Corpus) -> list[str]:
         known, restored = attrs.get("checksums", {}), []
         for path, values in _values(corpus, attrs["classes"]).items():
             rows, here = attrs["splits"].get(path.partition("/")[2]), f"{corpus.name}/{path}"
-            if path in known and checksum(values[:rows]) == known[path]:
+            if here in damaged and checksum(values[:rows]) == known.get(path):
                 if not _is_array(store, here):
                     store.delete(here)
                 _replace(store, here, values[:rows])

@@ -35,8 +35,8 @@ class Seals:
         found = self._unplaced
         return [path or "." for path in found if not path or _split(path)[0] not in found]
 
-    def damage(self, path: str) -> str | None:
-        """What is wrong with the metadata of a node and what that costs; None if nothing is."""
+    def damage(self, path: str) -> tuple[str, str] | None:
+        """What is wrong with the metadata of a node and the way to mend it; None if nothing is."""
         try:
             seal = self.store.seal(path)
         except DamagedError as error:
@@ -67,9 +67,9 @@ class Seals:
         return above in self._astray and seal.place == joined(self._astray[above], name)
 
 
-def told(store: Home, path: str, what: str, mend: str = FLIPPED) -> str:
-    """Damage to metadata, with what may mend it, and the way out where that is not enough."""
-    return f"metadata of {path or CACHE}: {what}; {_cost(store, path, mend)}"
+def told(store: Home, path: str, what: str, mend: str = FLIPPED) -> tuple[str, str]:
+    """Damage to metadata, and what may mend it, with the way out where that is not enough."""
+    return f"metadata of {path or CACHE}: {what}", _way(store, path, mend)
 
 
 def key_of(path: str) -> str:
@@ -104,7 +104,7 @@ def junk_journal(store: Home, split: str) -> Path | None:
     return None
 
 
-def _cost(store: Home, path: str, mend: str) -> str:
+def _way(store: Home, path: str, mend: str) -> str:
     if not path:
         return f"{mend}, and writes it again where it is gone" if mend == FLIPPED else mend
     try:
@@ -119,11 +119,11 @@ def _cost(store: Home, path: str, mend: str) -> str:
     again = f"take it away with `lef rm {whole}` and extract it again"
     if mend == ASTRAY:
         return f"{mend}; if more is wrong, {again}"
-    return again if in_file else _cost_in_folder(path, mend, again)
+    return again if in_file else _way_in_folder(path, mend, again)
 
 
-def _cost_in_folder(path: str, mend: str, again: str) -> str:
-    """What damage to a document of its own costs that is no array of a split."""
+def _way_in_folder(path: str, mend: str, again: str) -> str:
+    """What mends a document of its own that is no array of a split."""
     if is_bare_group(path):
         return "repair writes it again"
     if path.split("/")[1:2] in (["labels"], ["rows"]):

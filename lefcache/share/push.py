@@ -113,8 +113,9 @@ def check_whole(cache: Cache, pages: Pages, on_split: OnBlocks | None = None) ->
         if each.kind == "labels":
             raise IncompleteError(f"{each.message}; nothing is pushed")
     for each in [*report.damaged, *report.missing]:
-        mend = command_line(["lef", "verify", pages.path, "--repair", "--cache", cache.path])
-        raise DamagedError(f"{each.message}; nothing is pushed; mend it with: {mend}")
+        repair = command_line(["lef", "verify", pages.path, "--repair", "--cache", cache.path])
+        mend = f"; mend it with: {repair}" if each.by_repair else ""
+        raise DamagedError(f"{each.message}; nothing is pushed{mend}")
 
 
 def _plan(

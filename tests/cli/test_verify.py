@@ -36,18 +36,30 @@ def test_a_whole_cache(lef, made):
 
 def test_damage_is_found_and_repaired_by_the_command_the_cache_knows(lef, made, tmp_path):
     file = spoil(tmp_path)
+    whole = "reviews/fake/train: block 1 of mean/2: its bytes are not those written; rows 8..15"
     ran = lef("verify", "reviews/fake")
     assert ran.code == 3
-    assert "block 1 of mean/2: its bytes are not those written; rows 8..15; repair" in ran.out
+    assert f"{whole}; repair computes them again" in ran.out
     assert "Mend it with: lef verify reviews/fake --repair\n" in ran.out
     damaged = file.read_bytes()
     ran = lef("verify", "--repair", "--json")
     assert ran.code == 0, ran.err
-    assert [each["block"] for each in ran.json["repaired"]] == [1]
+    [repaired] = ran.json["repaired"]
+    assert (repaired["block"], repaired["message"]) == (1, f"{whole}; repair computes them again")
     assert (ran.json["damaged"], ran.json["missing"]) == ([], [])
     assert "1 block computed, 4 there before" in ran.err
     assert file.read_bytes() != damaged
     assert lef("verify").code == 0
+
+
+def test_a_repair_says_what_it_did(lef, made, tmp_path):
+    spoil(tmp_path)
+    spoil(tmp_path, "reviews/labels/test/c/0")
+    ran = lef("verify", "--repair")
+    assert ran.code == 0, ran.err
+    assert "rows 8..15; computed again\n" in ran.out
+    assert "reviews/labels/test: 10 labels are not those written; read again from" in ran.out
+    assert ran.err.count(": read again from the data\n") == 1  # the other labels are left alone
 
 
 def test_ls_lists_what_it_can_read_beside_what_it_cannot(lef, made, tmp_path):
