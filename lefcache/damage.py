@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lefcache.cache import Pages
+from lefcache.cache.identity import MADE_OTHERWISE
 
 _REPAIR = "repair "  # how the way begins that `lef verify --repair` goes
 _DONE = {
@@ -103,6 +104,15 @@ def without_splits(path: str) -> Damage:
     """The finding that of a model nothing is there but what it was made with."""
     way = f"extract it again, or take away what is left with `lef rm {path}`"
     return Damage(path, "missing", f"{path}: none of its splits is there", way)
+
+
+def made_elsewhere(path: str) -> Damage:
+    """The finding that a split was made with another Spec than its model's."""
+    way = (
+        "put back what it, or its model, took the place of; otherwise take it away with "
+        f"`lef rm {path}` and extract it again"
+    )
+    return Damage(path, "metadata", f"{path}: {MADE_OTHERWISE}", way)
 
 
 def _named(pages: Pages, block: int, arrays: Sequence[str]) -> str:

@@ -1,5 +1,7 @@
 """Everything about an extraction that changes its numbers."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -85,6 +87,19 @@ class Spec:
     def note(self) -> str:
         """What the owner of imported vectors says that they were made with."""
         return self.weights.partition(": ")[2] if self.imported else ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the fields, by which what was made with this Spec knows it again.
+
+        A field that says what it would if it were not there does not count, so that one which a
+        later version adds changes no digest of before. `numerics`, whose default moves, counts
+        always.
+        """
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        kept = {f.name for f in fields(self) if f.name == "numerics" or said[f.name] != f.default}
+        told = json.dumps({name: said[name] for name in sorted(kept)})
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""

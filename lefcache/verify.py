@@ -8,6 +8,7 @@ import numpy as np
 
 from lefcache.cache import Cache, Pages
 from lefcache.cache.documents import described
+from lefcache.cache.identity import OtherSpecError
 from lefcache.cache.keys import Key
 from lefcache.cache.ledger import Generation, blocks_of, check_ledger, ledgers, vouched
 from lefcache.cache.magnitudes import spoilt_magnitudes
@@ -27,6 +28,7 @@ from lefcache.damage import (
     Report,
     damaged_block,
     damaged_magnitudes,
+    made_elsewhere,
     not_begun,
     without_splits,
 )
@@ -140,7 +142,11 @@ class _Checked:
 
         With `blocks`, the bytes of these alone are read.
         """
-        pages = Pages(self.store, *path.split("/"))
+        try:
+            pages = Pages(self.store, *path.split("/"))
+        except OtherSpecError:
+            self.damaged.append(made_elsewhere(path))
+            return
         generations = list(self._generations(pages))
         pages.__dict__["generations"] = generations  # read here as far as they can be
         arrays: dict[str, list[tuple[Generation, tuple[int, int, int]]]] = {}

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from lefcache.errors import LefError
+from lefcache.spec import Spec
 
 # Each example begins with a file as it was: what a fixture made may be used again.
 few = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -111,3 +112,13 @@ def flipped(draw, content):
 def only_our_errors():
     """Whatever is read: it is read, or refused with an error that names the fix."""
     return suppress(LefError)
+
+
+def set_spec(store, model, **settings):
+    """Let a model have other settings, and its splits know them: a whole cache of a stranger's."""
+    attrs = store.attrs(model)
+    spec = attrs["spec"] | settings
+    store.set_attrs(model, attrs | {"spec": spec})
+    for split in store.children(model):
+        known = {"spec_digest": Spec.from_json(spec).digest}
+        store.set_attrs(f"{model}/{split}", store.attrs(f"{model}/{split}") | known)

@@ -494,6 +494,68 @@ def test_one_key_is_looked_at_alone(made, make_corpus):
     assert not verify(made, "tiny/fake/train").whole
 
 
+@pytest.fixture
+def two_caches(make_corpus, cache, tmp_path):
+    """Two caches of the same names, texts and settings, and of other weights."""
+    other = open_cache(tmp_path / "other")
+    for each, weights in ((cache, "fake"), (other, "another")):
+        corpus = make_corpus(6, test=["a", "b"])
+        extract(FakeBackbone(weights=weights), corpus, each, layers="1", block_rows=4)
+    return cache, other
+
+
+def test_a_split_of_the_same_names_and_other_weights_is_not_believed(
+    two_caches, make_corpus, run, tmp_path
+):
+    cache, other = two_caches
+    (cache.path / PATH).rename(tmp_path / "mine")
+    shutil.copytree(other.path / PATH, cache.path / PATH)
+    found = report(cache)
+    [damage] = found.damaged
+    assert damage.path == PATH
+    assert "its vectors were made with other weights or settings" in damage.message
+    assert damage.by_repair is False
+    assert found.checked_blocks == 1  # of the other split
+    before = (cache.path / PATH / "ledger/0/c/0/0").read_bytes()
+    assert clear(cache, found) == []
+    assert (cache.path / PATH / "ledger/0/c/0/0").read_bytes() == before
+    for read in (
+        lambda: cache.rows("fake:1"),
+        lambda: cache["tiny"]["fake"]["train"],
+        lambda: cache.convert(PATH, "hdf5"),
+        lambda: run(make_corpus(6, test=["a", "b"]), layers="1"),
+    ):
+        with pytest.raises(DamagedError, match=f"other weights .*; see: lef verify {PATH}"):
+            read()
+    remove(cache.store, doomed(cache, PATH))
+    (tmp_path / "mine").rename(cache.path / PATH)
+    assert report(cache).whole
+
+
+def test_a_split_that_was_only_begun_binds_no_later_settings(make_corpus, cache, run):
+    fake = FakeBackbone(weights="of no block", on_forward=lambda batch: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        extract(fake, make_corpus(6, test=["a", "b"]), cache, layers="1")
+    run(make_corpus(6, test=["a", "b"]), layers="1", splits=["train"])
+    assert cache.store.attrs("tiny/fake/test")["arrays"]
+    assert report(cache).damaged == []
+    run(make_corpus(6, test=["a", "b"]), layers="1")
+    assert report(cache).whole
+
+
+def test_a_split_from_before_it_knew_its_spec_goes_on_and_is_told_at_the_next_write(
+    run, make_corpus, cache
+):
+    run(make_corpus(6), layers="1")
+    attrs = cache.store.attrs(PATH)
+    digest = attrs.pop("spec_digest")
+    cache.store.set_attrs(PATH, attrs)
+    assert report(cache).whole
+    run(make_corpus(6), layers="2")
+    assert cache.store.attrs(PATH)["spec_digest"] == digest == FakeBackbone().spec.digest
+    assert report(cache).whole
+
+
 def test_what_is_asked_for_and_not_begun_is_computed_by_a_repair(run, make_corpus, cache):
     run(make_corpus(6), layers="1")
     attrs = cache.store.attrs(PATH)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lefcache.cache.documents import described
+from lefcache.cache.documents import SPEC_DIGEST, described
 from lefcache.cache.lock import many_processes
 from lefcache.errors import MismatchError
 from lefcache.stores import Home
@@ -20,19 +20,22 @@ def begin_split(store: Home, path: str, request: "Request") -> None:
     wanted = request.format or kept
     if wanted == "hdf5":
         _check_alone(path, kept)
+    made_by = {SPEC_DIGEST: request.spec.digest}
     if not attrs or not store.children(f"{path}/ledger"):
+        first = first_attrs(request) | made_by
         if wanted != kept:
-            store.begin(path, wanted, first_attrs(request))
+            store.begin(path, wanted, first)
         else:
-            store.set_attrs(path, first_attrs(request))
+            store.set_attrs(path, first)
         return
     if wanted != kept:
         raise MismatchError(
             f"{path} is kept as {kept}: leave out --format {wanted}, or first run: "
             f"lef convert {path} --to {wanted}"
         )
-    if request.rows > attrs["rows"]:
-        store.set_attrs(path, attrs | {"rows": request.rows})
+    now = made_by | attrs | {"rows": max(attrs["rows"], request.rows)}
+    if now != attrs:
+        store.set_attrs(path, now)
 
 
 def _check_alone(path: str, kept: str) -> None:

@@ -33,6 +33,7 @@ MOST_WIDTH = 1 << 24
 MOST_NESTED = 3
 # Of an extraction's flags, those that no Spec can tell: an empty prompt may be one taken away.
 FLAGS = ("--prompt", "--instruction", "")
+SPEC_DIGEST = "spec_digest"  # of a split: what it was made with, which its model says in full
 READING = tuple(each.name.replace("_", "-") for each in fields(Reading))
 
 Check = Callable[[Any], bool]
@@ -268,6 +269,7 @@ SPLIT = _Schema(
         "files": _map(_is_array, _map(_is_word, _is_word)),
         "pulled": _map(_is_word, _is_word),
         "key_there": _is_key,
+        SPEC_DIGEST: _is_word,
         "halved_batches": _count(0, 2**63),
     },
 )

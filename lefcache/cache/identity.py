@@ -3,14 +3,20 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lefcache.cache.documents import below, described
+from lefcache.cache.documents import SPEC_DIGEST, below, described
 from lefcache.cache.documents import known as known_attrs
-from lefcache.errors import MismatchError
+from lefcache.errors import DamagedError, MismatchError
 from lefcache.spec import Spec
 from lefcache.stores import Store
 
 if TYPE_CHECKING:
     from lefcache.cache.writer import Request
+
+MADE_OTHERWISE = "its vectors were made with other weights or settings than those of its model"
+
+
+class OtherSpecError(DamagedError):
+    """A split has vectors that its model's Spec did not make."""
 
 
 def check_model(store: Store, request: "Request") -> None:
@@ -36,6 +42,25 @@ def check_model(store: Store, request: "Request") -> None:
             f"{path} was {how} with other settings:{lines}\n"
             f"{fix}, or give the settings of the cache"
         )
+
+
+def check_made_alike(
+    store: Store, path: str, split: Mapping[str, Any], model: Mapping[str, Any]
+) -> None:
+    """Refuse a split of these attributes that has vectors which its model's Spec did not make.
+
+    That is one which was copied from another cache, where its model has other weights or settings.
+    A split without vectors is bound by nothing: its model may have been described anew since it was
+    begun. Of one from before it knew its Spec, nothing can be told.
+    """
+    known = split.get(SPEC_DIGEST)
+    try:
+        if known is None or known == Spec.from_json(model["spec"]).digest:
+            return
+    except MismatchError:  # of a newer lefcache, as is said where the Spec is used
+        return
+    if below(store, f"{path}/ledger"):
+        raise OtherSpecError(f"{path}: {MADE_OTHERWISE}; see: lef verify {path}")
 
 
 def _deeper(attrs: Mapping[str, Any], request: "Request") -> bool:

@@ -11,6 +11,7 @@ from lefcache.cache import hints
 from lefcache.cache.again import again
 from lefcache.cache.display import html_table, one_line
 from lefcache.cache.documents import check_array_place, described, known, read_rows
+from lefcache.cache.identity import check_made_alike
 from lefcache.cache.layers import Layers, array_name
 from lefcache.cache.ledger import Generation, finished, read_generations
 from lefcache.cache.magnitudes import read_magnitudes
@@ -36,6 +37,7 @@ class Pages(Mapping[str, Layers]):
         self.attrs = described(store, self.path)
         if self.attrs:
             known(store, corpus), known(store, f"{corpus}/{model}")
+            check_made_alike(store, self.path, self.attrs, self.model_attrs)
 
     @property
     def rows(self) -> int:

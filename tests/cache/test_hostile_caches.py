@@ -22,7 +22,7 @@ from lefcache.spec import Spec
 from lefcache.stores import hdf5_store
 from lefcache.testing import FakeBackbone
 from lefcache.verify import verify
-from tests.hostile import CLIMBING, edited, edits, few, only_our_errors
+from tests.hostile import CLIMBING, edited, edits, few, only_our_errors, set_spec
 
 SETTINGS = {"block_rows": 4, "batch_tokens": 16, "fsync": False}
 CORPUS = Corpus(
@@ -319,9 +319,8 @@ def test_the_words_of_a_command_are_kept_apart(templates, tmp_path):
     """A prompt may look like the end of a command, or like a flag; it stays a prompt."""
     folder = shutil.copytree(templates["stopped"], tmp_path / "cache")
     cache = open_cache(folder)
-    attrs = cache.store.attrs("tiny/fake")
     hostile = {"prompt": "&&", "instruction": "rm", "chat_template": "--trust-remote-code"}
-    cache.store.set_attrs("tiny/fake", attrs | {"spec": attrs["spec"] | hostile})
+    set_spec(cache.store, "tiny/fake", **hostile)
     [words] = cache.pages("fake").resume_words()
     assert words[:2] == ["lef", "extract"]
     assert words[words.index("--prompt") + 1] == "&&"

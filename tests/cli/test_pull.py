@@ -10,6 +10,7 @@ from lefcache.cache.writer import Writer
 from lefcache.stores.objects import bucket_at
 from lefcache.verify import verify
 from tests import s3
+from tests.hostile import set_spec
 
 
 @pytest.fixture
@@ -79,8 +80,7 @@ def test_rows_that_were_appended_in_the_bucket_are_pulled_too(lef, made, texts):
 
 def test_other_settings_of_one_name_are_kept_apart(lef, made, texts):
     there = lefcache.open(made).store
-    attrs = there.attrs("reviews/fake")
-    there.set_attrs("reviews/fake", attrs | {"spec": attrs["spec"] | {"prompt": "query: "}})
+    set_spec(there, "reviews/fake", prompt="query: ")
     words = ("extract", "--data", texts, "--model", "fake", "--layers", "1", "--cache", "here")
     assert lef(*words).code == 0
     refused = lef("pull", made, "reviews/fake", "--cache", "here")

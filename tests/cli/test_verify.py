@@ -3,6 +3,7 @@
 import pytest
 
 import lefcache
+from tests.hostile import set_spec
 
 
 @pytest.fixture
@@ -60,6 +61,18 @@ def test_a_repair_says_what_it_did(lef, made, tmp_path):
     assert "rows 8..15; computed again\n" in ran.out
     assert "reviews/labels/test: 10 labels are not those written; read again from" in ran.out
     assert ran.err.count(": read again from the data\n") == 1  # the other labels are left alone
+
+
+def test_a_repair_is_offered_for_what_it_can_mend_alone(lef, made, tmp_path):
+    store = lefcache.open("lef-cache").store
+    store.set_attrs("reviews/fake", store.attrs("reviews/fake") | {"spec": {"weights": "other"}})
+    ran = lef("verify")
+    assert ran.code == 3
+    assert ran.out.count("its vectors were made with other weights or settings") == 2
+    assert "`lef rm reviews/fake/train`" in ran.out
+    assert "Mend" not in ran.out
+    spoil(tmp_path, "reviews/labels/test/c/0")
+    assert "Mend 1 of them with: lef verify --repair\n" in lef("verify").out
 
 
 def test_ls_lists_what_it_can_read_beside_what_it_cannot(lef, made, tmp_path):
@@ -187,9 +200,7 @@ def test_a_cache_cannot_allow_the_code_of_a_model(lef, made, tmp_path):
 
 def test_a_repair_runs_no_command_but_its_own(lef, made, tmp_path):
     store = lefcache.open(tmp_path / "lef-cache").store
-    attrs = store.attrs("reviews/fake")
-    attrs["spec"] |= {"prompt": "&&", "instruction": "rm"}
-    store.set_attrs("reviews/fake", attrs)
+    set_spec(store, "reviews/fake", prompt="&&", instruction="rm")
     spoil(tmp_path)
     ran = lef("verify", "--repair")
     assert ran.code == 3

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import lefcache
 from cli.visible import visible, visible_json, visible_lines
+from tests.hostile import set_spec
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "[red]\x1b[2J\x9b1m\u202eevil\u2066\x07\r\b[/]"
@@ -127,8 +128,8 @@ def test_no_command_shows_a_text_that_steers_the_terminal(lef, fakes, corpus):
 def test_settings_of_a_strangers_cache_are_shown_escaped(lef, fakes, corpus, tmp_path):
     assert lef("extract", "--data", corpus, "--model", "one").code == 0
     store = lefcache.open(tmp_path / "lef-cache").store
-    attrs = store.attrs("reviews/one")
-    attrs["spec"]["prompt"] = attrs["source"] = HOSTILE
+    set_spec(store, "reviews/one", prompt=HOSTILE)
+    attrs = store.attrs("reviews/one") | {"source": HOSTILE}
     attrs["provenance"] |= {"device": HOSTILE, HOSTILE: "x"}
     store.set_attrs("reviews/one", attrs)
     store.delete("reviews/one/train/ledger/0")  # so that there is something to go on with
