@@ -108,8 +108,8 @@ def _step(
     first = tasks[0].data
     stack.shell.train()
     with torch.no_grad():
-        two = first.batch(torch.zeros(2, dtype=torch.long, device=where))[0]
-        masks.measure(lambda: stack([each.expand(stack.size, *each.shape) for each in two]))
+        two = gathered([first], torch.zeros(1, 2, dtype=torch.long, device=where), [0])[0]
+        masks.measure(lambda: stack([each.expand(stack.size, *each.shape[1:]) for each in two]))
     return Step(
         stack=stack,
         optimiser=optimiser,
@@ -148,7 +148,7 @@ def _judge(stack: Stack, data: Sequence[Loaded]) -> list[tuple[float, Tensor]]:
     with torch.inference_mode():
         values = torch.cat(
             [
-                stack(gathered(data, [some] * len(data))[0])
+                stack(gathered(data, some.unsqueeze(0), [0] * len(data))[0])
                 for some in torch.split(places, max(1, EVAL_ROWS // stack.size))
             ],
             dim=1,

@@ -196,17 +196,22 @@ def _task(recipe: Recipe, member: Member, loaded: dict[int, Loaded], where: torc
 
 
 def _loaded(group: Sequence[Member], where: torch.device) -> dict[int, Loaded]:
-    """Each part of the group in memory, by its `id`; rows that several parts share, once."""
+    """Each part of the group in memory, by its `id`; what several parts share, once."""
     read: dict[int, Tensor] = {}
+    equal: dict[bytes, Tensor] = {}
     found = {}
+
+    def only(values: NDArray[Any]) -> Tensor:
+        return equal.setdefault(values.tobytes(), torch.from_numpy(values).to(where))
+
     for part in _parts(group):
         for rows in part.table.rows:
             if id(rows) not in read:
                 read[id(rows)] = whole(rows).to(where)
         found[id(part)] = Loaded(
             tuple(read[id(rows)] for rows in part.table.rows),
-            torch.from_numpy(part.index).to(where),
-            torch.from_numpy(part.labels).to(where),
+            only(part.index),
+            only(part.labels),
             len(part.table.classes),
         )
     return found
@@ -214,16 +219,18 @@ def _loaded(group: Sequence[Member], where: torch.device) -> dict[int, Loaded]:
 
 def _moved(loaded: dict[int, Loaded], where: torch.device) -> dict[int, Loaded]:
     moved: dict[int, Tensor] = {}
-    for each in loaded.values():
-        for rows in each.features:
-            if id(rows) not in moved:
-                moved[id(rows)] = rows.to(where)
+
+    def once(values: Tensor) -> Tensor:
+        if id(values) not in moved:
+            moved[id(values)] = values.to(where)
+        return moved[id(values)]
+
     return {
         name: replace(
             each,
-            features=tuple(moved[id(rows)] for rows in each.features),
-            index=each.index.to(where),
-            labels=each.labels.to(where),
+            features=tuple(map(once, each.features)),
+            index=once(each.index),
+            labels=once(each.labels),
         )
         for name, each in loaded.items()
     }

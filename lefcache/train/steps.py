@@ -27,22 +27,36 @@ class Loaded:
     labels: Tensor
     classes: int
 
-    def batch(self, chosen: Tensor) -> tuple[list[Tensor], Tensor]:
-        """K features (B, D_k) float32 and labels (B,) of these positions among the rows used."""
-        rows = self.index[chosen]
-        # Half the memory as float16 or bfloat16: only the batch is widened.
-        features = [feature.index_select(0, rows).float() for feature in self.features]
-        return features, self.labels[chosen]
+
+def gathered(
+    data: Sequence[Loaded], chosen: Tensor, places: Sequence[int]
+) -> tuple[list[Tensor], Tensor]:
+    """K features (M, B, D_k) float32 and labels (M, B): each member's own rows.
+
+    Member m's rows are at `chosen[places[m]]` (B,) among the rows used. What members share is
+    looked up once: on a GPU a lookup takes microseconds, however few rows it is of.
+    """
+    known: dict[tuple[int, int], Tensor] = {}
+
+    def looked_up(values: Tensor, place: int) -> Tensor:
+        key = id(values), place
+        if key not in known:
+            known[key] = values[chosen[place]]
+        return known[key]
+
+    members = [*zip(data, places, strict=True)]
+    labels = _stacked([looked_up(each.labels, place) for each, place in members])
+    rows = [looked_up(each.index, place) for each, place in members]
+    # Half the memory as float16 or bfloat16: only the batch is widened.
+    features = [
+        _stacked([values.index_select(0, of) for values, of in zip(feature, rows, strict=True)])
+        for feature in zip(*(each.features for each in data), strict=True)
+    ]
+    return [each.float() for each in features], labels
 
 
-def gathered(data: Sequence[Loaded], chosen: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """K features (M, B, D_k) and labels (M, B): each member's own rows."""
-    batches = [each.batch(rows) for each, rows in zip(data, chosen, strict=True)]
-    if len(batches) == 1:
-        features, labels = batches[0]
-        return [each.unsqueeze(0) for each in features], labels.unsqueeze(0)
-    stacked = [torch.stack(each) for each in zip(*(one for one, _ in batches), strict=True)]
-    return stacked, torch.stack([labels for _, labels in batches])
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack([*parts])
 
 
 @dataclass
@@ -76,7 +90,7 @@ class Step:
     def __call__(self, chosen: Tensor, drawn: list[Tensor]) -> None:
         """Learn from these rows with these masks: all that a graph can hold."""
         self.optimiser.zero_grad()
-        features, labels = gathered(self.data, [chosen[place] for place in self.places])
+        features, labels = gathered(self.data, chosen, self.places)
         self.masks.use(drawn)
         with arithmetic(self.recipe, chosen.device):
             losses = self.objective(self.stack(features), labels)  # (M,)
