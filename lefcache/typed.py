@@ -1,4 +1,4 @@
-"""Whether values read from a file are those that a dataclass says it has."""
+"""Dataclasses from plain values read from a file, which are those that their fields say."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -6,6 +6,30 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Made = TypeVar("Made")
+
+
+def from_plain(kind: type[Made], values: Mapping[str, Any]) -> Made:
+    """The dataclass that `asdict` made these values of, also through JSON, which has no tuples.
+
+    Raises TypeError or ValueError for values that are not its fields.
+    """
+    kinds = get_type_hints(kind)
+    read = {name: _as_said(value, kinds.get(name)) for name, value in values.items()}
+    return checked(kind(**read))
+
+
+def _as_said(value: Any, kind: Any) -> Any:
+    """A value in the shape of its annotation; what does not fit that stays as it is."""
+    outer, inner = get_origin(kind), get_args(kind)
+    if outer in (Union, UnionType):
+        shapes = [each for each in inner if get_origin(each) is tuple or is_dataclass(each)]
+        return _as_said(value, shapes[0]) if shapes and value is not None else value
+    if outer is tuple and isinstance(value, list | tuple):
+        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        return tuple(map(_as_said, value, kinds)) if len(kinds) == len(value) else value
+    if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
+        return from_plain(kind, value)
+    return value
 
 
 def checked(made: Made) -> Made:

@@ -26,7 +26,7 @@ from lefcache.train.calibration import (
 )
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import Interval, accuracy_interval, f1_interval, per_class, spread
-from lefcache.typed import checked
+from lefcache.typed import from_plain
 
 ESTIMATES = (
     "val_accuracy",
@@ -138,13 +138,7 @@ class Fused(Shown):
         """Read what `to_json` wrote."""
         with as_written("what lies there"):
             read = {name: value for name, value in values.items() if name != "test_shown"}
-            for name in ("features", "best_epochs", "per_class"):
-                read[name] = tuple(read[name])
-            for name in ESTIMATES:
-                if one := read[name]:
-                    pairs = {"ci95": tuple(one["ci95"]), "values": tuple(one["values"])}
-                    read[name] = Estimate(**{**one, **pairs})
-            return checked(cls(**read))
+            return from_plain(cls, read)
 
 
 def packed(right: Sequence[NDArray[np.bool_]]) -> list[str]:

@@ -16,7 +16,7 @@ from lefcache.study.identity import (
 )
 from lefcache.study.shown import Shown, ends
 from lefcache.train.stats import Interval
-from lefcache.typed import checked
+from lefcache.typed import from_plain
 from lefcache.wording import count
 
 # What may foretell a gain, by its name in `PairRow`, and what it is called.
@@ -227,29 +227,11 @@ class Pairs(Shown):
     def from_json(cls, values: Mapping[str, Any]) -> "Pairs":
         """Read what `to_json` wrote."""
         with as_written("what lies there"):
-            read = dict(values)
-            read["singles"] = tuple(Single(**each) for each in values["singles"])
-            read["rows"] = tuple(_row_of(each) for each in values["rows"])
-            read["correlations"] = tuple(
-                Correlation(**_with_intervals(each)) for each in values["correlations"]
-            )
-            if not read["rows"]:
+            made = from_plain(cls, values)
+            if not made.rows:
                 raise ValueError("it has no pairs")
-            return checked(cls(**read))
+            return made
 
 
 def _highest(rows: Iterable[PairRow]) -> PairRow:
     return max(rows, key=lambda row: (row.predicted, row.gain))
-
-
-def _row_of(values: Mapping[str, Any]) -> PairRow:
-    measured = values["measured"]
-    known = Measured(**_with_intervals(measured)) if measured else None
-    return PairRow(**_with_intervals(values) | {"measured": known})
-
-
-def _with_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: tuple(value) if name.endswith("ci95") and value else value
-        for name, value in values.items()
-    }

@@ -13,7 +13,7 @@ from lefcache.study.identity import (
     notes_on_rows,
 )
 from lefcache.study.shown import Shown, ends
-from lefcache.typed import checked
+from lefcache.typed import from_plain
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,7 @@ class Sweep(Shown):
     def from_json(cls, values: Mapping[str, Any]) -> "Sweep":
         """Read what `to_json` wrote."""
         with as_written("what lies there"):
-            read = dict(values)
-            for name in ("rows", "fixed"):
-                read[name] = tuple(_row_of(row) for row in values[name])
-            made = cls(**{**read, **{name: tuple(read[name]) for name in ("last", "per_class")}})
+            made = from_plain(cls, values)
             if not {made.best, *made.last} <= {row.feature for row in made.rows}:
                 raise ValueError("its best or last feature is none of its rows")
-            return checked(made)
-
-
-def _row_of(values: Mapping[str, Any]) -> Row:
-    ci95 = values["test_ci95"]
-    return Row(**{**values, "test_ci95": tuple(ci95) if ci95 else None})
+            return made
