@@ -6,7 +6,12 @@ from typing import Any
 
 from lefcache.report.charts import matrix
 from lefcache.report.gather import Figures, Study
-from lefcache.report.later import gains_chart, pair_matrix, transfer_matrices
+from lefcache.report.later import (
+    gains_chart,
+    pair_matrix,
+    regrets_chart,
+    transfer_matrices,
+)
 from lefcache.report.layout import (
     Panel,
     Section,
@@ -24,15 +29,6 @@ from lefcache.report.theme import Theme
 
 Row = dict[str, Any]
 
-REGRET = (
-    ("source", "chosen on"),
-    ("feature", "layer"),
-    ("target", "used on"),
-    ("regret", "regret", "+.1%"),
-    ("low", "95 % from", "+.1%"),
-    ("high", "to", "+.1%"),
-    ("n", "test texts", ",.0f"),
-)
 CONFUSED = (
     ("truth", "truth"),
     ("predicted", "predicted"),
@@ -53,7 +49,8 @@ def pairs_section(figures: Figures) -> Section:
                 f"pairs-{corpus}",
                 corpus,
                 partial(gains_chart, rows, names),
-                f"n = {rows[0]['n']:,}; green: both are better than the better one, red: worse.",
+                f"Points of accuracy, n = {rows[0]['n']:,}; green: both are better than the better "
+                "one alone, red: worse.",
                 marks_of(studies),
                 commands_of(studies),
                 data=_gains(rows),
@@ -89,8 +86,7 @@ def _gains(rows: Sequence[Row]) -> Table:
 def transfer_section(figures: Figures) -> Section:
     """What a choice costs where it was not made, one matrix for each model and probe."""
     panels = []
-    for place, (told, rows, names, studies) in enumerate(transfer_matrices(figures)):
-        how: Row = {"across": "target", "down": "source", "value": "regret", "form": ".1%"}
+    for place, (told, rows, studies) in enumerate(transfer_matrices(figures)):
         lines = [
             [row["source"], row["feature"] or "", row["target"], _many(row["n"]), _lost(row)]
             for row in rows
@@ -101,8 +97,10 @@ def transfer_section(figures: Figures) -> Section:
             Panel(
                 f"transfer-{place}",
                 told,
-                partial(_square, rows, names, lines=REGRET, **how),
-                "",
+                partial(regrets_chart, rows),
+                f"Points of test accuracy lost against the corpus's own choice (same: the same "
+                f"layer), n = {_tests(rows)}. Red: worse, green: better. Baselines below need no "
+                "other corpus.",
                 marks_of(studies),
                 commands_of(studies),
                 data=Table(columns, lines),
@@ -118,13 +116,16 @@ def transfer_section(figures: Figures) -> Section:
     )
 
 
+def _tests(rows: Sequence[Row]) -> str:
+    sizes = {row["target"]: row["n"] for row in rows if row["n"] is not None}
+    return ", ".join(f"{n:,} ({target})" for target, n in sizes.items())
+
+
 def _many(texts: int | None) -> str:
     return "" if texts is None else f"{texts:,}"
 
 
 def _lost(row: Row) -> str:
-    if row["low"] is None:
-        return percent(row["regret"])
     return points(row["regret"], row["low"], row["high"])
 
 

@@ -4,9 +4,10 @@ import pytest
 
 from lefcache.report.charts import differences, intervals, layer_curve, matrix
 from lefcache.report.curves import CHOSEN, DEPTH, LAST, curve_of, wilson
+from lefcache.report.later import gains, gains_chart, regrets, regrets_chart
 from lefcache.report.layout import percent, points, size, sure, within
 from lefcache.report.mistakes import MOST_CLASSES, _fewer
-from lefcache.report.theme import PAGE
+from lefcache.report.theme import PAGE, PAPER
 
 
 def swept(*layers, tested=False):
@@ -79,11 +80,49 @@ def test_a_model_has_its_colour_wherever_it_stands():
     assert "var(--series-1)" not in chart
 
 
-def test_a_matrix_colours_what_is_below_nothing_otherwise():
+@pytest.mark.parametrize(("good", "below"), [(1, PAPER.bad), (-1, PAPER.good)])
+def test_a_matrix_colours_what_is_below_nothing_otherwise(good, below):
     rows = [{"a": "x", "b": "y", "gain": -0.1}, {"a": "y", "b": "x", "gain": 0.1}]
-    how = {"across": "a", "down": "b", "value": "gain", "signed": True}
+    how = {"across": "a", "down": "b", "value": "gain", "good": good}
     [squares, *_] = matrix(rows, ["x", "y"], **how).to_dict()["layer"]
-    assert squares["encoding"]["color"]["condition"]["test"] == "datum.gain < 0"
+    first, _ = squares["encoding"]["color"]["condition"]
+    assert (first["test"], first["value"]) == ("datum.gain < 0", below)
+
+
+def test_differences_are_written_in_points_and_nothing_has_no_sign():
+    values = (0.0204, -0.012, 0.0002, -0.0002, 0.0)
+    pairs = [
+        {"first": "m:1", "second": f"m:{place}", "gain": gain}
+        for place, gain in enumerate(values, 2)
+    ]
+    found = {"rows": pairs, "n_val": 0, "n_train": 200}
+    chart = gains_chart(gains(found), [f"m:{place}" for place in range(1, 7)]).to_dict()
+    told = {row["with"]: row["told"] for rows in chart["datasets"].values() for row in rows}
+    assert [told[f"m:{place}"] for place in range(2, 7)] == [
+        *("+2.0", "\N{MINUS SIGN}1.2", "0.0", "0.0", "")
+    ]
+    assert "%" not in json.dumps(chart["layer"][0]["encoding"]["tooltip"][1])
+
+
+def test_a_transfer_has_what_needs_no_corpus_below():
+    def row(source, regret):
+        told = {"feature": "m:1", "regret_ci95": [regret - 0.01, regret + 0.01]}
+        return {"source": source, "target": "one", "regret": regret, **told}
+
+    values = {
+        "n_test": 50,
+        "rows": [row("other", 0.03), row("one", 0.0)],
+        "baselines": [row("last layer", -0.01)],
+    }
+    chart = regrets_chart([*regrets(values)]).to_dict()
+    x, y = (chart["layer"][0]["encoding"][name]["scale"]["domain"] for name in "xy")
+    assert (x, y) == (["one"], ["one", "other", "last layer"])
+    [rows] = chart["datasets"].values()
+    assert {row["source"]: row["told"] for row in rows} == {
+        "one": "own",
+        "other": "+3.0",
+        "last layer": "\N{MINUS SIGN}1.0",
+    }
 
 
 def test_a_difference_stands_beside_none():

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 from lefcache.report.charts.pieces import (
     ESTIMATE,
+    SIGNED,
     TENTH,
     WHOLE,
     Chart,
+    Field,
     Row,
     by_kind,
     by_label,
     finished,
+    in_points,
     kind_of,
     percents,
     tips,
@@ -20,6 +23,7 @@ from lefcache.report.theme import PAPER, Theme, altair
 
 STEP = 25  # pixels of a line
 NUMBER = 48  # pixels at the right, for the numbers
+BYTES: Field = ("bytes", "bytes on disk per text", ",.3~f")
 
 
 def intervals(
@@ -79,10 +83,10 @@ def differences(rows: Sequence[Row], theme: Theme = PAPER, title: str = "") -> C
     """
     alt = altair()
     down = alt.Y("label:N", title=None, axis=alt.Axis(ticks=False, domain=False, labelPadding=8))
-    named = {"title": "difference of accuracy", "axis": alt.Axis(format="+.1%", tickCount=6)}
-    whole = values(alt, rows).encode(down)
-    lines = [("label", "what"), ("gain", "difference", "+.1%"), ("low", "95 % from", "+.1%")]
-    lines += [("high", "to", "+.1%"), ("n", "n", WHOLE)]
+    named = {"title": "difference in points", "axis": alt.Axis(format=SIGNED, tickCount=6)}
+    whole = values(alt, in_points(rows, ("gain", "low", "high"))).encode(down)
+    lines = [("label", "what"), ("gain", "points", SIGNED), ("low", "95 % from", SIGNED)]
+    lines += [("high", "to", SIGNED), ("n", "n", WHOLE)]
     layers = [
         values(alt, [{"gain": 0}]).mark_rule(color=theme.muted).encode(alt.X("gain:Q", **named)),
         whole.mark_rule(strokeWidth=2.4, opacity=0.5, color=theme.fused).encode(
@@ -125,34 +129,45 @@ def learning_curve(
 
 
 def cost_chart(
-    rows: Sequence[Row], theme: Theme = PAPER, models: Sequence[str] = (), title: str = ""
+    rows: Sequence[Row],
+    theme: Theme = PAPER,
+    models: Sequence[str] = (),
+    title: str = "",
+    cost: Field = BYTES,
 ) -> Chart:
-    """Test accuracy over the bytes that a text takes; arguments as above."""
+    """Test accuracy over a cost, or that on validation where there is no test.
+
+    Arguments as above; `cost` is the field that a row has it in.
+    """
     alt = altair()
+    field, name, form = cost
+    judged, said = ("test", "test") if rows[0]["test"] is not None else ("val", "validation")
     colour = by_kind(alt, rows, theme, models)
     across = alt.X(
-        "bytes:Q",
-        title="bytes on disk per text",
+        f"{field}:Q",
+        title=name,
         scale=alt.Scale(zero=False, nice=False, padding=40),
-        axis=alt.Axis(format=WHOLE, grid=False, tickCount=5),
+        axis=alt.Axis(format=form, grid=False, tickCount=5),
     )
-    scale = alt.Scale(zero=False, padding=16)
-    up = alt.Y("test:Q", title="test accuracy", scale=scale, axis=percents(alt))
-    span = alt.Y("test_low:Q", title="test accuracy", scale=scale), alt.Y2("test_high:Q")
+    named = {"title": f"{said} accuracy", "scale": alt.Scale(zero=False, padding=16)}
+    up = alt.Y(f"{judged}:Q", axis=percents(alt), **named)
+    span = alt.Y(f"{judged}_low:Q", **named), alt.Y2(f"{judged}_high:Q")
     whole = values(alt, [{**row, "colour": kind_of(row)} for row in rows]).encode(across)
     best = whole.transform_filter("datum.efficient")
-    tooltip = tips(alt, [("bytes", "bytes per text", WHOLE), *ESTIMATE])
+    above = best.encode(alt.Y(f"{judged}_high:Q", **named))
+    over: Row = {"dy": -5, "baseline": "bottom", "fontSize": 11, "limit": 170}
+    tooltip = tips(alt, [cost, *ESTIMATE])
     layers = [
         whole.mark_rule(strokeWidth=1.6, opacity=0.4).encode(*span, colour),
         best.mark_line(strokeDash=[3, 3], strokeWidth=1.4, color=theme.muted).encode(
-            up, order="bytes:Q"
+            up, order=f"{field}:Q"
         ),
         whole.mark_point(filled=True, size=80, opacity=1).encode(up, colour, tooltip=tooltip),
-        best.mark_text(dy=-12, dx=8, align="left", fontSize=11, color=theme.ink, limit=170).encode(
-            up, text="short:N"
-        ),
+        # Above its interval, and on a ground of its own, where other marks do not cross it.
+        above.mark_text(**over, stroke=theme.surface, strokeWidth=4).encode(text="short:N"),
+        above.mark_text(**over, color=theme.ink).encode(text="short:N"),
     ]
-    words = f"Test accuracy of {len(rows)} sets of features over bytes per text"
+    words = f"{said.capitalize()} accuracy of {len(rows)} sets of features over {name}"
     return finished(alt.layer(*layers), theme, title, words, columns=3)
 
 

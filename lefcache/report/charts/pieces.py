@@ -11,7 +11,11 @@ Chart = Any  # of Altair, which is imported where a chart is asked for
 Field = tuple[str, ...]  # a field of a row, what it is called, and the form of a number
 
 PERCENT, TENTH, WHOLE = ".0%", ".1%", ",d"
+SIGNED = "+.1f"  # of points
 HEIGHT = 260
+
+# Kinds of steps, beside those of `tables`: how a feature that was added did.
+PAYS, UNSURE, OTHER_STORE = "pays", "not known to pay", "in another store"
 
 ESTIMATE = (
     ("label", "what"),
@@ -49,6 +53,18 @@ def strokes(alt: Any) -> Any:
 def values(alt: Any, rows: Iterable[Row]) -> Chart:
     """A chart of these rows, nothing drawn yet."""
     return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
+
+
+def in_points(rows: Iterable[Row], fields: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows with these shares in points: a difference of percentages is no percentage."""
+    names = set(fields)
+    return [
+        {
+            name: 100 * value if name in names and value is not None else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def finished(
@@ -99,5 +115,6 @@ def _coloured(
 ) -> Any:
     colours = colours_of([*named.values()], theme, models)
     fixed = {FUSED: theme.fused, BASELINE: theme.muted}
+    fixed |= {PAYS: theme.fused, UNSURE: theme.muted, OTHER_STORE: theme.heat}
     range_ = [fixed.get(row["kind"]) or colours.of(row["model"]) for row in named.values()]
     return alt.Color("colour:N", scale=alt.Scale(domain=[*named], range=range_), legend=legend)
