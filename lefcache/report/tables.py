@@ -94,10 +94,11 @@ def costs(figures: Figures, corpus: str) -> Picked:
     ]
     if not able:
         return [], []
-    # Figures of fewer rows than the most would be held against better taught ones.
-    most = max(each.values["n_train"] for each in able)
-    able = [each for each in able if each.values["n_train"] == most]
-    groups = _grouped(able, lambda each: tuple(zip(each.features, each.key["stored"], strict=True)))
+    # Figures of fewer rows would be held against better taught ones: those of one size, of which
+    # most sets of features are known.
+    sizes = _grouped(able, lambda each: each.values["n_train"])
+    able = max(sizes, key=lambda some: (len(_sets(some)), some[0].values["n_train"]))
+    groups = _sets(able)
     best = sorted((max(group, key=worth) for group in groups), key=worth, reverse=True)
     rows: list[Row] = []
     for each in sorted(best, key=lambda each: (bytes_of(each), -_val(each))):
@@ -107,6 +108,13 @@ def costs(figures: Figures, corpus: str) -> Picked:
         short = each.features[0] if kind == ALONE else _op(each)
         rows.append(row | {"bytes": bytes_of(each), "efficient": above, "short": short})
     return rows, best
+
+
+def _sets(studies: Iterable[Study]) -> list[list[Study]]:
+    """By features as they are stored."""
+    return _grouped(
+        studies, lambda each: tuple(zip(each.features, each.key["stored"], strict=True))
+    )
 
 
 def headlines(figures: Figures, corpus: str) -> dict[str, Study]:

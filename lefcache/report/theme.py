@@ -47,6 +47,7 @@ class Theme:
                 "domainColor": self.line,
                 "tickColor": self.line,
                 "labelLimit": 260,
+                "labelSeparation": 6,
                 "titlePadding": 8,
             },
             "legend": {
