@@ -38,7 +38,9 @@ CSV = (
 @cache_option
 @form_options
 def command(data: str | None, cache: str, form: str) -> None:
-    """List every finished sweep, fusion and baseline in the cache, the latest of a corpus last.
+    """List every finished study in the cache (sweep, fuse, pairs, transfer, scale, baselines).
+
+    The latest of a corpus stands last.
 
     A result is stale when texts or labels were changed since: run its command again.
 

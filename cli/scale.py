@@ -181,9 +181,10 @@ def _report(found: "Scale", options: dict[str, Any]) -> None:
     _costs(found)
     tell(_verdict(found))
     ids = ", ".join(step.id[:SHORT] for step in found.every if step.id)
+    results = f" Result {found.id[:SHORT]}, its heads {ids}." if found.id else ""
     tell(
         f"{count(found.n_train, 'row')} to train on; epochs chosen {found.chosen}; 0 forward "
-        f"passes, in {duration(found.seconds)}." + (f" Results {ids}." if ids else "")
+        f"passes, in {duration(found.seconds)}.{results}"
     )
 
 

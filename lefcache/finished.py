@@ -15,10 +15,11 @@ from lefcache.wording import count, some
 class Finished:
     """One finished study in a line: `what` was trained, and how it did.
 
-    `kind` is sweep, fuse, pairs, transfer or baseline. The figures of the test are None without a
-    test, and where the test was not shown yet (`hidden`): another operator was chosen. `pairs` have
-    no figures of a head at all, `transfer` those of the own choice. `stale` says what has changed
-    in the cache since, nothing where nothing has.
+    `kind` is sweep, fuse, pairs, transfer, scale or baseline. The figures of the test are None
+    without a test, and where the test was not shown yet (`hidden`): another operator was chosen.
+    `pairs` have no figures of a head at all, `transfer` those of the own choice, `scale` those of
+    the last step that pays. `stale` says what has changed in the cache since, nothing where nothing
+    has.
     """
 
     id: str
@@ -63,6 +64,10 @@ def describe(result: Result) -> str:
     if result.kind == "pairs":
         features, many = len(values["singles"]), len(values["rows"])
         return f"{count(many, 'pair')} of {count(features, 'feature')}"
+    if result.kind == "scale":
+        pays, steps = values["pays"], values["steps"]
+        paying = " + ".join(steps[pays - 1]["features"])
+        return f"{paying}, {values['op']} ({pays} of {count(len(steps), 'feature')} pay)"
     return str(values.get("name", result.kind))
 
 
@@ -137,6 +142,8 @@ def finished_line(result: Result, stale: str) -> Finished:
 
 def _scores(kind: str, values: dict[str, Any]) -> dict[str, Any]:
     """`val_accuracy`, `test_accuracy` and `test_ci95` of any kind of study."""
+    if kind == "scale":
+        return _scores("fuse", values["steps"][values["pays"] - 1])
     if kind == "fuse":
         tested = values["test_accuracy"]
         return {

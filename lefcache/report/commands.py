@@ -57,6 +57,13 @@ def _transfer(key: Mapping[str, Any]) -> list[str]:
     return words + (["--probe", key["probe"]] if key["probe"] != "ridge" else [])
 
 
+def _scale(key: Mapping[str, Any]) -> list[str]:
+    """Features in the order in which they were given, which is that of the steps, or not."""
+    words = ["scale", "--data", key["corpus"], "--models", ",".join(key["features"])]
+    words += ["--order", key["order"]] if key.get("order") else []
+    return words + (["--store", ",".join(key["stores"])] if key.get("stores") else [])
+
+
 def _baseline(key: Mapping[str, Any]) -> list[str]:
     """Any study makes it; a sweep is the quickest."""
     return ["sweep", "--data", key["corpus"], "--models", "MODEL"]
@@ -78,14 +85,17 @@ COMMANDS = {
     "fuse": _fuse,
     "pairs": _pairs,
     "transfer": _transfer,
+    "scale": _scale,
     "baseline": _baseline,
 }
+
+SEEDS = {"scale": 3}  # the usual number, where it is not 1
 
 
 def _shared(key: Mapping[str, Any], values: Mapping[str, Any]) -> Iterable[str]:
     """Seeds, rows, protocol and recipe, as far as they are not the usual ones."""
     seeds = key.get("seeds") or [0]
-    words = ["--seeds", str(len(seeds))] if len(seeds) > 1 else []
+    words = ["--seeds", str(len(seeds))] if len(seeds) != SEEDS.get(key["kind"], 1) else []
     words += ["--seed", str(seeds[0])] if seeds[0] else []
     sized = key.get("n_train") and key["kind"] != "pairs"
     words += ["--n-train", str(key["n_train"])] if sized else []

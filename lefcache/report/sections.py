@@ -17,6 +17,7 @@ from lefcache.report.layout import (
     within,
 )
 from lefcache.report.squares import mistakes_section, pairs_section, transfer_section
+from lefcache.report.steps import scale_section
 from lefcache.report.tables import FUSED, costs, learning, operators
 
 Row = dict[str, Any]
@@ -30,6 +31,7 @@ def sections(figures: Figures) -> list[Section]:
         pairs_section(figures),
         _learning(figures),
         _costs(figures),
+        scale_section(figures),
         transfer_section(figures),
         mistakes_section(figures),
     ]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lefcache.study.cost import (
 )
 from lefcache.study.fuse import OnSeed
 from lefcache.study.fused import Fused
-from lefcache.study.identity import check_tables
+from lefcache.study.identity import Shelf, check_tables, identity
 from lefcache.study.rights import Right, fuse_with_right, gain_of
 from lefcache.study.rounded import check_fits, rounded
 from lefcache.study.scaled import Scale, Step
@@ -53,7 +54,8 @@ def scale(
     """Train a head on the first feature, on the first two, and so on, and say what each step costs.
 
     All steps are settled before the first is trained, so that every one is shown the test; which
-    one pays is said by the rows that chose the epochs. Each head is that of `fuse`.
+    one pays is said by the rows that chose the epochs. Each head is that of `fuse`, loaded where it
+    is finished; seconds and bytes are measured each time, as they are by now and on this machine.
 
     Args:
         cache: where the tables come from, for what lies there and what was recorded of it.
@@ -65,7 +67,8 @@ def scale(
         first_seed: the seeds are this one and those that follow it.
         n_train: how many rows to learn from; None for all.
         device: `auto`, `cpu`, `cuda` or a torch device.
-        results: a folder that finished heads are kept in and loaded from.
+        results: a folder that finished heads are kept in and loaded from; what came of the whole
+            is kept there for `lef report`.
         on_seed: called after each seed that is trained.
         on_step: called after each step.
 
@@ -90,7 +93,8 @@ def scale(
             if on_step is not None:
                 on_step(others[-1])
     assert heads.last is not None  # there is a feature
-    return _summed(heads.last, recipe, order, steps, others, time.perf_counter() - start)
+    made = _summed(heads.last, recipe, order, steps, others, time.perf_counter() - start)
+    return _kept(made, heads, tables, stores)
 
 
 class _Heads:
@@ -123,6 +127,25 @@ class _Heads:
             predict_seconds=predict_seconds(tables["train"], recipe, self.where),
             cached=fused.cached,
         ), right
+
+
+def _kept(made: Scale, heads: _Heads, tables: Tables, stores: Sequence[str]) -> Scale:
+    """The same with its id, or why it could not be kept; what was kept before is replaced."""
+    settings = heads.settings
+    key = identity(
+        "scale",
+        tables,
+        heads.recipe,
+        range(settings["first_seed"], settings["first_seed"] + made.seeds),
+        order=made.order if made.order != "given" else None,
+        stores=[*stores] or None,
+        n_train=settings["n_train"],
+    )
+    shelf = Shelf(settings["results"] if heads.recipe.named else None, key, tables)
+    made = replace(made, id=shelf.id if shelf.results else "")
+    if why_not := shelf.put(made.to_json(), None, heads.where):
+        return replace(made, id="", not_kept=why_not)
+    return made
 
 
 def _steps(heads: _Heads, tables: Tables, on_step: OnStep | None) -> tuple[list[Step], Right]:

@@ -1,6 +1,6 @@
 """What came of adding features one at a time: what each step gained, and what it cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,14 @@ from lefcache.study.identity import (
     notes_on_rows,
 )
 from lefcache.study.rights import Gain
-from lefcache.typed import checked
+from lefcache.study.shown import Shown, ends
+from lefcache.typed import from_plain
+from lefcache.wording import count
+
+COSTS = (
+    *("row_bytes", "disk_bytes", "models_bytes", "memory"),
+    *("train_seconds", "embed_seconds", "predict_seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,12 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(Shown):
     """Features added one at a time: `steps[k]` is the head on the first k + 1.
 
     `order` is `given` or `best`: greedy by ridge on rows that are no test. `stores` hold the last
-    step's features rounded to other types. `not_kept` says why a head could not be kept.
+    step's features rounded to other types. `id` names the result where it is kept; `not_kept` says
+    why it, or a head, could not be.
     """
 
     corpus: str
@@ -66,6 +74,7 @@ class Scale:
     seconds: float
     n_val_known: int = 0
     n_test_known: int = 0
+    id: str = ""
     not_kept: str = ""
 
     @property
@@ -99,6 +108,39 @@ class Scale:
         """`selected_by` in words that follow "chosen"."""
         return CHOSEN.get(self.selected_by, f"by {self.selected_by}")
 
+    @property
+    def heading(self) -> str:
+        """Corpus, operator, and how many features pay."""
+        return f"{self.corpus}, {self.op}: {self.pays} of {count(len(self.steps), 'feature')} pay"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each configuration: how good, what it gains, what it costs."""
+        return [
+            {
+                "features": " + ".join(step.features),
+                "store": step.store,
+                **_flat("val_accuracy", step.val_accuracy),
+                **_flat("val_gain", step.val_gain),
+                "n_val": self.n_val,
+                **_flat("test_accuracy", step.test_accuracy),
+                **_flat("test_gain", step.test_gain),
+                "n_test": self.n_test,
+                **{name: getattr(step, name) for name in COSTS},
+                "pays": place < self.pays,
+                "best_by_bytes": place in self.best_by_bytes,
+                "best_by_seconds": place in self.best_by_seconds,
+            }
+            for place, step in enumerate(self.every)
+        ]
+
+    def plot(self) -> Any:
+        """Accuracy over the bytes of a row; see `lefcache.report.charts`."""
+        from lefcache.report.charts import cost_chart
+        from lefcache.report.charts.estimates import BYTES
+        from lefcache.report.steps import priced, steps_of
+
+        return cost_chart(priced(steps_of(self.to_json()), BYTES), title=self.heading)
+
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show."""
         lines = notes_on_rows(self.n_val, self.n_test)
@@ -126,11 +168,10 @@ class Scale:
         with as_written("what lies there"):
             follows = ("pays", "best_by_bytes", "best_by_seconds")
             read = {name: value for name, value in values.items() if name not in follows}
-            for name in ("steps", "stores"):
-                read[name] = tuple(_step_of(each) for each in values[name])
-            if not read["steps"]:
+            made = from_plain(cls, read)
+            if not made.steps:
                 raise ValueError("it has no steps")
-            return checked(cls(**read))
+            return made
 
     def _undominated(self, cost: Callable[[Step], float]) -> tuple[int, ...]:
         points = [(step.val_accuracy.mean, cost(step)) for step in self.every]
@@ -141,6 +182,13 @@ class Scale:
         )
 
 
+def _flat(name: str, figure: Estimate | Gain | None) -> dict[str, float | None]:
+    """A figure and its bounds, by the names of a record."""
+    if figure is None:
+        return {name: None, **ends(f"{name}_ci95", None)}
+    return {name: figure.mean, **ends(f"{name}_ci95", figure.ci95)}
+
+
 def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
     """Whether one (accuracy, cost) is at least as good in both, and better in one."""
     return one[0] >= other[0] and one[1] <= other[1] and one != other
@@ -148,20 +196,3 @@ def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 def _wider(store: str, stored: str) -> bool:
     return store != stored and "float32" not in stored.split("/")
-
-
-def _step_of(values: Mapping[str, Any]) -> Step:
-    read = dict(values) | {"features": tuple(values["features"])}
-    for name in ("val_accuracy", "test_accuracy"):
-        if one := values[name]:
-            bounds = {"ci95": tuple(one["ci95"]), "values": tuple(one["values"])}
-            read[name] = Estimate(**{**one, **bounds})
-    for name in ("val_gain", "test_gain"):
-        if one := values[name]:
-            read[name] = Gain(**{**one, "ci95": tuple(one["ci95"])})
-    return Step(**read)
-
-
-def labels_of(steps: Sequence[Step]) -> list[str]:
-    """What each configuration is called in a table."""
-    return [f"{len(step.features)} x {step.store}" for step in steps]

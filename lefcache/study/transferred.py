@@ -11,8 +11,9 @@ from lefcache.study.identity import (
     notes_on_known,
     notes_on_rows,
 )
+from lefcache.study.shown import Shown, ends
 from lefcache.train.stats import Interval
-from lefcache.typed import checked
+from lefcache.typed import from_plain
 from lefcache.wording import count
 
 OTHER_CLASSES = "other classes"
@@ -187,19 +188,14 @@ class Target:
     def from_json(cls, values: Mapping[str, Any]) -> "Target":
         """Read what `to_json` wrote."""
         with as_written("what lies there"):
-            read = _tupled(values)
-            read["choices"] = tuple(Chosen(**each) for each in values["choices"])
-            for name in ("rows", "baselines"):
-                read[name] = tuple(Transferred(**_tupled(each)) for each in values[name])
-            read["heads"] = tuple(_head_of(each) for each in values["heads"])
-            made = checked(cls(**read))
+            made = from_plain(cls, values)
             if made.best not in made.choices[0].val_accuracy or not made.rows:
                 raise ValueError("its best feature is none of its layers, or it has no rows")
             return made
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(Shown):
     """A matrix of regret: the choice of each of some corpora, used on each of some targets."""
 
     model: str
@@ -221,6 +217,39 @@ class Transfer:
         rows = [row for each in self.targets for row in each.baselines]
         return [row for row in rows if row.source == name]
 
+    @property
+    def heading(self) -> str:
+        """Model, probe, and what the rows are."""
+        return (
+            f"{self.model}, {self.targets[0].probe} probe: layers on corpora that others chose for"
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each layer on each target, the target's own choice and baselines among them."""
+        return [
+            {
+                "source": row.source,
+                "target": row.target,
+                "feature": row.feature,
+                "accuracy": row.accuracy,
+                **ends("ci95", row.ci95),
+                "regret": row.regret,
+                **ends("regret_ci95", row.regret_ci95),
+                "n_test": each.n_test,
+                "n_known": row.n_known,
+                "spearman": row.spearman,
+            }
+            for each in self.targets
+            for row in (*each.rows, *each.baselines)
+        ]
+
+    def plot(self) -> Any:
+        """The regret of each choice on each target; see `lefcache.report.charts`."""
+        from lefcache.report.later import regrets, regrets_chart
+
+        rows = [row for each in self.targets for row in regrets(each.to_json())]
+        return regrets_chart(rows, title=self.heading)
+
     def notes(self) -> list[str]:
         """What to know of these figures that they do not show, each once."""
         return [*dict.fromkeys(line for each in self.targets for line in each.notes())]
@@ -233,19 +262,5 @@ class Transfer:
     def from_json(cls, values: Mapping[str, Any]) -> "Transfer":
         """Read what `to_json` wrote."""
         with as_written("what lies there"):
-            targets = tuple(Target.from_json(each) for each in values["targets"])
-            made = cls(**{**values, "sources": tuple(values["sources"]), "targets": targets})
-            return checked(made)
-
-
-def _head_of(values: Mapping[str, Any]) -> HeadMoved:
-    on = tuple(Figures(**_tupled(each)) for each in values["on"])
-    return HeadMoved(**{**values, "on": on})
-
-
-def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
-    """With intervals as tuples."""
-    return {
-        name: tuple(value) if name.endswith("ci95") and value else value
-        for name, value in values.items()
-    }
+            targets = tuple(map(Target.from_json, values["targets"]))
+            return from_plain(cls, {**values, "targets": targets})

@@ -11,7 +11,7 @@ from lefcache.cache import open as open_cache
 from lefcache.corpus import read_corpus
 from lefcache.extract import extract
 from lefcache.recipe import Recipe
-from lefcache.study import fuse, plain_baselines, read_again, sweep
+from lefcache.study import fuse, plain_baselines, read_again, scale, sweep
 from lefcache.testing import FakeBackbone
 
 HOSTILE = "<script>alert(1)</script>"
@@ -54,6 +54,8 @@ def asked(folder, *, depth=4, corpora=("hostile",)):
             fuse(both, SMALL, seeds=2, n_train=size, **kept)
         for feature in ("one:2", "other:last"):
             fuse(cache.tables(feature, name), SMALL, seeds=2, **kept)
+        added = Recipe(**{**vars(SMALL), "op": "hadamard-res"})
+        scale(cache, both, added, stores=("bfloat16",), seeds=2, **kept)
     return cache
 
 

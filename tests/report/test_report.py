@@ -55,9 +55,9 @@ def made(hostile, tmp_path_factory):
 
 def test_every_question_that_was_asked_has_its_chart(made):
     written, page = made
-    expected = {
-        f"{name}-hostile" for name in ("layers", "operators", "learning", "costs", "mistakes")
-    }
+    questions = ("layers", "operators", "learning", "costs", "scale", "mistakes")
+    expected = {f"{name}-hostile" for name in questions}
+    expected |= {f"scale-hostile-{cost}" for cost in ("bytes", "megabytes", "embed", "predict")}
     assert set(written.charts) == expected == set(page.charts)
     assert {dict(attrs).get("id") for tag, attrs in page.found if tag == "figure"} == expected
 
@@ -107,6 +107,8 @@ def test_every_accuracy_has_its_n_and_interval(made):
         ("operators-hostile", "test_low", "test_high", "n_test"),
         ("learning-hostile", "test_low", "test_high", "n_test"),
         ("costs-hostile", "test_low", "test_high", "n_test"),
+        ("scale-hostile", "test_low", "test_high", "n_test"),
+        ("scale-hostile-predict", "test_low", "test_high", "n_test"),
     ):
         rows = max(page.charts[name]["datasets"].values(), key=len)
         value = "accuracy" if name.startswith("layers") else "test"
@@ -120,10 +122,11 @@ def test_every_command_makes_its_result_again(hostile):
     before = sorted(file.name for file in hostile.results.rglob("*.json"))
     for command in commands:
         words = shlex.split(command)
-        extra = ["--no-baselines", "--json"]
-        ran = CliRunner().invoke(main, [*words[1:], *extra])
+        extra = [] if words[1] == "scale" else ["--no-baselines"]
+        ran = CliRunner().invoke(main, [*words[1:], *extra, "--json"])
         assert ran.exit_code == 0, (command, ran.output)
-        assert json.loads(ran.stdout)["cached"], command
+        made = json.loads(ran.stdout)
+        assert all(each["cached"] for each in made.get("steps", [made])), command
     assert sorted(file.name for file in hostile.results.rglob("*.json")) == before
 
 
@@ -153,7 +156,7 @@ def test_an_empty_cache_says_how_to_begin(tmp_path):
     page = (tmp_path / "r.html").read_text()
     assert "lef extract --model minilm" in page
     assert written.charts == []
-    assert len(written.missing) == 7
+    assert len(written.missing) == 8
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lefcache.errors import RecipeError
+from lefcache import results as store
+from lefcache.errors import RecipeError, StorageError
 from lefcache.extract import extract
 from lefcache.feature import Feature
+from lefcache.finished import finished
 from lefcache.recipe import Recipe
 from lefcache.rows import Matrix
 from lefcache.study import Gain, Scale, fuse, measured_rate, project, scale
@@ -83,12 +85,49 @@ def test_it_resumes_with_the_same_figures(extracted, tables):
     assert Scale.from_json(json.loads(json.dumps(again.to_json()))) == again
 
 
+def test_what_came_of_it_is_kept_and_replaced_by_the_next(extracted, tables):
+    first = scaled(extracted, tables, stores=("bfloat16",))
+    result = store.look_up(extracted.results, first.id)
+    assert result.kind == "scale"
+    assert Scale.from_json(result.payload["result"]) == first
+    again = scaled(extracted, tables, stores=("bfloat16",))
+    assert again.id == first.id
+    kept = Scale.from_json(store.look_up(extracted.results, first.id).payload["result"])
+    assert kept == again
+    others = [{"stores": ()}, {"order": "best"}, {"seeds": 1}, {"n_train": 40}]
+    assert len({first.id, *(scaled(extracted, tables, **each).id for each in others)}) == 5
+    assert scaled(extracted, tables, results=None).id == ""
+
+
+def test_its_line_has_the_figures_of_what_pays(extracted, tables):
+    found = scaled(extracted, tables)
+    (line,) = (each for each in finished(extracted) if each.kind == "scale")
+    last = found.steps[found.pays - 1]
+    assert line.what.startswith(" + ".join(last.features))
+    assert line.what.endswith(f"({found.pays} of 3 features pay)")
+    assert line.val_accuracy == last.val_accuracy.mean
+    assert line.test_ci95 == last.test_accuracy.ci95
+    assert not line.stale
+
+
+def test_a_folder_that_takes_nothing_is_said(extracted, tables, monkeypatch):
+    scaled(extracted, tables)
+
+    def full(*each):
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(store, "save", full)
+    found = scaled(extracted, tables)
+    assert (found.id, found.not_kept) == ("", "no space left")
+    assert any("not kept" in line for line in found.notes())
+
+
 def test_a_fusion_of_before_its_rows_were_kept_is_trained_for_them(extracted, tables):
     whole = scaled(extracted, tables)
     for file in (extracted.results / "tiny").glob("*.json"):
-        payload = json.loads(file.read_text())
-        del payload["payload"]["val_right"]
-        file.write_text(json.dumps(payload))
+        document = json.loads(file.read_text())
+        document["payload"].pop("val_right", None)  # the whole has none, only its heads
+        file.write_text(json.dumps(document))
     trained = []
     again = scaled(extracted, tables, on_seed=lambda *each: trained.append(each))
     assert len(trained) == 3 * 2
@@ -215,6 +254,7 @@ import numpy as np, psutil, torch
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.feature import Feature
+from lefcache.finished import finished
 from lefcache.spec import Spec
 from lefcache.study import fuse
 from lefcache.study.cost import training_memory

@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 
 from lefcache import results as store
+from lefcache.cache import open as open_cache
+from lefcache.corpus import read_corpus
 from lefcache.errors import LefError
+from lefcache.extract import extract
 from lefcache.recipe import Recipe
-from lefcache.study import compare, fuse, pairs, select, sweep
+from lefcache.study import compare, fuse, pairs, scale, select, sweep, transfer
+from lefcache.testing import FakeBackbone
 
 SMALL = Recipe(width=4, hidden=(4,), dropout=(0.0,), batch=16, epochs=1, lr=0.01)
 
@@ -33,10 +37,23 @@ def found(tmp_path_factory):
         "select": select(tables),
     }
     first, second = (store.find(folder, "tiny", made[name].id) for name in ("fuse", "alone"))
+    other = {name: replace(each, corpus="other") for name, each in tables.items()}
+    made["transfer"] = transfer({"tiny": tables, "other": other})
+    made["scale"] = scaled(tmp_path_factory.mktemp("scale"))
     return made | {"compare": compare(first, second)}
 
 
-KINDS = ("sweep", "fuse", "pairs", "select", "compare")
+def scaled(folder):
+    """Features added one at a time, of a cache: what they cost is read there."""
+    for split, many in (("train", 40), ("test", 20)):
+        lines = [f"{'word ' * (1 + place % 7)}{split}{place}\t{place % 2}" for place in range(many)]
+        (folder / f"{split}.tsv").write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    cache = open_cache(folder / "lef-cache")
+    extract(FakeBackbone(name="one"), read_corpus(f"tiny={folder}"), cache)
+    return scale(cache, cache.tables("one:1,one:2"), SMALL, stores=("bfloat16",), seeds=2)
+
+
+KINDS = ("sweep", "fuse", "pairs", "select", "transfer", "scale", "compare")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,6 +92,24 @@ def test_the_plot_of_a_fusion_has_its_seeds(found):
     [rows] = found["fuse"].plot().to_dict()["datasets"].values()
     assert [row["label"] for row in rows] == ["mean of 2 seeds", "seed 1 of 2", "seed 2 of 2"]
     assert rows[0]["test"] == pytest.approx((rows[1]["test"] + rows[2]["test"]) / 2)
+
+
+def test_the_frame_of_a_transfer_has_every_choice_and_what_needs_none(found):
+    frame = found["transfer"].to_frame().set_index(["target", "source"])
+    assert (frame.regret_ci95_low <= frame.regret).all()
+    assert (frame.loc["tiny"].index == ["other", "tiny", "last layer", "fixed depth 0.6"]).all()
+    assert frame.loc["tiny", "tiny"].regret == 0
+
+
+def test_the_frame_of_a_scale_says_what_pays_and_what_nothing_beats(found):
+    frame, made = found["scale"].to_frame(), found["scale"]
+    assert [*frame.store] == ["float16", "float16", "bfloat16"]
+    assert [*frame.pays] == [place < made.pays for place in range(3)]
+    assert frame.best_by_bytes.sum() == len(made.best_by_bytes)
+    assert (frame.val_accuracy_ci95_low <= frame.val_accuracy).all()
+    [rows] = made.plot().to_dict()["datasets"].values()
+    assert sum(row["efficient"] for row in rows) == len(made.best_by_bytes)
+    assert [row["short"] for row in rows] == ["one:1", "+\u00a0one:2", "all as bfloat16"]
 
 
 def test_markup_in_a_name_stays_text(found):
