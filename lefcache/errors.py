@@ -11,6 +11,7 @@ LefError
 ├── MismatchError(ValueError)       other texts, weights or settings: the message is the difference
 ├── DamagedError                    a checksum does not hold: the message is the repair
 ├── BusyError                       another process is extracting this split
+├── EngineError(RuntimeError)       a cluster that is not there, or cannot do the work
 ├── StorageError(OSError)           disk full, read-only, or not a cache
 └── NotFiniteError(ArithmeticError) the model produced NaN or inf, or a value outgrew its storage
 
@@ -64,6 +65,10 @@ class DamagedError(LefError):
 
 class BusyError(LefError):
     """A split that another process is extracting right now."""
+
+
+class EngineError(LefError, RuntimeError):
+    """A cluster that is not there, has no room, or loses every worker at the same work."""
 
 
 class StorageError(LefError, OSError):

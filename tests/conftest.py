@@ -397,3 +397,21 @@ def s3_server():
 
     with s3.server() as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def two_nodes():
+    """A Ray cluster of two nodes on this machine, to which this process is connected."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    room = {"num_cpus": 1, "object_store_memory": 80 << 20}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests" / "jobs")]))
+        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster(initialize_head=True, head_node_args=room)
+        cluster.add_node(**room)
+        ray.init(cluster.address, log_to_driver=False, logging_level="CRITICAL")
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()

@@ -1,0 +1,82 @@
+"""What a Ray cluster has, and which workers fit in it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lefcache.errors import EngineError
+from lefcache.wording import count, shown
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many workers there are, and what each of them has to itself."""
+
+    number: int
+    cpus: int
+    gpus: float
+
+
+def the_ray() -> Any:
+    """The module; EngineError where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that this ran
+    try:
+        import ray
+    except ImportError as error:
+        raise EngineError(
+            "the engine ray needs Ray: pip install 'lefcache[ray]', on every node"
+        ) from error
+    return ray
+
+
+def connect(ray: Any, address: str) -> None:
+    """Join the cluster at an address, or begin one on this machine for `local`; or EngineError."""
+    if address.startswith("ray://"):
+        raise EngineError(
+            f"{address} is Ray's client, through which no worker can be watched: run this on a "
+            "node of the cluster, with --address auto"
+        )
+    local = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise EngineError(
+            f"no Ray cluster at {address} ({one_line(error)}): start one with `ray start --head`, "
+            "or leave out --address to work on this machine alone"
+        ) from error
+
+
+def workers_of(
+    nodes: Sequence[dict[str, float]],
+    workers: int | None,
+    gpus_per_worker: float | None,
+    cpus_per_worker: int | None,
+) -> Workers:
+    """How many workers of which size, by what the nodes have."""
+    graphics = sum(node.get("GPU", 0) for node in nodes)
+    gpus = gpus_per_worker if gpus_per_worker is not None else float(graphics > 0)
+    most = sum(node.get("GPU", 0) // gpus for node in nodes) if gpus else len(nodes)
+    number = workers or int(most)
+    cores = max((node.get("CPU", 0) for node in nodes), default=0)
+    # Workers of one node share its cores; nobody knows beforehand which node gets how many.
+    a_node = max(1, -(-number // max(1, len(nodes))))
+    cpus = cpus_per_worker or max(1, int(cores // a_node))
+    if not any(has_room(node, cpus, gpus) for node in nodes):
+        most = max((node.get("GPU", 0) for node in nodes), default=0)
+        raise EngineError(
+            f"no node has room for a worker with {count(cpus, 'core')} and {gpus:g} GPUs: the "
+            f"largest has {cores:g} cores and {most:g} GPUs (--workers, --gpus-per-worker)"
+        )
+    return Workers(max(1, number), cpus, gpus)
+
+
+def has_room(node: dict[str, float], cpus: int, gpus: float) -> bool:
+    """Whether a node is large enough for such a worker."""
+    return node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus
+
+
+def one_line(error: Exception) -> str:
+    """An error in a line: what kind it is, and the last thing that it says."""
+    said = str(error).strip().splitlines()
+    return shown(f"{type(error).__name__}: {said[-1] if said else ''}", 200)

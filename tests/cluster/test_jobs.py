@@ -1,0 +1,168 @@
+"""Jobs on a cluster of two nodes, of which workers and nodes are lost."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lefcache.cluster import Cluster, Workers
+from lefcache.cluster.nodes import workers_of
+from lefcache.errors import EngineError, FeatureError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+import cluster_jobs
+
+
+@pytest.fixture
+def notes():
+    return []
+
+
+def all_of(job):
+    return job
+
+
+class Counted:
+    """Numbers that have come in, and what is left of a range."""
+
+    def __init__(self):
+        self.found = []
+
+    def left(self, job):
+        known = {number for number, _ in self.found}
+        rest = [number for number in range(*job) if number not in known]
+        return (rest[0], rest[-1] + 1) if rest else None
+
+
+def test_what_jobs_give_comes_in_as_it_is_there(two_nodes):
+    counted = Counted()
+    with Cluster(workers=2) as cluster:
+        counted.found += cluster.run(
+            cluster_jobs.counting, iter([(0, 3), (3, 6), (6, 7)]), counted.left
+        )
+    assert sorted(number for number, _ in counted.found) == list(range(7))
+    assert len({process for _, process in counted.found}) == 2
+
+
+def test_a_worker_that_is_killed_costs_what_it_was_about(two_nodes, notes):
+    counted, killed = Counted(), False
+    with Cluster(workers=1) as cluster:
+        for number, process in cluster.run(
+            cluster_jobs.counting, iter([(0, 6)]), counted.left, notes.append
+        ):
+            counted.found.append((number, process))
+            if number == 2 and not killed:
+                os.kill(process, 9)
+                killed = True
+    assert sorted(number for number, _ in counted.found) == list(range(6))
+    assert notes == ["a worker was lost; its work is handed out again"]
+
+
+def test_a_node_that_is_lost_costs_what_it_was_about(two_nodes, notes):
+    extra = two_nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
+    counted = Counted()
+    with Cluster(workers=3, cpus_per_worker=1) as cluster:
+        for receipt in cluster.run(
+            cluster_jobs.counting, iter([(0, 9), (9, 18), (18, 27)]), counted.left, notes.append
+        ):
+            counted.found.append(receipt)
+            if len(counted.found) == 4:
+                two_nodes.remove_node(extra, allow_graceful=False)
+    assert sorted(number for number, _ in counted.found) == list(range(27))
+    assert set(notes) <= {
+        "a worker was lost; its work is handed out again",
+        "a node was lost; its work is handed out again",
+    }
+
+
+def test_a_mistake_is_not_tried_again(two_nodes, notes):
+    with Cluster(workers=1) as cluster, pytest.raises(FeatureError, match="no such feature"):
+        [*cluster.run(cluster_jobs.failing, iter(["misspelt"]), all_of, notes.append)]
+    assert not notes
+
+
+def test_an_error_that_may_pass_is_tried_again(two_nodes, notes, tmp_path):
+    with Cluster(workers=1) as cluster:
+        path = str(tmp_path / "tried")
+        found = cluster.run(cluster_jobs.failing_once, iter([path]), all_of, notes.append)
+        assert [*found] == ["done"]
+    assert notes == [
+        "a worker failed (OSError: the server is not at home); its work is tried again"
+    ]
+
+
+def test_an_error_that_stays_ends_the_run(two_nodes, notes):
+    said = "a worker failed 3 times at the same work: ValueError: odd"
+    with Cluster(workers=1) as cluster, pytest.raises(EngineError, match=said):
+        [*cluster.run(cluster_jobs.failing, iter(["odd"]), all_of, notes.append)]
+    assert len(notes) == 2
+
+
+def test_a_job_that_ends_its_worker_ends_the_run(two_nodes, monkeypatch):
+    monkeypatch.setattr("lefcache.cluster.jobs.CRASHES", 2)
+    with Cluster(workers=1) as cluster, pytest.raises(EngineError, match="at ends, without"):
+        [*cluster.run(cluster_jobs.failing, iter(["ends"]), all_of)]
+
+
+def test_nobody_works_on_when_a_run_is_given_up(two_nodes):
+    with Cluster(workers=1) as cluster:
+        run = cluster.run(cluster_jobs.counting, iter([(0, 10_000)]), all_of)
+        _, process = next(run)
+        run.close()
+        assert _ended(process)
+
+
+def _ended(process):
+    """Whether it has gone, or waits for other work."""
+    before = _ticks(process)
+    time.sleep(0.5)
+    return before is None or _ticks(process) is None or _ticks(process) - before < 20
+
+
+def _ticks(process):
+    try:
+        return sum(map(int, Path(f"/proc/{process}/stat").read_text().split()[13:15]))
+    except OSError:
+        return None
+
+
+def test_without_gpus_there_is_one_worker_a_node_with_all_its_cores():
+    nodes = [{"CPU": 8.0}, {"CPU": 8.0}]
+    assert workers_of(nodes, None, None, None) == Workers(2, 8, 0)
+    assert workers_of(nodes, 4, None, None) == Workers(4, 4, 0)
+    assert workers_of(nodes, 4, None, 1) == Workers(4, 1, 0)
+
+
+def test_with_gpus_there_is_one_worker_for_each_or_for_so_many():
+    nodes = [{"CPU": 64.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 8.0}, {"CPU": 4.0}]
+    assert workers_of(nodes[:2], None, None, None) == Workers(16, 8, 1)
+    assert workers_of(nodes[:2], None, 4, None) == Workers(4, 32, 4)
+    assert workers_of(nodes[:1], 3, None, None).number == 3
+    with pytest.raises(EngineError, match="largest has 64 cores and 8 GPUs"):
+        workers_of(nodes, None, 16, None)
+
+
+def test_workers_that_no_node_has_room_for_are_refused(two_nodes):
+    with pytest.raises(EngineError, match="no node has room for a worker with 1 core and 1 GPU"):
+        Cluster(workers=1, gpus_per_worker=1)
+
+
+def test_an_address_without_a_cluster_is_refused(monkeypatch):
+    def init(*_, **__):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    absent = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setattr("lefcache.cluster.jobs.the_ray", lambda: absent)
+    with pytest.raises(EngineError, match=r"no Ray cluster at auto.*ray start --head"):
+        Cluster("auto")
+    with pytest.raises(EngineError, match="is Ray's client"):
+        Cluster("ray://somewhere:10001")
+
+
+def test_without_ray_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EngineError, match="pip install 'lefcache\\[ray\\]'"):
+        Cluster()

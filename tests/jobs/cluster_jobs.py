@@ -1,0 +1,34 @@
+"""Jobs for a cluster's workers, which import them from here."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lefcache.errors import FeatureError
+
+
+def counting(job: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Each number of a range, a moment apart, and the process that counts."""
+    for number in range(*job):
+        time.sleep(0.1)
+        yield number, os.getpid()
+
+
+def failing(job: str) -> Iterator[str]:
+    """What goes wrong in one way or another."""
+    if job == "misspelt":
+        raise FeatureError("no such feature")
+    if job == "odd":
+        raise ValueError("odd")
+    if job == "ends":
+        os._exit(3)
+    yield job
+
+
+def failing_once(job: str) -> Iterator[str]:
+    """Fails until a file is there, which it leaves."""
+    if not Path(job).exists():
+        Path(job).touch()
+        raise OSError("the server is not at home")
+    yield "done"
