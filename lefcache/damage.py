@@ -122,4 +122,5 @@ def _named(pages: Pages, block: int, arrays: Sequence[str]) -> str:
 
 
 def _makes(pages: Pages) -> str:
-    return "imports" if pages.spec.imported else "computes"
+    imported = pages.files or (pages.model_attrs and pages.spec.imported)
+    return "imports" if imported else "computes"

@@ -18,6 +18,7 @@ STORED = ("float16", "bfloat16", "float32")  # what the numbers of an array may 
 FORMATS = ("zarr", "hdf5")  # what the files of a split may be
 ARRAY = re.compile("([a-z_]+)/(last|0|[1-9][0-9]{0,5})")  # a number has one spelling
 MOST_SHOWN = 400  # characters of a setting in a message
+SPEC_DIGEST = "spec_digest"  # of a split: what it was made with, which its model says in full
 IMPORTED = "imported"  # in the place of the weights: vectors that were made elsewhere
 
 

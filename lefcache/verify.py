@@ -1,6 +1,7 @@
 """Is a cache whole? Every byte against its checksum, and what each damage costs."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from lefcache.cache import Cache, Pages
 from lefcache.cache.documents import described
-from lefcache.cache.identity import OtherSpecError
+from lefcache.cache.identity import is_made_otherwise
 from lefcache.cache.keys import Key
 from lefcache.cache.ledger import Generation, blocks_of, check_ledger, ledgers, vouched
 from lefcache.cache.magnitudes import spoilt_magnitudes
@@ -142,9 +143,10 @@ class _Checked:
 
         With `blocks`, the bytes of these alone are read.
         """
-        try:
-            pages = Pages(self.store, *path.split("/"))
-        except OtherSpecError:
+        pages = Pages(self.store, *path.split("/"), alone=True)
+        with suppress(*UNREADABLE):  # which `metadata` has told
+            pages.model_attrs = described(self.store, path.rpartition("/")[0])
+        if is_made_otherwise(self.store, path, pages.attrs, pages.model_attrs):
             self.damaged.append(made_elsewhere(path))
             return
         generations = list(self._generations(pages))

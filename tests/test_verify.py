@@ -11,7 +11,7 @@ import pytest
 
 from lefcache.cache import open as open_cache
 from lefcache.cache.remove import doomed, remove
-from lefcache.errors import DamagedError
+from lefcache.errors import DamagedError, MismatchError
 from lefcache.extract import extract
 from lefcache.repair import clear
 from lefcache.stores.seal import seal_of
@@ -290,7 +290,7 @@ def test_metadata_that_is_gone_can_be_taken_away_with_the_key_that_is_told(
     (cache.path / path / "zarr.json").unlink()
     key = "/".join(path.split("/")[:3])
     [message] = [each.message for each in report(cache).damaged if each.path == path]
-    assert message.endswith(f"; take it away with `lef rm {key}` and extract it again")
+    assert message.endswith(f" take it away with `lef rm {key}` and extract it again")
     assert "flipped" not in message
     remove(cache.store, doomed(open_cache(cache.path), key))
     run(make_corpus(14), layers="1..2")
@@ -567,3 +567,67 @@ def test_what_is_asked_for_and_not_begun_is_computed_by_a_repair(run, make_corpu
     [command] = clear(cache, found)
     assert command[command.index("--layers") + 1] == "2"
     assert found.missing[0].mended == f"{PATH}/mean/2: not begun; computed"
+
+
+@pytest.mark.parametrize("left", [None, "no metadata"])
+@pytest.mark.parametrize("path", ["tiny", "tiny/fake"])
+def test_below_a_corpus_or_model_without_metadata_all_is_checked(made, path, left):
+    flip(made, "mean/1", 2)
+    (made.path / path / "zarr.json").unlink()
+    if left is not None:
+        (made.path / path / "zarr.json").write_text(left)
+    found = verify(made)
+    assert found.checked_blocks == 8
+    assert {(each.path, each.kind) for each in found.damaged} == {
+        (path, "metadata"),
+        (PATH, "block"),
+    }
+    message = found.damaged[0].message
+    assert "the extraction that made it, run again, writes it anew" in message
+    assert f"`lef rm {path}`" in message
+    assert found.damaged[0].by_repair is (left is not None)
+
+
+@pytest.mark.parametrize("path", ["tiny", "tiny/fake"])
+def test_metadata_that_is_gone_is_written_anew_by_the_extraction_that_made_it(
+    made, run, make_corpus, tree_bytes, path
+):
+    before = tree_bytes(made.path / "tiny")
+    attrs = made.store.attrs(path)
+    (made.path / path / "zarr.json").unlink()
+    receipt = run(make_corpus(14), layers="1..2,last", on_forward=lambda batch: 1 / 0)
+    assert receipt.computed_blocks == 0
+    assert report(made).whole
+    after = tree_bytes(made.path / "tiny")
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert changed <= {"fake/zarr.json"}
+    assert made.store.attrs("tiny/fake")["spec"] == FakeBackbone().spec.to_json()
+    if path == "tiny":
+        assert made.store.attrs(path) == attrs
+    else:
+        assert made.provenance("fake", "tiny")["written_anew"]
+
+
+def test_a_model_without_metadata_is_not_written_anew_by_another(made, make_corpus):
+    (made.path / "tiny/fake/zarr.json").unlink()
+    with pytest.raises(DamagedError, match="its metadata is gone"):
+        extract(FakeBackbone(weights="another"), make_corpus(14), made, layers="1")
+    attrs = made.store.attrs(PATH)
+    del attrs["spec_digest"]
+    made.store.set_attrs(PATH, attrs)
+    with pytest.raises(DamagedError, match="its metadata is gone"):
+        extract(FakeBackbone(), make_corpus(14), made, layers="1")
+    assert not made.store.attrs("tiny/fake")
+
+
+def test_a_corpus_without_metadata_is_not_written_anew_by_other_texts(made, make_corpus, run):
+    (made.path / "tiny/zarr.json").unlink()
+    texts = make_corpus(14).splits["train"].texts
+    with pytest.raises(MismatchError, match=r"row 2 .* is another text"):
+        run(make_corpus(train=[*texts[:2], "changed", *texts[3:]]))
+    with pytest.raises(DamagedError, match="its metadata is gone"):
+        run(make_corpus(test=["a", "b"]))
+    shutil.rmtree(made.path / "tiny/rows")
+    with pytest.raises(DamagedError, match="its metadata is gone"):
+        run(make_corpus(14))
+    assert not made.store.attrs("tiny")

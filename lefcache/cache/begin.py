@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lefcache.cache.documents import SPEC_DIGEST, described
+from lefcache.cache.documents import described
 from lefcache.cache.lock import many_processes
 from lefcache.errors import MismatchError
+from lefcache.spec import SPEC_DIGEST
 from lefcache.stores import Home
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from lefcache.columns import Reading
 from lefcache.corpus import SPLITS, UNLABELLED
 from lefcache.errors import DamagedError, MismatchError
 from lefcache.feature import NAME, POOLS, RESERVED
-from lefcache.spec import ARRAY, STORED
+from lefcache.spec import ARRAY, SPEC_DIGEST, STORED
 from lefcache.stores import Home, Store
 from lefcache.stores.disk import joined
 from lefcache.stores.seal import check_place
@@ -33,7 +33,6 @@ MOST_WIDTH = 1 << 24
 MOST_NESTED = 3
 # Of an extraction's flags, those that no Spec can tell: an empty prompt may be one taken away.
 FLAGS = ("--prompt", "--instruction", "")
-SPEC_DIGEST = "spec_digest"  # of a split: what it was made with, which its model says in full
 READING = tuple(each.name.replace("_", "-") for each in fields(Reading))
 
 Check = Callable[[Any], bool]

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lefcache.cache.documents import SPEC_DIGEST, below, described
+from lefcache.cache.documents import below, described
 from lefcache.cache.documents import known as known_attrs
+from lefcache.cache.lost import known_by_splits
 from lefcache.errors import DamagedError, MismatchError
-from lefcache.spec import Spec
+from lefcache.spec import SPEC_DIGEST, Spec
 from lefcache.stores import Store
 
 if TYPE_CHECKING:
@@ -15,15 +16,11 @@ if TYPE_CHECKING:
 MADE_OTHERWISE = "its vectors were made with other weights or settings than those of its model"
 
 
-class OtherSpecError(DamagedError):
-    """A split has vectors that its model's Spec did not make."""
-
-
 def check_model(store: Store, request: "Request") -> None:
     """Refuse a model that was made with other settings; the message is the difference."""
     path = f"{request.corpus}/{request.model}"
     attrs = described(store, path)
-    if _bare(store, path):
+    if _bare(store, path) or (not attrs and known_by_splits(store, request)):
         return
     known, imports = Spec.from_json(known_attrs(store, path)["spec"]), request.spec.imported
     fix = "import these under another NAME" if imports else "keep both with --as NAME"
@@ -47,20 +44,27 @@ def check_model(store: Store, request: "Request") -> None:
 def check_made_alike(
     store: Store, path: str, split: Mapping[str, Any], model: Mapping[str, Any]
 ) -> None:
-    """Refuse a split of these attributes that has vectors which its model's Spec did not make.
+    """Refuse a split with vectors that its model's Spec did not make."""
+    if is_made_otherwise(store, path, split, model):
+        raise DamagedError(f"{path}: {MADE_OTHERWISE}; see: lef verify {path}")
 
-    That is one which was copied from another cache, where its model has other weights or settings.
-    A split without vectors is bound by nothing: its model may have been described anew since it was
-    begun. Of one from before it knew its Spec, nothing can be told.
+
+def is_made_otherwise(
+    store: Store, path: str, split: Mapping[str, Any], model: Mapping[str, Any]
+) -> bool:
+    """Whether a split of these attributes has vectors that its model's Spec did not make.
+
+    It was copied from another cache then, where its model has other weights or settings. A split
+    without vectors is bound by nothing: its model may have been described anew since it was begun.
+    Of one from before it knew its Spec, and where the model's is gone, nothing can be told.
     """
     known = split.get(SPEC_DIGEST)
     try:
-        if known is None or known == Spec.from_json(model["spec"]).digest:
-            return
+        if known is None or not model or known == Spec.from_json(model["spec"]).digest:
+            return False
     except MismatchError:  # of a newer lefcache, as is said where the Spec is used
-        return
-    if below(store, f"{path}/ledger"):
-        raise OtherSpecError(f"{path}: {MADE_OTHERWISE}; see: lef verify {path}")
+        return False
+    return bool(below(store, f"{path}/ledger"))
 
 
 def _deeper(attrs: Mapping[str, Any], request: "Request") -> bool:
@@ -76,10 +80,12 @@ def describe_model(store: Store, request: "Request") -> None:
         attrs |= {"depth": request.depth}
         store.set_attrs(path, attrs)
     made = dict(request.provenance or {})
+    if not attrs and not _bare(store, path):
+        made |= {"written_anew": "its first provenance was lost"}
     before = attrs.get("provenance", {})
     if attrs and made.get("remote_code") and not before.get("remote_code"):
         store.set_attrs(path, attrs | {"provenance": {**before, "remote_code": True}})
-    if _bare(store, path):
+    if not attrs or _bare(store, path):
         known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
         told = {"source": request.source, "flags": list(request.flags)}
         store.set_attrs(path, known | told | {"provenance": made})

@@ -30,13 +30,15 @@ CUT = np.uint32(1 << 31)  # its high bit: the text was longer than the model may
 class Pages(Mapping[str, Layers]):
     """What one model left of one split: `pages["mean"][24]` is an (N, D) matrix on disk."""
 
-    def __init__(self, store: Home, corpus: str, model: str, split: str) -> None:
+    def __init__(
+        self, store: Home, corpus: str, model: str, split: str, *, alone: bool = False
+    ) -> None:
         self.store, self.corpus, self.model, self.split = store, corpus, model, split
-        self.path = f"{corpus}/{model}/{split}"
-        self.model_attrs = described(store, f"{corpus}/{model}")
+        self.path, above = f"{corpus}/{model}/{split}", f"{corpus}/{model}"
+        self.model_attrs = {} if alone else described(store, above)
         self.attrs = described(store, self.path)
-        if self.attrs:
-            known(store, corpus), known(store, f"{corpus}/{model}")
+        if self.attrs and not alone:  # what lies above may be gone
+            known(store, corpus), known(store, above)
             check_made_alike(store, self.path, self.attrs, self.model_attrs)
 
     @property

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lefcache.cache.documents import FORMAT, check_labels, described, read_rows
+from lefcache.cache.labels import any_known, labels_of, recode
 from lefcache.cache.ledger import checksum
 from lefcache.cache.lock import exclusive
+from lefcache.cache.lost import lost_splits
 from lefcache.cache.reading import read_unlike
-from lefcache.corpus import SPLITS, UNLABELLED, Corpus, Split, place_of
+from lefcache.corpus import SPLITS, UNLABELLED, Corpus, place_of
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.stores import Store
 from lefcache.wording import command_line, count
@@ -23,8 +25,9 @@ CHUNK_ROWS = 4096
 def register(store: Store, corpus: Corpus) -> list[str]:
     """Write a corpus's labels and row hashes, or check them against what is there.
 
-    Texts may be appended; any other change raises MismatchError naming the first changed row.
-    Returns notes on what was taken over, one line each.
+    Texts may be appended; any other change raises MismatchError naming the first changed row. A
+    corpus that has lost its metadata, but not its hashes, is written down anew. Returns notes on
+    what was taken over, one line each.
     """
     create_root(store)
     with exclusive(store.root, corpus.name, wait=60.0):
@@ -32,7 +35,8 @@ def register(store: Store, corpus: Corpus) -> list[str]:
             store.sweep(f"{corpus.name}/{group}")
         store.sweep(corpus.name, deep=False)
         attrs = described(store, corpus.name)
-        for split, rows in attrs.get("splits", {}).items():
+        here = attrs.get("splits", {}) if attrs else lost_splits(store, corpus.name, corpus.splits)
+        for split, rows in here.items():
             if split in corpus.splits:
                 known = read_rows(store, f"{corpus.name}/rows/{split}", np.uint64, rows)
                 _check_texts(store, corpus, split, known)
@@ -67,7 +71,7 @@ def labelled_splits(store: Store, corpus: str) -> list[str]:
     return [
         split
         for split in SPLITS
-        if split in known and _any(_known_labels(store, corpus, split, known[split]))
+        if split in known and any_known(_known_labels(store, corpus, split, known[split]))
     ]
 
 
@@ -106,7 +110,7 @@ def _check_mark(corpus: Corpus, attrs: Mapping[str, Any]) -> None:
     lacking = [
         split
         for split in attrs.get(CHANGING, ())
-        if split not in corpus.splits or not _any(_labels(corpus.splits[split]))
+        if split not in corpus.splits or not any_known(labels_of(corpus.splits[split]))
     ]
     if lacking:
         raise IncompleteError(
@@ -121,9 +125,9 @@ def _kept_labels(
     """The labels of the splits that have some in the cache and none in the new data."""
     kept = {}
     for split, rows in attrs.get("splits", {}).items():
-        if split in corpus.splits and not _any(_labels(corpus.splits[split])):
+        if split in corpus.splits and not any_known(labels_of(corpus.splits[split])):
             known = _known_labels(store, corpus.name, split, rows)
-            if _any(known):
+            if any_known(known):
                 appended = len(corpus.splits[split]) - rows
                 kept[split] = np.append(known, np.full(appended, UNLABELLED, np.int32))
     return kept
@@ -148,13 +152,13 @@ def _notes(
             continue
         known = _known_labels(store, corpus.name, split, rows)
         check_labels(known, len(old), f"{corpus.name}/labels/{split}")
-        known = _recode(known, old, both)
-        labels = _recode(_labels(corpus.splits[split])[:rows], new, both)
+        known = recode(known, old, both)
+        labels = recode(labels_of(corpus.splits[split])[:rows], new, both)
         if changed := int((known != labels).sum()):
             notes.append(
                 f"{corpus.name}/{split}: {count(changed, 'corrected label')} taken over; results "
                 "of the old ones are stale (see `lef results`), and computed again when asked for"
-                if _any(known)
+                if any_known(known)
                 else f"{corpus.name}/{split}: {count(changed, 'label')} taken over"
             )
     return notes
@@ -185,7 +189,7 @@ def _write(
     replaced = [
         split
         for split in attrs.get("splits", ())
-        if f"labels/{split}" in values and _any(values[f"labels/{split}"])
+        if f"labels/{split}" in values and any_known(values[f"labels/{split}"])
     ]
     if replaced:
         # The command that a reader is told must be the one that finishes this.
@@ -202,7 +206,7 @@ def _values(corpus: Corpus, classes: list[str]) -> dict[str, NDArray[Any]]:
     """Labels, as numbers of these classes, and hashes by their place below the corpus."""
     found: dict[str, NDArray[Any]] = {}
     for split, content in corpus.splits.items():
-        found[f"labels/{split}"] = _recode(_labels(content), list(corpus.classes), classes)
+        found[f"labels/{split}"] = recode(labels_of(content), list(corpus.classes), classes)
         found[f"rows/{split}"] = content.hashes
     return found
 
@@ -240,7 +244,7 @@ def _described(corpus: Corpus, attrs: Mapping[str, Any], kept: Mapping[str, Any]
     # The numbers in labels that stay keep their meaning, so their classes come first.
     classes = list(attrs["classes"]) if gone or kept else []
     options = dict(corpus.options)
-    if not kept or any(_any(_labels(split)) for split in corpus.splits.values()):
+    if not kept or any(any_known(labels_of(split)) for split in corpus.splits.values()):
         classes += [name for name in corpus.classes if name not in classes]
     elif corpus.source == attrs.get("source"):
         options = attrs.get("options", {})  # they name the column that the labels were in
@@ -258,24 +262,8 @@ def _digest(corpus: Corpus) -> str:
     return hashlib.sha256(texts).hexdigest()
 
 
-def _labels(split: Split) -> NDArray[np.int32]:
-    return np.full(len(split), UNLABELLED, np.int32) if split.labels is None else split.labels
-
-
-def _any(labels: NDArray[np.int32]) -> bool:
-    return bool(np.any(labels != UNLABELLED))
-
-
 def _known_labels(store: Store, corpus: str, split: str, rows: int) -> NDArray[np.int32]:
     return read_rows(store, f"{corpus}/labels/{split}", np.int32, rows)
-
-
-def _recode(labels: NDArray[Any], old: list[str], new: Any) -> NDArray[np.int32]:
-    """The same labels as numbers in another list of classes; -1 where it lacks one."""
-    index = {name: number for number, name in enumerate(new)}
-    table = np.array([*(index.get(name, UNLABELLED) for name in old), UNLABELLED], np.int32)
-    recoded: NDArray[np.int32] = table[labels]
-    return recoded
 
 
 def _differs(store: Store, path: str, values: NDArray[Any]) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lefcache.errors import DamagedError
 from lefcache.feature import POOLS
+from lefcache.spec import SPEC_DIGEST
 from lefcache.stores import Home
 from lefcache.stores.disk import joined
 from lefcache.stores.journal import journal_of, pending
@@ -119,10 +120,10 @@ def _way(store: Home, path: str, mend: str) -> str:
     again = f"take it away with `lef rm {whole}` and extract it again"
     if mend == ASTRAY:
         return f"{mend}; if more is wrong, {again}"
-    return again if in_file else _way_in_folder(path, mend, again)
+    return again if in_file else _way_in_folder(store, path, mend, again)
 
 
-def _way_in_folder(path: str, mend: str, again: str) -> str:
+def _way_in_folder(store: Home, path: str, mend: str, again: str) -> str:
     """What mends a document of its own that is no array of a split."""
     if is_bare_group(path):
         return "repair writes it again"
@@ -130,7 +131,21 @@ def _way_in_folder(path: str, mend: str, again: str) -> str:
         if mend == GONE:
             return "repair reads it again from the data"
         return f"{mend}, or reads it again from the data; if more is wrong, {again}"
+    if _known_below(store, path):
+        delete = "" if mend == GONE else "delete that file: "
+        again = f"{delete}the extraction that made it, run again, writes it anew; or {again}"
     return again if mend == GONE else f"{mend}; if more is wrong, {again}"
+
+
+def _known_below(store: Home, path: str) -> bool:
+    """Whether a node is a corpus or model that is known by what lies below it (`cache.lost`)."""
+    try:
+        below = [f"{path}/{name}" for name in store.children(path)]
+        if "/" not in path:
+            return f"{path}/rows" in below
+        return path.count("/") == 1 and all(SPEC_DIGEST in store.attrs(each) for each in below)
+    except DamagedError:
+        return False
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -248,7 +248,7 @@ class Cache(Node[CorpusNode]):
     def missing(self, request: Request) -> list[Task]:
         """The blocks that an extraction would compute; MismatchError if it would be refused."""
         check_model(self.store, request)
-        pages = Pages(self.store, request.corpus, request.model, request.split)
+        pages = Pages(self.store, request.corpus, request.model, request.split, alone=True)
         if not pages.generations:  # the split is begun afresh, whatever was written down
             pages.attrs = first_attrs(request)
         pages.attrs["rows"] = max(pages.rows, request.rows)  # a partial last block has grown

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lefcache.cache.documents import bereft
 from lefcache.cache.nodes import CorpusNode
 from lefcache.cache.pages import Pages
 from lefcache.corpus import SPLITS
@@ -22,10 +23,14 @@ UNREADABLE = (LefError, *disk.UNREADABLE)
 
 
 def splits_below(cache: "Cache", key: str) -> Iterator[str]:
-    """The paths of the splits below a key; of all there are for an empty one."""
+    """The paths of the splits below a key; of all there are for an empty one.
+
+    Also of a corpus or model that has lost its own metadata.
+    """
     parts = key.split("/") if key else []
-    for corpus in parts[:1] or list(cache):
-        for model in parts[1:2] or list(CorpusNode(cache, corpus)):
+    for corpus in parts[:1] or [*cache, *bereft(cache.store, "")]:
+        models = [*CorpusNode(cache, corpus), *bereft(cache.store, corpus)]
+        for model in parts[1:2] or models:
             if model in RESERVED:
                 continue
             for split in parts[2:3] or cache._splits(corpus, model):
