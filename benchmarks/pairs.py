@@ -32,7 +32,8 @@ from typing import Any
 
 import numpy as np
 from fusion import CORPORA, EARLY, RESULTS, WIDTH, Job
-from pairs_report import summarised, write
+from pairs_findings import summarised
+from pairs_report import write
 
 import lefcache
 from lefcache import Cache, Feature

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.candidates import features
 from cli.output import (
     LOG_SECONDS,
     cache_words,
@@ -18,7 +17,7 @@ from cli.output import (
     say,
     tell,
 )
-from cli.params import Features, cache_option, data_option, form_options
+from cli.params import cache_option, data_option, form_options, models_option
 from cli.pulling import open_for_study, tables_for_study
 from cli.tables import SHORT, bounds, on_test, points
 from lefcache.wording import command_line, count
@@ -42,13 +41,7 @@ CSV = (*FLAT, *(f"measured_{name}" for name in MEASURED))
 
 
 @click.command("pairs")
-@click.option(
-    "--models",
-    type=Features(),
-    required=True,
-    shell_complete=features,
-    help="Two features or more, for example llama2:24,nvembed:last,e5:8..12, or minilm:all.",
-)
+@models_option("Two features or more, for example llama2:24,nvembed:last,e5:8..12, or minilm:all.")
 @data_option
 @click.option(
     "--rows",

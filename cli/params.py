@@ -155,6 +155,13 @@ class Several(click.ParamType[tuple[str, ...]]):
         return [CompletionItem(each) for each in found]
 
 
+def models_option(help: str, required: bool = True) -> Callable[[Command], Command]:
+    """The flag `--models`: features of the cache, which the shell completes."""
+    return click.option(
+        "--models", type=Features(), required=required, shell_complete=features, help=help
+    )
+
+
 def study_options(
     models_help: str,
     seeds_help: str,
@@ -166,9 +173,7 @@ def study_options(
     Settings named in `several` take a list of their choices.
     """
     options: tuple[Callable[[Any], Any], ...] = (
-        click.option(
-            "--models", type=Features(), required=True, shell_complete=features, help=models_help
-        ),
+        models_option(models_help),
         data_option,
         click.option(
             "--seeds", type=click.IntRange(1), default=1, show_default=True, help=seeds_help

@@ -5,23 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.candidates import features
 from cli.output import cache_words, deliver, duration, percent, print_table, say, size, tell
 from cli.params import (
-    Features,
     Several,
     cache_option,
     data_option,
     device_option,
     form_options,
     given,
+    models_option,
     settings_options,
     spelled,
 )
 from cli.projected import CSV as PROJECTED
 from cli.projected import projected, read_projects, read_rate, records, report_projected
 from cli.pulling import open_for_study, tables_for_study
-from cli.tables import SHORT, on_test
+from cli.tables import SHORT, bounds, on_test, points
 from lefcache.recipe import Recipe
 from lefcache.spec import STORED
 from lefcache.wording import command_line, count
@@ -46,11 +45,9 @@ CSV = (
 
 
 @click.command("scale")
-@click.option(
-    "--models",
-    type=Features(),
-    shell_complete=features,
-    help="Features in the order in which they are added, for example llama2:24,nvembed:last,e5:12.",
+@models_option(
+    "Features in the order in which they are added, for example llama2:24,nvembed:last,e5:12.",
+    required=False,
 )
 @data_option
 @click.option(
@@ -208,8 +205,7 @@ def _accuracies(title: str, steps: "tuple[Step, ...]", sign: str) -> None:
 def _gain(gain: "Gain | None") -> str:
     if gain is None:
         return ""
-    low, high = gain.ci95
-    return f"{100 * gain.mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{points(gain.mean)} {bounds(gain.ci95)}"
 
 
 def _costs(found: "Scale") -> None:

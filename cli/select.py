@@ -5,16 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.candidates import features
 from cli.output import cache_words, deliver, duration, print_table, say, tell
 from cli.params import (
-    Features,
     cache_option,
     data_option,
     device_option,
     form_options,
     given,
     memory_option,
+    models_option,
     settings_options,
 )
 from cli.pulling import open_for_study, tables_for_study
@@ -36,12 +35,8 @@ CSV = (
 
 
 @click.command("select")
-@click.option(
-    "--models",
-    type=Features(),
-    required=True,
-    shell_complete=features,
-    help="Models, for example mistral (all its layers) or mistral:16..32; each has its own choice.",
+@models_option(
+    "Models, for example mistral (all its layers) or mistral:16..32; each has its own choice."
 )
 @data_option
 @click.option(

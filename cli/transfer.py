@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.candidates import features, several_corpora
+from cli.candidates import several_corpora
 from cli.output import cache_words, deliver, duration, print_table, say, tell
 from cli.params import (
-    Features,
     cache_option,
     device_option,
     form_options,
     memory_option,
+    models_option,
     probe_option,
     probe_settings,
     settings_options,
@@ -36,13 +36,9 @@ CSV = (
 
 
 @click.command("transfer")
-@click.option(
-    "--models",
-    type=Features(),
-    required=True,
-    shell_complete=features,
-    help="Models, for example mistral (all layers that the corpora share) or mistral:16..32; each "
-    "has a matrix of its own.",
+@models_option(
+    "Models, for example mistral (all layers that the corpora share) or mistral:16..32; each "
+    "has a matrix of its own."
 )
 @click.option(
     "--data",

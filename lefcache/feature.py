@@ -24,6 +24,11 @@ NAME = re.compile(
 NAMES = "lower-case letters, digits, '.', '_', '-'; no '.' at the end, no device such as con or nul"
 RESERVED = ("labels", "rows", "results", "ledger")
 
+# What nobody has to choose: always taking this share of the depth loses less than always taking the
+# last layer, on three models of Skean et al.'s released results ("Layer by Layer", 2025).
+DEPTH = 0.6
+FIRST, LAST, FIXED = "layer 0", "last layer", f"fixed depth {DEPTH}"
+
 Layer = int | str  # a number, "last", or a mean such as "20~24" and "4+8+12"
 
 _NUMBER = r"-?[0-9]{1,6}"  # of a layer: no model has a million

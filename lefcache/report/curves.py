@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lefcache.feature import Feature
+from lefcache.feature import DEPTH, FIXED, LAST, Feature
 from lefcache.report.gather import UNKNOWN, Figures, Model, Study
 
 Z = 1.959964  # standard deviations around a normal mean that hold 95 %
-FIXED = 0.6  # the depth of the baseline "fixed depth 0.6"
-CHOSEN, LAST, DEPTH = "chosen", "last layer", f"fixed depth {FIXED}"
-MARKS = (CHOSEN, LAST, DEPTH)
+CHOSEN = "chosen"
+MARKS = (CHOSEN, LAST, FIXED)
 
 Row = dict[str, Any]
 
@@ -114,8 +113,8 @@ def _mark(rows: list[Row], model: Model | None) -> None:
     ]
     for row in rows:
         row["marks"] = [CHOSEN] * (row is best) + [LAST] * (row is ended[-1])
-        if row["layer"] == str(round(FIXED * row["blocks"])) and row["on_curve"]:
-            row["marks"].append(DEPTH)
+        if row["layer"] == str(round(DEPTH * row["blocks"])) and row["on_curve"]:
+            row["marks"].append(FIXED)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

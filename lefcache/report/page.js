@@ -7,17 +7,25 @@
     mode: "vega-lite",
     tooltip: { disableDefaultStyle: true, offsetX: 14, offsetY: 14 },
   };
-  const legends = Object.fromEntries(
-    Object.entries(specs).map(([id, spec]) => [id, spec.config.legend.columns]),
-  );
   const drawn = new Map();
 
+  // On a telephone names stand below each other, and end in dots before they run out of the card.
+  function narrowed(spec, width) {
+    const { legend, axis } = spec.config;
+    const limited = {
+      legend: { ...legend, columns: 1, labelLimit: width - 110 },
+      axis: { ...axis, labelLimit: 0.42 * width },
+    };
+    return { ...spec, config: { ...spec.config, ...limited } };
+  }
+
   function draw(place) {
-    const columns = place.clientWidth < 440 ? 1 : legends[place.id];
-    if (drawn.get(place.id) === columns) return;
-    drawn.set(place.id, columns);
-    specs[place.id].config.legend.columns = columns;
-    vegaEmbed(place, specs[place.id], options).then(
+    const spec = specs[place.id];
+    const width = place.clientWidth;
+    const narrow = width < 440;
+    if (drawn.get(place.id) === narrow) return;
+    drawn.set(place.id, narrow);
+    vegaEmbed(place, narrow ? narrowed(spec, width) : spec, options).then(
       () => {
         if (drawn.size === 1) performance.mark("first-chart");
         place.style.minHeight = "";

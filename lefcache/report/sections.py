@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from lefcache.feature import DEPTH
 from lefcache.report.charts import cost_chart, intervals, layer_curve, learning_curve
-from lefcache.report.curves import FIXED, MARKS, curves
+from lefcache.report.curves import MARKS, curves
 from lefcache.report.gather import Figures, Study
 from lefcache.report.layout import (
     Panel,
@@ -48,7 +49,7 @@ def _layers(figures: Figures) -> Section:
         "Which layer?",
         "Every layer of every model, judged on its own by one small classifier, over how deep it "
         "lies. The layer is chosen without the test; then the test is looked at. A triangle marks "
-        f"the layer at {FIXED} of the depth, a square the last one: what one would take without "
+        f"the layer at {DEPTH} of the depth, a square the last one: what one would take without "
         "looking.",
         panels,
         "No layer sweep yet. This makes one:",

@@ -34,7 +34,10 @@ def scales(figures: Figures, corpus: str) -> tuple[list[Row], Study] | None:
     """The steps of a corpus and their study: that of most rows and features, then the latest."""
     able = []
     for place, study in enumerate(figures.of("scale", corpus)):
-        rows = steps_of(study.values)
+        try:
+            rows = steps_of(study.values)
+        except (LookupError, TypeError, AttributeError):  # of a newer lefcache
+            continue
         if len(rows) > 1:
             rank = (*study.trust, study.values["n_train"], len(rows), place)
             able.append((rank, rows, study))

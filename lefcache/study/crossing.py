@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lefcache.feature import DEPTH, FIXED, LAST
 from lefcache.rows import Table
 from lefcache.study.compare import differences
 from lefcache.study.depth import deepest, depth_of, nearest_to
-from lefcache.study.fixed import DEPTH, FIXED, LAST
 from lefcache.study.identity import alone
 from lefcache.study.judge import Bench, Tables
 from lefcache.study.transferred import Chosen

@@ -126,7 +126,7 @@ class Scale(Shown):
                 **_flat("test_gain", step.test_gain),
                 "n_test": self.n_test,
                 **{name: getattr(step, name) for name in COSTS},
-                "pays": place < self.pays,
+                "pays": place < self.pays if place < len(self.steps) else None,
                 "best_by_bytes": place in self.best_by_bytes,
                 "best_by_seconds": place in self.best_by_seconds,
             }

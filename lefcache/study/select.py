@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from lefcache.errors import RecipeError
+from lefcache.feature import DEPTH, FIXED
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.study.budget import Budget
 from lefcache.study.depth import deepest, nearest_to
-from lefcache.study.fixed import DEPTH, FIXED
 from lefcache.study.ground import Ground, grounds_of, of_model
 from lefcache.study.halving import POSSIBLE, Search
 from lefcache.study.identity import BY_LEFT_OUT, CHOSEN, check_tables, notes_on_rows

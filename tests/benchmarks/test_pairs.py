@@ -75,14 +75,15 @@ def record(gain, score, told, measured):
 
 
 def test_a_score_predicts_where_its_interval_leaves_out_nothing(benchmarks):
+    findings = importlib.import_module("pairs_findings")
     report = importlib.import_module("pairs_report")
     gains = np.arange(20) / 100
     records = [record(gain, 3 * gain, 0.5, 0.45 if gain < 0.1 else 0.7) for gain in gains]
-    found = report._correlation(*report._lists(records, "cka"))
+    found = findings._correlation(*findings._lists(records, "cka"))
     assert (found["n"], found["spearman"], found["pearson"]) == (20, 1, pytest.approx(1))
     assert report._sign(found["spearman_ci95"]) == 1
     assert [report._sign(each) for each in ((-0.5, -0.1), (-0.1, 0.2), None)] == [-1, 0, 0]
-    errors = report._errors(records, "predicted", "predicted_ci95")
+    errors = findings._errors(records, "predicted", "predicted_ci95")
     assert errors["coverage"] == 0.5
     assert errors["mean_absolute_error"] == pytest.approx(0.125)
     assert errors["mean_error"] == pytest.approx(-0.075)

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from lefcache.feature import FIXED, LAST
 from lefcache.report.charts import differences, intervals, layer_curve, matrix
-from lefcache.report.curves import CHOSEN, DEPTH, LAST, curve_of, wilson
+from lefcache.report.curves import CHOSEN, curve_of, wilson
 from lefcache.report.later import gains, gains_chart, regrets, regrets_chart
 from lefcache.report.layout import percent, points, size, sure, within
 from lefcache.report.mistakes import MOST_CLASSES, _fewer
@@ -32,7 +33,7 @@ def marks(chart):
 def test_a_curve_marks_what_is_chosen_last_and_at_the_fixed_depth():
     rows = curve_of(swept(*range(11)))
     assert {row["layer"]: row["marks"] for row in rows if row["marks"]} == {
-        "6": [DEPTH],
+        "6": [FIXED],
         "10": [CHOSEN, LAST],
     }
     assert [row["depth"] for row in rows] == [layer / 10 for layer in range(11)]

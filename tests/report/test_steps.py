@@ -125,6 +125,13 @@ def test_what_is_no_result_of_a_scale_is_left_out_with_a_note(kept, tmp_path):
     assert "scale" in written.missing
 
 
+def test_steps_that_a_newer_lefcache_wrote_are_none(kept, values):
+    steps = [{name: each[name] for name in each if name != "memory"} for each in values["steps"]]
+    figures = kept(steps=steps)
+    assert [each.result.kind for each in figures.studies] == ["scale"]
+    assert scales(figures, "hostile") is None
+
+
 def test_every_cost_has_a_name_and_a_form():
     assert len({field for field, _, _ in COSTS}) == len(COSTS)
     assert all(name and form for _, name, form in COSTS)

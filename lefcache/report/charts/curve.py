@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from lefcache.feature import DEPTH, FIXED, LAST
 from lefcache.report.charts.pieces import (
     PERCENT,
     TENTH,
@@ -16,11 +17,11 @@ from lefcache.report.charts.pieces import (
     tips,
     values,
 )
-from lefcache.report.curves import CHOSEN, DEPTH, FIXED, LAST
+from lefcache.report.curves import CHOSEN
 from lefcache.report.gather import UNKNOWN
 from lefcache.report.theme import PAPER, Theme, altair
 
-SHAPES = {CHOSEN: "circle", LAST: "square", DEPTH: "triangle-up"}
+SHAPES = {CHOSEN: "circle", LAST: "square", FIXED: "triangle-up"}
 DASHES: dict[str, list[int]] = {
     "encoder": [1, 0],
     "decoder": [7, 3],
@@ -67,7 +68,7 @@ def layer_curve(
     span = alt.Y("low:Q", title="accuracy", scale=scale), alt.Y2("high:Q")
     whole = values(alt, data).encode(across)
     curve = whole.transform_filter("datum.on_curve")
-    fixed = values(alt, [{"depth": FIXED}]).encode(across)
+    fixed = values(alt, [{"depth": DEPTH}]).encode(across)
     layers = [
         fixed.mark_rule(strokeDash=[2, 4], color=theme.muted, opacity=0.6),
         curve.mark_area(opacity=0.12).encode(*span, colour),
