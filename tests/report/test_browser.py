@@ -218,6 +218,71 @@ def test_a_narrow_window_scrolls_one_way_only(opened, browser, width):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def crossed(corpora, layers):
+    """The figures of a transfer, by target, and of the pairs of some layers."""
+    targets = {}
+    for target in corpora:
+        rows = [
+            {"source": source, "target": target, "feature": "long-winded:1", "regret": place / 50}
+            for place, source in enumerate([target, *(set(corpora) - {target}), "last layer"])
+        ]
+        figures = {
+            "model": "long-winded",
+            "probe": "ridge",
+            "best": "long-winded:0",
+            "n_train": 90,
+            "n_test": 60,
+        }
+        figures |= {"val_accuracy": 0.5, "test_accuracy": 0.5, "test_ci95": [0.4, 0.6]}
+        targets[target] = figures | {"rows": rows[:-1], "baselines": rows[-1:]}
+    pairs = [
+        {
+            "first": f"long-winded:{one}",
+            "second": f"long-winded:{other}",
+            "gain": (one - 3) * other / 900,
+        }
+        for one in range(layers)
+        for other in range(one)
+    ]
+    sizes = {"n_train": 90, "n_val": 0, "n_test": 60}
+    singles = [{"feature": f"long-winded:{layer}"} for layer in range(layers)]
+    return targets, {"rows": pairs, "singles": singles} | sizes
+
+
+def test_what_is_crossed_is_written_in_points_where_there_is_room(browser, stored, tmp_path):
+    from lefcache.cache import open as open_cache
+
+    cache = open_cache(tmp_path / "cache")
+    targets, pairs = crossed(("hostile", HOSTILE), layers=9)
+    features = [f"long-winded:{layer}" for layer in range(9)]
+    stored(cache, "transfer", targets["hostile"], features=features, probe="ridge", sources=[])
+    stored(cache, "pairs", pairs, features=features)
+    report(cache, tmp_path / "crossed.html")
+    browser.get_log("browser")
+    browser.get((tmp_path / "crossed.html").as_uri())
+    wait(lambda: drawn(browser))
+    assert browser.get_log("browser") == []
+
+    def numbers(chart):
+        marks = browser.find_elements("css selector", f"#{chart} .mark-text.role-mark text")
+        return [each.text for each in marks if each.get_attribute("opacity") != "0"]
+
+    assert set(numbers("transfer-0")) == {"own", "+2.0", "+4.0"}
+    assert "%" not in "".join(numbers("pairs-hostile"))
+    assert len([told for told in numbers("pairs-hostile") if told]) > 30
+    shown = hover(browser, "transfer-0", ".mark-rect.role-mark path:nth-child(2)").text
+    assert "points lost\n+2.0" in shown.replace(" +", "\n+")
+    size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.refresh()
+        wait(lambda: drawn(browser))
+        assert not any(numbers("pairs-hostile"))
+        assert set(numbers("transfer-0")) == {"own", "+2.0", "+4.0"}
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_a_report_of_33_layers_and_4_corpora_is_small_and_quick(browser, tmp_path, large):
     written = report(large, tmp_path / "large.html")
     assert written.bytes < 6_000_000

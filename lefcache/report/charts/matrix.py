@@ -66,7 +66,8 @@ def matrix(
         # In squares that are narrower than their number, on a telephone, only colours are seen.
         fits = alt.expr(f"width < {NARROWEST * len(columns)} ? 0 : 1")
         numbers = whole.mark_text(fontSize=11 if len(columns) < 10 else 10, opacity=fits)
-        layers.append(numbers.encode(text="told:N", color=dark))
+        # With a tooltip of their own: they lie on the squares, and would take the mouse from them.
+        layers.append(numbers.encode(text="told:N", color=dark, tooltip=tips(alt, lines)))
     height = max(180, (38 if len(names) < MOST_WRITTEN else 27) * len(names))
     words = f"A matrix of {len(names)} by {len(columns)}"
     return finished(alt.layer(*layers), theme, title, words, height=height)
