@@ -10,6 +10,8 @@ from lefcache.cache.register import read_labels
 from lefcache.results import Result
 from lefcache.wording import count, some
 
+ROUNDED = "rounded to "  # how the contents of such a feature end
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -54,7 +56,9 @@ def describe(result: Result) -> str:
     """What was trained, in a few words: features with operator, or the chosen layer with probe."""
     values = result.payload["result"]
     if result.kind == "fuse":
-        return f"{' + '.join(values['features'])}, {values['op']}"
+        store = rounded_to(result.payload["key"])
+        told = f"{' + '.join(values['features'])}, {values['op']}"
+        return f"{told}, rounded to {store}" if store else told
     if result.kind == "sweep":
         many = len(values["rows"])
         return f"{values['best']}, {values['probe']}" + (f" (of {many} layers)" if many > 1 else "")
@@ -69,6 +73,12 @@ def describe(result: Result) -> str:
         paying = " + ".join(steps[pays - 1]["features"])
         return f"{paying}, {values['op']} ({pays} of {count(len(steps), 'feature')} pay)"
     return str(values.get("name", result.kind))
+
+
+def rounded_to(key: Mapping[str, Any]) -> str:
+    """The store that the features of a study were rounded to, as `lef scale` does; '' for none."""
+    made = [str(each) for each in key.get("contents", {}).get("train", ())]
+    return next((each.rpartition(ROUNDED)[2] for each in made if ROUNDED in each), "")
 
 
 class Staleness:

@@ -6,6 +6,7 @@ from typing import Any
 from lefcache.cache.hints import DEFAULT_CACHE
 from lefcache.errors import RecipeError
 from lefcache.feature import Feature, Layer, describe_layers
+from lefcache.finished import rounded_to
 from lefcache.recipe import Recipe
 from lefcache.results import Result
 from lefcache.wording import command_line
@@ -15,7 +16,8 @@ def command_of(result: Result, cache: object) -> str:
     """The words to type, quoted for a shell."""
     key, values = result.payload["key"], result.payload["result"]
     make = COMMANDS.get(result.kind, _other)
-    words = ["lef", *make(key), *_shared(key, values)]
+    words = make(key)
+    words = ["lef", *words, *_shared(key, values, SEEDS.get(words[0], 1))]
     if str(cache) != DEFAULT_CACHE:
         words += ["--cache", str(cache)]
     return command_line(words)
@@ -46,7 +48,10 @@ def _sweep(key: Mapping[str, Any]) -> list[str]:
 
 
 def _fuse(key: Mapping[str, Any]) -> list[str]:
-    return ["fuse", "--data", key["corpus"], "--models", ",".join(key["features"])]
+    words = ["--data", key["corpus"], "--models", ",".join(key["features"])]
+    if store := rounded_to(key):
+        return ["scale", *words, "--store", store]
+    return ["fuse", *words]
 
 
 def _transfer(key: Mapping[str, Any]) -> list[str]:
@@ -89,13 +94,13 @@ COMMANDS = {
     "baseline": _baseline,
 }
 
-SEEDS = {"scale": 3}  # the usual number, where it is not 1
+SEEDS = {"scale": 3}  # the usual number of a command, where it is not 1
 
 
-def _shared(key: Mapping[str, Any], values: Mapping[str, Any]) -> Iterable[str]:
+def _shared(key: Mapping[str, Any], values: Mapping[str, Any], usual: int) -> Iterable[str]:
     """Seeds, rows, protocol and recipe, as far as they are not the usual ones."""
     seeds = key.get("seeds") or [0]
-    words = ["--seeds", str(len(seeds))] if len(seeds) != SEEDS.get(key["kind"], 1) else []
+    words = ["--seeds", str(len(seeds))] if len(seeds) != usual else []
     words += ["--seed", str(seeds[0])] if seeds[0] else []
     sized = key.get("n_train") and key["kind"] != "pairs"
     words += ["--n-train", str(key["n_train"])] if sized else []

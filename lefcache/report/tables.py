@@ -196,7 +196,7 @@ def named(study: Study) -> str:
     """What was trained, in as few words as tell it from others."""
     if len(study.features) == 1:
         return f"{study.features[0]} alone"
-    return f"{' + '.join(study.features)}, {_op(study)}"
+    return study.what
 
 
 def bytes_of(study: Study) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lefcache.dtypes import BFLOAT16, LARGEST, dtype_of, widened
 from lefcache.errors import RecipeError
+from lefcache.finished import ROUNDED
 from lefcache.rows import Matrix, Table
 from lefcache.spec import STORED
 from lefcache.train.scoring import EVAL_ROWS
@@ -24,7 +25,7 @@ class Rounded(Matrix):
         self.dtype = np.dtype(np.float32) if name == BFLOAT16 else self.stored
         self.shape = rows.shape
         # The same layer in a store of this type may have other numbers: it came from wider ones.
-        self.contents = f"{rows.contents} {stored_of(rows)} rounded to {name}".strip()
+        self.contents = f"{rows.contents} {stored_of(rows)} {ROUNDED}{name}".strip()
 
     @property
     def bits(self) -> "Bits | None":

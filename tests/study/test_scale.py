@@ -110,6 +110,13 @@ def test_its_line_has_the_figures_of_what_pays(extracted, tables):
     assert not line.stale
 
 
+def test_a_fusion_of_rounded_features_says_so(extracted, tables):
+    found = scaled(extracted, tables, stores=("bfloat16",))
+    lines = {each.id: each.what for each in finished(extracted)}
+    assert lines[found.steps[-1].id] == "one:1 + one:2 + two:1, hadamard-res"
+    assert lines[found.stores[0].id].endswith("hadamard-res, rounded to bfloat16")
+
+
 def test_a_folder_that_takes_nothing_is_said(extracted, tables, monkeypatch):
     scaled(extracted, tables)
 
