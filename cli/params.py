@@ -208,17 +208,22 @@ def study_options(
     return decorate
 
 
-def settings_options(settings: type, several: Sequence[str] = ()) -> Callable[[Command], Command]:
+def settings_options(
+    settings: type, several: Sequence[str] = (), **usual: Any
+) -> Callable[[Command], Command]:
     """A flag for each field of a settings dataclass that has a help text.
 
     A flag that is not given is None, so that a default can come from elsewhere (a model's own
     prompt); `given` picks the ones that were. Those named in `several` take a list of choices.
+    `usual` has the defaults of a command that are not those of the dataclass.
     """
 
     def decorate(command: Command) -> Command:
         for each in reversed(fields(settings)):
             if each.metadata:
-                command = _flag(each, each.name in several)(command)
+                default = each.metadata["usual"] if each.default is None else each.default
+                flag = _flag(each, each.name in several, usual.get(each.name, default))
+                command = flag(command)
         return command
 
     return decorate
@@ -257,9 +262,8 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _flag(each: Field[Any], several: bool) -> Callable[[Command], Command]:
+def _flag(each: Field[Any], several: bool, usual: Any) -> Callable[[Command], Command]:
     choices, bare = each.metadata["choices"], each.metadata["bare"]
-    usual = each.metadata["usual"] if each.default is None else each.default
     kind: Any = type(usual)
     flag = flag_of(each.name)
     if kind is bool:

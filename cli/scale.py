@@ -80,7 +80,7 @@ CSV = (
     callback=read_rate,
     help="Floating-point operations a second, for --project: 200T  [default: as extracted here]",
 )
-@settings_options(Recipe)
+@settings_options(Recipe, op=OP)
 @cache_option
 @device_option
 @form_options

@@ -255,17 +255,18 @@ def _mappings(heads: "Sequence[HeadMoved]") -> Iterator[tuple[str, str, str]]:
 def _verdict(found: "Transfer") -> str:
     """The means of the matrix, whose cells have the intervals."""
     names = [each.source for each in found.targets[0].baselines]
-    beside = ", ".join(f"{name}: {_mean(found.baselines(name))}" for name in names)
+    beside = ", ".join(f"{name}: {_behind(found.baselines(name))}" for name in names)
     seconds = sum(each.seconds for each in found.targets if not each.cached)
     took = f"in {duration(seconds)}" if seconds else "taken from the results folder"
     return (
-        f"A layer chosen on another corpus loses {_mean(found.moved)} points on average over "
-        f"{count(len(found.moved), 'cell')} ({beside}). 0 forward passes, {took}."
+        f"On average over {count(len(found.moved), 'cell')}, a layer chosen on another corpus is "
+        f"{_behind(found.moved)} the own choice ({beside}). 0 forward passes, {took}."
     )
 
 
-def _mean(rows: "Sequence[Transferred]") -> str:
-    return f"{100 * statistics.mean(row.regret for row in rows):.1f}"
+def _behind(rows: "Sequence[Transferred]") -> str:
+    regret = statistics.mean(row.regret for row in rows)
+    return f"{100 * abs(regret):.1f} points {'behind' if regret >= 0 else 'ahead of'}"
 
 
 def _next(found: "Sequence[Transfer]", cache: str) -> str:

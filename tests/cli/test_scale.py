@@ -34,6 +34,12 @@ def test_steps_costs_and_the_next_command_are_shown(extracted):
     assert extracted(*shlex.split(following)[1:]).code == 0
 
 
+def test_the_operator_that_help_calls_usual_is_the_one(extracted):
+    help = " ".join(extracted("scale", "--help").out.split())
+    usual = re.search(r"fuses the projected features\. \[default: ([a-z-]+)\]", help)[1]
+    assert extracted(*WORDS, "--json").json["op"] == usual == "hadamard-res"
+
+
 def test_the_document_is_whole_and_csv_has_its_rows(extracted):
     document = extracted(*WORDS, "--project", "1000x4x2", "--json").json
     (projected,) = document.pop("projections")
