@@ -144,7 +144,7 @@ def every_result(figures: Figures) -> dict[str, list[dict[str, Any]]]:
                 "n_train": f"{line.n_train:,}",
                 "val": percent(line.val_accuracy),
                 "test": "not shown" if line.hidden else within(line.test_accuracy, *ci95),
-                "n_test": f"{line.n_test:,}",
+                "n_test": f"{line.n_test:,}" if line.n_test else "",
                 "marks": study.marks,
                 "command": study.command,
             }

@@ -14,6 +14,7 @@ from lefcache.cache import open as open_cache
 from lefcache.errors import FeatureError, LefError, StorageError
 from lefcache.report import report
 from lefcache.report.gather import gather
+from lefcache.report.summary import every_result
 from tests.report.conftest import CLASSES, HOSTILE, MARKUP
 
 
@@ -198,6 +199,14 @@ def test_what_is_stale_says_so(copied, tmp_path):
     text = "".join(Elements((tmp_path / "r.html").read_text()).text)
     assert text.count("stale: the texts of test changed since") > 10
     assert "No matrix: the texts of test changed since" in text
+
+
+def test_what_was_scored_on_no_test_has_no_n(stored, tmp_path):
+    cache = open_cache(tmp_path / "cache")
+    values = {"singles": [{"feature": "m:1"}], "rows": [], "n_train": 9, "n_test": 0}
+    stored(cache, "pairs", values, features=["m:1"])
+    [line] = every_result(gather(cache))["hostile"]
+    assert (line["kind"], line["n_train"], line["n_test"]) == ("pairs", "9", "")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(hostile, tmp_path):
