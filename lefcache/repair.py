@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lefcache.cache import CUT, TOKENS, Cache, Pages
+from lefcache.cache import Cache, Pages
 from lefcache.cache.documents import described
 from lefcache.cache.ledger import ledgers, withdraw
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import make_magnitudes, write_magnitudes
+from lefcache.cache.order import find_magnitudes
 from lefcache.cache.register import create_root
 from lefcache.cache.seals import is_array, is_bare_group, junk_journal, key_of
 from lefcache.cache.walk import UNREADABLE, nodes_below, splits_below
 from lefcache.damage import Damage, Report
-from lefcache.dtypes import BFLOAT16, largest
+from lefcache.dtypes import BFLOAT16
 from lefcache.errors import DamagedError
 from lefcache.stores import BITS_OF, Home, disk
 from lefcache.verify import Blocks, still_damaged, verify
@@ -88,12 +89,7 @@ def _clear(cache: Cache, path: str, damages: Sequence[Damage]) -> None:
 def _find_magnitudes(cache: Cache, path: str, number: int, block: int) -> None:
     pages = Pages(cache.store, *path.split("/"))
     [generation] = [each for each in pages.generations if each.number == number]
-    values = []
-    for name in generation.arrays:
-        [rows] = [rows for at, rows, _ in generation.checksums(name) if at == block]
-        start = block * pages.block_rows
-        read = cache.store.read(f"{path}/{name}", start + rows, start=start)
-        values.append(largest(read & ~CUT if name == TOKENS else read))
+    values = find_magnitudes(pages, generation, block)
     make_magnitudes(cache.store, path, generation)
     write_magnitudes(cache.store, path, generation, block, values)
 

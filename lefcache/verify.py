@@ -13,6 +13,7 @@ from lefcache.cache.identity import is_made_otherwise
 from lefcache.cache.keys import Key
 from lefcache.cache.ledger import Generation, blocks_of, check_ledger, ledgers, vouched
 from lefcache.cache.magnitudes import spoilt_magnitudes
+from lefcache.cache.order import disordered
 from lefcache.cache.register import CHANGING
 from lefcache.cache.seals import Seals, told
 from lefcache.cache.sums import Stored, torn_blocks
@@ -35,7 +36,7 @@ from lefcache.damage import (
 )
 from lefcache.errors import DamagedError
 from lefcache.feature import NAME
-from lefcache.wording import shown
+from lefcache.wording import count, shown
 
 OnBlocks = Callable[[str, int], None]
 Blocks = Collection[tuple[int, int]]  # number of a set of arrays, and block
@@ -141,7 +142,9 @@ class _Checked:
     def split(self, path: str, blocks: Blocks | None = None) -> None:
         """Compare every block of every array of a split with its row in the ledger.
 
-        With `blocks`, the bytes of these alone are read.
+        With `blocks`, the bytes of these alone are read. A block that has rows to come is missing
+        as it is: the rows that it has may be written anew just now, or were when an extraction was
+        killed, and nothing reads them.
         """
         pages = Pages(self.store, *path.split("/"), alone=True)
         with suppress(*UNREADABLE):  # which `metadata` has told
@@ -154,16 +157,17 @@ class _Checked:
         arrays: dict[str, list[tuple[Generation, tuple[int, int, int]]]] = {}
         for generation in generations:
             self._ledger(pages, generation)
+            whole = {*map(int, np.flatnonzero(pages.finished(generation)))}
+            if blocks is not None:
+                whole &= {block for number, block in blocks if number == generation.number}
             for name in generation.arrays:
-                wanted = arrays.setdefault(name, [])
-                wanted += [
-                    (generation, each)
-                    for each in generation.checksums(name)
-                    if blocks is None or (generation.number, each[0]) in blocks
-                ]
+                sums = (each for each in generation.checksums(name) if each[0] in whole)
+                arrays.setdefault(name, []).extend((generation, each) for each in sums)
             self.blocks += int(np.count_nonzero(vouched(generation.ledger)))
         for name, wanted in arrays.items():
             self._array(pages, name, wanted)
+        for generation in generations:
+            self._magnitudes(pages, generation, blocks)
         for name in pages.asked:
             if name not in arrays:
                 self.missing.append(not_begun(pages, name))
@@ -179,14 +183,29 @@ class _Checked:
         for block in range(len(finished)):
             if finished[block]:
                 continue
-            torn = block < len(rows) and bool(generation.ledger[block].any()) and not rows[block]
+            before = int(rows[block]) if block < len(rows) else 0
+            torn = block < len(rows) and bool(generation.ledger[block].any()) and not before
             kind, found = ("ledger", self.damaged) if torn else ("missing", self.missing)
             what = "its ledger row is damaged" if torn else "not there, or not yet"
+            if before:
+                what = f"finished when it had {count(before, 'row')}; others were appended"
             at = (generation.number, block)
             found.append(damaged_block(pages, kind, what, generation.arrays, at))
-        for block in spoilt_magnitudes(self.store, pages.path, generation):
+
+    def _magnitudes(self, pages: Pages, generation: Generation, blocks: Blocks | None) -> None:
+        """Compare magnitudes with their sums, and with what they tell of the order of blocks."""
+        found = [*self.damaged, *self.missing]
+        told = {(each.generation, each.block) for each in found if each.path == pages.path}
+        moved: list[int] = []
+        with suppress(*UNREADABLE):  # as `_array` has told
+            moved = disordered(pages, generation)
+        for block in sorted({*spoilt_magnitudes(self.store, pages.path, generation), *moved}):
             at = (generation.number, block)
-            self.damaged.append(damaged_magnitudes(pages, generation.arrays, at))
+            if block not in moved:
+                self.damaged.append(damaged_magnitudes(pages, generation.arrays, at))
+            elif at not in told and (blocks is None or at in blocks):
+                what = "its rows are those of another block, with all that vouches for them"
+                self.damaged.append(damaged_block(pages, "block", what, generation.arrays, at))
 
     def _array(
         self, pages: Pages, name: str, wanted: list[tuple[Generation, tuple[int, int, int]]]

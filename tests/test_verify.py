@@ -432,6 +432,58 @@ def test_rows_appended_and_layers_added_leave_nothing_to_find(made, run, make_co
     assert {each.generation for each in found.missing} == {1}
 
 
+def test_rows_that_are_written_anew_beside_appended_ones_are_no_damage(made, run, make_corpus):
+    """A kill before their ledger row leaves the sum of the rows as they were: last bits differ."""
+    with pytest.raises(ZeroDivisionError):
+        run(make_corpus(16), layers="1", on_forward=lambda batch: 1 / 0)
+    flip(made, "mean/1", 3)
+    found = report(made)
+    assert found.damaged == []
+    assert f"{PATH}: block 3 of mean/1 and 1 more: finished when it had 2 rows; others were" in (
+        found.missing[0].message
+    )
+    run(make_corpus(16), layers="1..2,last")
+    assert report(made).whole
+
+
+def swap_blocks(cache, one, other, but=()):
+    """Let the rows of two blocks change places in every array, with all that vouches for them."""
+    pages, store = cache["tiny"]["fake"]["train"], cache.store
+    for name in pages.arrays:
+        starts = (one * 4, other * 4)
+        rows = [store.read(f"{PATH}/{name}", start + 4, start=start) for start in starts]
+        for start, values in zip(starts, reversed(rows), strict=True):
+            store.write(f"{PATH}/{name}", start, values)
+    for beside in {"ledger", "magnitudes"} - {*but}:
+        for number in store.children(f"{PATH}/{beside}"):
+            rows = store.read(f"{PATH}/{beside}/{number}")
+            for block, other_block in ((one, other), (other, one)):
+                store.write(f"{PATH}/{beside}/{number}", block, rows[[other_block]])
+
+
+@pytest.mark.parametrize("but", [(), ("magnitudes",)])
+def test_blocks_in_another_order_are_named_and_made_again(made, run, make_corpus, but):
+    before = np.asarray(made.rows("fake:1"))
+    swap_blocks(made, 0, 2, but)
+    found = report(made)
+    assert {(each.kind, each.generation, each.block) for each in found.damaged} == {
+        ("block", generation, block) for generation in (0, 1) for block in (0, 2)
+    }
+    assert all("its rows are those of another block" in each.message for each in found.damaged)
+    clear(made, found)
+    assert run(make_corpus(14), layers="1..2,last").computed_blocks == 2
+    assert report(made).whole
+    np.testing.assert_array_equal(made.rows("fake:1"), before)
+
+
+def test_magnitudes_alone_in_another_order_cost_no_block(made):
+    store, path = made.store, f"{PATH}/magnitudes/0"
+    rows = store.read(path)
+    for block, other in ((0, 2), (2, 0)):
+        store.write(path, block, rows[[other]])
+    assert [each.kind for each in report(made).damaged] == ["magnitudes"] * 2
+
+
 def test_strays_are_listed_and_are_no_damage(made):
     (made.path / "tiny/.fake.0123.partial").mkdir()
     (made.path / "tiny/labels/train/c/0.ab.partial").write_bytes(b"half")

@@ -58,17 +58,27 @@ def copy_magnitudes(
 
 def spoilt_magnitudes(store: Store, path: str, generation: Generation) -> list[int]:
     """The finished blocks whose magnitudes are not those that were written, if that is known."""
-    written = _read(store, path, generation)
-    if written is None and _were_kept(store, path, generation):
+    if _read(store, path, generation) is None and _were_kept(store, path, generation):
         return [int(block) for block in np.flatnonzero(vouched(generation.ledger))]
-    if written is None or written.shape[1:] != (len(generation.arrays) + 1,):
-        return []
+    written = summed_magnitudes(store, path, generation)
     return [
         int(block)
         for block in np.flatnonzero(vouched(generation.ledger[: len(written)]))
-        if written[block, -1:].view(np.uint32)[0]
-        != _sum(written[block, :-1], generation, int(block))
+        if not is_row_of(written[block], generation, int(block))
     ]
+
+
+def summed_magnitudes(store: Store, path: str, generation: Generation) -> NDArray[np.float32]:
+    """(blocks, A + 1) magnitudes as they are stored; none where they have no sums, or are gone."""
+    written, columns = _read(store, path, generation), len(generation.arrays) + 1
+    if written is None or written.shape[1:] != (columns,):
+        return np.empty((0, columns), np.float32)
+    return written
+
+
+def is_row_of(row: NDArray[np.float32], generation: Generation, block: int) -> bool:
+    """Whether these magnitudes are those that were written of a block."""
+    return bool(row[-1:].view(np.uint32)[0] == _sum(row[:-1], generation, block))
 
 
 def make_magnitudes(store: Store, path: str, generation: Generation) -> None:
