@@ -64,9 +64,16 @@ def _describe(cache: "Cache", key: "Key") -> dict[str, Any]:
     model = corpus[key.model]
     if not key.split:
         from lefcache.cache.documents import described
+        from lefcache.cache.lost import BEGUN, splits_gone
 
         attrs = described(cache.store, key.path)
-        return attrs | {"spec": _spec(attrs["spec"]), "extracted": list(model)}
+        attrs.pop(BEGUN, None)
+        known = {"spec": _spec(attrs["spec"]), "extracted": list(model)}
+        gone = splits_gone(cache.store, key.path)
+        if gone and known["extracted"]:
+            way = cache.split_command(key.corpus, key.model, gone)
+            known |= {"gone": gone, "get_back": way}
+        return attrs | known
     return _describe_split(model[key.split])
 
 

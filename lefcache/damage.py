@@ -106,6 +106,12 @@ def without_splits(path: str) -> Damage:
     return Damage(path, "missing", f"{path}: none of its splits is there", way)
 
 
+def without_split(path: str, command: str) -> Damage:
+    """The finding that of a split which was begun nothing is there, not even its metadata."""
+    way = f"get it back with: {command}; or have it forgotten with: lef rm {path}"
+    return Damage(path, "missing", f"{path}: it was begun, and nothing of it is there", way)
+
+
 def made_elsewhere(path: str) -> Damage:
     """The finding that a split was made with another Spec than its model's."""
     way = (

@@ -22,6 +22,7 @@ from lefcache.cache.walk import (
     models_without_splits,
     nodes_below,
     splits_below,
+    splits_gone_below,
     strays_below,
 )
 from lefcache.corpus import SPLITS
@@ -32,6 +33,7 @@ from lefcache.damage import (
     damaged_magnitudes,
     made_elsewhere,
     not_begun,
+    without_split,
     without_splits,
 )
 from lefcache.errors import DamagedError
@@ -66,6 +68,8 @@ def verify(cache: Cache, key: str = "", on_split: OnBlocks | None = None) -> Rep
                 on_split(path, report.blocks - before)
         for path in models_without_splits(cache, wanted):
             report.missing.append(without_splits(path))
+        for path in splits_gone_below(cache, wanted):
+            report.guarded(path, partial(report.gone, path))
         strays = sorted(strays_below(cache, wanted))
     return report.finished(strays)
 
@@ -120,6 +124,12 @@ class _Checked:
         for path in nodes_below(self.cache, key):
             if told_of := self.seals.damage(path):
                 self.damaged.append(Damage(path, "metadata", *told_of))
+
+    def gone(self, path: str) -> None:
+        """Tell of a split that was begun, and is not there."""
+        corpus, model, split = path.split("/")
+        command = self.cache.split_command(corpus, model, [split])
+        self.missing.append(without_split(path, command))
 
     def labels(self, corpus: str) -> None:
         """Compare labels and row hashes with the checksums among a corpus's attributes."""

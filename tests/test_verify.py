@@ -11,7 +11,7 @@ import pytest
 
 from lefcache.cache import open as open_cache
 from lefcache.cache.remove import doomed, remove
-from lefcache.errors import DamagedError, MismatchError
+from lefcache.errors import DamagedError, FeatureError, MismatchError
 from lefcache.extract import extract
 from lefcache.repair import clear
 from lefcache.stores.seal import seal_of
@@ -683,3 +683,49 @@ def test_a_corpus_without_metadata_is_not_written_anew_by_other_texts(made, make
     with pytest.raises(DamagedError, match="its metadata is gone"):
         run(make_corpus(14))
     assert not made.store.attrs("tiny")
+
+
+def test_a_split_that_is_gone_is_named_with_the_way_back(run, make_corpus, cache):
+    corpus = make_corpus(14, test=["a text", "b"])
+    run(corpus, layers="1..2")
+    assert cache.store.attrs("tiny/fake")["begun"] == ["train", "test"]
+    shutil.rmtree(cache.path / "tiny/fake/test")
+    found = report(cache)
+    [gone] = found.missing
+    assert (gone.path, gone.kind, gone.by_repair) == ("tiny/fake/test", "missing", False)
+    assert "nothing of it is there; get it back with: lef extract " in gone.message
+    assert "--layers 1..2 --pool mean --splits test; or" in gone.message
+    assert clear(cache, found) == []
+    run(corpus, layers="1..2", splits=["test"])
+    assert report(cache).whole
+
+
+@pytest.mark.parametrize("first", ["rmtree", "rm"])
+def test_a_split_that_was_taken_away_is_forgotten(run, make_corpus, cache, first):
+    run(make_corpus(14, test=["a text", "b"]), layers="1")
+    if first == "rmtree":
+        shutil.rmtree(cache.path / "tiny/fake/test")
+    remove(cache.store, doomed(cache, "tiny/fake/test"))
+    assert cache.store.attrs("tiny/fake")["begun"] == ["train"]
+    assert report(cache).whole
+    with pytest.raises(FeatureError):
+        doomed(cache, "tiny/fake/test")
+
+
+def test_a_snapshot_says_nothing_of_splits_that_are_not_in_it(run, make_corpus, cache, tmp_path):
+    from lefcache.share.tree import files_of
+
+    run(make_corpus(14, test=["a text", "b"]), layers="1")
+    files = files_of([cache["tiny"]["fake"]["train"]], True, tmp_path / "draft")
+    sent = json.loads(files["tiny/fake/zarr.json"].read_bytes())["attributes"]
+    assert sent["begun"] == ["train"]
+
+
+def test_a_model_from_before_it_knew_its_splits_learns_of_them(run, make_corpus, cache):
+    run(make_corpus(14, test=["a text", "b"]), layers="1")
+    attrs = cache.store.attrs("tiny/fake")
+    del attrs["begun"]
+    cache.store.set_attrs("tiny/fake", attrs)
+    assert report(cache).whole
+    run(make_corpus(14, test=["a text", "b"]), layers="2", splits=["train"])
+    assert cache.store.attrs("tiny/fake")["begun"] == ["train", "test"]

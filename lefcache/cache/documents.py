@@ -251,6 +251,7 @@ MODEL = _Schema(
         "source": _maybe(_is_word),
         "flags": _list(_one_of(*FLAGS)),
         "provenance": _map(_is_word, _is_plain),
+        "begun": _list(_split),
         "work": _map(_split, _map(_one_of("rows", "tokens", "seconds"), _is_amount)),
     },
 )

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lefcache.cache.documents import below, described
 from lefcache.cache.documents import known as known_attrs
-from lefcache.cache.lost import known_by_splits
+from lefcache.cache.lost import BEGUN, known_by_splits
+from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, MismatchError
 from lefcache.spec import SPEC_DIGEST, Spec
 from lefcache.stores import Store
@@ -73,22 +74,31 @@ def _deeper(attrs: Mapping[str, Any], request: "Request") -> bool:
 
 
 def describe_model(store: Store, request: "Request") -> None:
-    """Write down what a model is, unless there are vectors that this was written for."""
+    """Write down what a model is, unless there are vectors that this was written for.
+
+    Which splits it has begun is written down before they are: one that is gone leaves a trace.
+    """
     path = f"{request.corpus}/{request.model}"
-    attrs = described(store, path)
-    if attrs and _deeper(attrs, request):
-        attrs |= {"depth": request.depth}
-        store.set_attrs(path, attrs)
+    attrs, bare = described(store, path), _bare(store, path)
+    now = attrs if attrs and not bare else _described(request, lost=not bare)
+    if _deeper(now, request):
+        now = now | {"depth": request.depth}
+    if (request.provenance or {}).get("remote_code"):
+        now = now | {"provenance": {**now.get("provenance", {}), "remote_code": True}}
+    begun = {*attrs.get(BEGUN, ()), *below(store, path), request.split}
+    now = now | {BEGUN: [split for split in SPLITS if split in begun]}
+    if now != attrs:
+        store.set_attrs(path, now)
+
+
+def _described(request: "Request", lost: bool) -> dict[str, Any]:
+    """What a model is that is not described yet, or that `lost` its description."""
     made = dict(request.provenance or {})
-    if not attrs and not _bare(store, path):
-        made |= {"written_anew": "its first provenance was lost"}
-    before = attrs.get("provenance", {})
-    if attrs and made.get("remote_code") and not before.get("remote_code"):
-        store.set_attrs(path, attrs | {"provenance": {**before, "remote_code": True}})
-    if not attrs or _bare(store, path):
-        known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
-        told = {"source": request.source, "flags": list(request.flags)}
-        store.set_attrs(path, known | told | {"provenance": made})
+    if lost:
+        made["written_anew"] = "its first provenance was lost"
+    known = {"spec": request.spec.to_json(), "depth": request.depth, "width": request.width}
+    told = {"source": request.source, "flags": list(request.flags)}
+    return known | told | {"provenance": made}
 
 
 def _bare(store: Store, model: str) -> bool:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from lefcache.cache.documents import below, described, gone
 from lefcache.feature import RESERVED
 from lefcache.spec import SPEC_DIGEST
-from lefcache.stores import Store
+from lefcache.stores import Home, Store
 
 if TYPE_CHECKING:
     from lefcache.cache.writer import Request
+
+BEGUN = "begun"  # of a model: the splits that it was begun on, and that were not taken away since
 
 
 def lost_splits(store: Store, corpus: str, wanted: Collection[str]) -> dict[str, int]:
@@ -44,3 +46,12 @@ def known_by_splits(store: Store, request: "Request") -> bool:
     made = [described(store, path) for path in splits if below(store, f"{path}/ledger")]
     digests = {attrs.get(SPEC_DIGEST) for attrs in made}
     return not request.spec.imported and digests == {request.spec.digest}
+
+
+def splits_gone(store: Home, model: str) -> list[str]:
+    """The splits of a model such as `sst2/mistral` that were begun, and of which nothing is there.
+
+    None where the model is from before it knew them.
+    """
+    here = store.folders(model)
+    return [split for split in described(store, model).get(BEGUN, ()) if split not in here]

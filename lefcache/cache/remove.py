@@ -11,6 +11,7 @@ from lefcache.cache.documents import bereft, described
 from lefcache.cache.keys import Key, arrays_meant, check_there
 from lefcache.cache.ledger import Generation, ledgers, read_generations, seal, vouched
 from lefcache.cache.lock import exclusive
+from lefcache.cache.lost import BEGUN, splits_gone
 from lefcache.cache.magnitudes import copy_magnitudes
 from lefcache.cache.pages import TOKENS, Pages
 from lefcache.corpus import SPLITS
@@ -60,6 +61,7 @@ def remove(store: Home, things: Sequence[Doomed]) -> None:
                 _remove_arrays(store, each)
             else:
                 store.sweep(each.path)
+                _forget(store, each.path)
                 # An object store deletes one by one: nothing may vouch for what is half gone.
                 for path in _splits(store, each.path):
                     with suppress(DamagedError):  # a file that cannot be opened vouches for nothing
@@ -77,11 +79,28 @@ def _in_part(store: Home, key: Key) -> Iterator[Doomed]:
             yield Doomed(pages.path, tuple(chosen) if {*arrays} - {*chosen} else ())
 
 
+def _forget(store: Home, path: str) -> None:
+    """Let a model know no longer that it has begun a split."""
+    above, _, split = path.rpartition("/")
+    if path.count("/") != 2:
+        return
+    with exclusive(store.root, above.replace("/", "+"), wait=60.0), suppress(DamagedError):
+        attrs = described(store, above)
+        if split in attrs.get(BEGUN, ()):
+            begun = [each for each in attrs[BEGUN] if each != split]
+            store.set_attrs(above, attrs | {BEGUN: begun})
+
+
 def _lies_there(store: Home, key: Key, lost: bool) -> bool:
-    """Whether there is such a whole node: by its name alone, or by what it has below it if lost."""
+    """Whether there is such a whole node: by its name alone, or by what it has below it if lost.
+
+    A split that is gone is there as long as its model knows that it has begun it.
+    """
     above, _, name = key.path.rpartition("/")
     if key.in_part or {key.corpus, key.model} & {*RESERVED} or not possible(key.path):
         return False
+    if lost and key.split and name in splits_gone(store, above):
+        return True
     return name in (bereft(store, above) if lost else store.folders(above))
 
 

@@ -1,7 +1,7 @@
 """The cache as a tree of corpora, models and splits, and as tables to train on."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ class Cache(Node[CorpusNode]):
                 how = "imported" if spec is not None and spec.imported else "extracted"
                 lines.append(
                     f"{corpus}/{model} was not {how} on {' and '.join(lacking)}; add it with: "
-                    f"{self._split_command(corpus, model, lacking)}"
+                    f"{self.split_command(corpus, model, lacking)}"
                 )
         return lines
 
@@ -200,7 +200,7 @@ class Cache(Node[CorpusNode]):
                 f"{corpus} has no split {split}: it has {', '.join(attrs['splits'])}"
             )
         if self.spec(model, corpus) is not None:
-            way = f"; add it with: {self._split_command(corpus, model, [split])}"
+            way = f"; add it with: {self.split_command(corpus, model, [split])}"
         else:
             way = way_to(self, model, corpus, data or corpus)
         held = "; ".join(repr(node) for node in self.values()) or self._nothing
@@ -293,7 +293,7 @@ class Cache(Node[CorpusNode]):
         known = self._splits(corpus, model) or list(described(self.store, corpus).get("splits", ()))
         return self.pages(model, known[0] if known else "train", data)
 
-    def _split_command(self, corpus: str, model: str, splits: list[str]) -> str:
+    def split_command(self, corpus: str, model: str, splits: Sequence[str]) -> str:
         """The command that runs a model on more splits, for all that it has of the others."""
         here = [Pages(self.store, corpus, model, split) for split in self._splits(corpus, model)]
         arrays = [name for each in here for name in each.asked]

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from lefcache.cache.documents import bereft
+from lefcache.cache.lost import splits_gone
 from lefcache.cache.nodes import CorpusNode
 from lefcache.cache.pages import Pages
 from lefcache.corpus import SPLITS
@@ -45,6 +47,21 @@ def models_without_splits(cache: "Cache", key: str) -> Iterator[str]:
             path = f"{corpus}/{model}"
             if len(parts) < 3 and not {*SPLITS} & {*cache.store.folders(path)}:
                 yield path
+
+
+def splits_gone_below(cache: "Cache", key: str) -> Iterator[str]:
+    """The paths of the splits that a model below a key has begun, and that are not there any more.
+
+    None of a model without any, which is told as a whole.
+    """
+    parts = key.split("/") if key else []
+    bare = {*models_without_splits(cache, key)}
+    for corpus in parts[:1] or list(cache):
+        for model in parts[1:2] or list(CorpusNode(cache, corpus)):
+            path = f"{corpus}/{model}"
+            with suppress(*UNREADABLE):  # of metadata that is damaged, as is told elsewhere
+                if len(parts) < 3 and path not in bare:
+                    yield from (f"{path}/{split}" for split in splits_gone(cache.store, path))
 
 
 def nodes_below(cache: "Cache", key: str) -> Iterator[str]:

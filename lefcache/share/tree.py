@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -13,6 +13,7 @@ from lefcache.cache.convert import copy_split
 from lefcache.cache.corpora import corpus_of
 from lefcache.cache.ledger import checksum
 from lefcache.cache.lock import exclusive
+from lefcache.cache.lost import BEGUN
 from lefcache.corpus import UNLABELLED, place_of
 from lefcache.errors import StorageError
 from lefcache.files import lies_there, path_of
@@ -55,7 +56,8 @@ def files_of(splits: Sequence[Pages], labelled: bool, draft: Path) -> dict[str, 
             nodes += _write_corpus(store, anew, corpus, labelled)
     for pages in splits:
         model = f"{pages.corpus}/{pages.model}"
-        anew.set_attrs(model, _model_attrs(pages.model_attrs))
+        sent = [each.split for each in splits if each.path.startswith(f"{model}/")]
+        anew.set_attrs(model, _model_attrs(pages.model_attrs, sent))
         if store.format_of(pages.path) == "hdf5":
             copy_split(pages, ZarrStore(draft / pages.path, pages.path))
         anew.set_attrs(pages.path, _split_attrs(pages.attrs))
@@ -115,10 +117,14 @@ def _write_corpus(
             yield node
 
 
-def _model_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """A model without the name of the machine that ran it, or of the place that it came from."""
+def _model_attrs(attrs: Mapping[str, Any], sent: Collection[str]) -> dict[str, Any]:
+    """A model without the name of the machine that ran it, or of the place that it came from.
+
+    Of the splits that it has begun, it knows those that are sent.
+    """
     known = {name: value for name, value in attrs["provenance"].items() if name not in PRIVATE}
-    return {**attrs, "source": source_shown(attrs), "provenance": known}
+    begun = {BEGUN: [each for each in attrs[BEGUN] if each in sent]} if BEGUN in attrs else {}
+    return {**attrs, **begun, "source": source_shown(attrs), "provenance": known}
 
 
 def _split_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:

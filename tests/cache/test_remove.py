@@ -211,7 +211,7 @@ def test_a_kill_at_any_change_leaves_the_truth_and_the_same_command_ends_it(
 
 
 def test_a_split_that_a_kill_has_left_without_ledgers_is_missing_and_goes(made):
-    assert killed_after(1, made, "tiny/fake/test")
+    assert killed_after(2, made, "tiny/fake/test")  # it was forgotten, and its ledgers deleted
     found = verify(open_cache(made.path))
     assert found.damaged == []
     assert {each.path for each in found.missing} == {"tiny/fake/test"}

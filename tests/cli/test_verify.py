@@ -75,6 +75,21 @@ def test_a_repair_is_offered_for_what_it_can_mend_alone(lef, made, tmp_path):
     assert "Mend 1 of them with: lef verify --repair\n" in lef("verify").out
 
 
+def test_a_split_that_is_gone_is_shown_with_the_way_back(lef, made, tmp_path):
+    assert "gone" not in lef("show", "reviews/fake").out
+    (tmp_path / "lef-cache/reviews/fake/test").rename(tmp_path / "aside")
+    shown = lef("show", "reviews/fake", "--json").json
+    assert shown["gone"] == ["test"]
+    assert shown["get_back"].startswith("lef extract --data ")
+    assert shown["get_back"] in lef("show", "reviews/fake").out
+    ran = lef("verify")
+    assert ran.code == 3
+    assert shown["get_back"] in ran.out
+    assert "Mend" not in ran.out
+    assert lef("rm", "reviews/fake/test", "--yes").code == 0
+    assert lef("verify").code == 0
+
+
 def test_ls_lists_what_it_can_read_beside_what_it_cannot(lef, made, tmp_path):
     (tmp_path / "lef-cache/reviews/fake/train/zarr.json").write_text("{")
     ran = lef("ls", "--json")
