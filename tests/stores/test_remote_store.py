@@ -75,6 +75,21 @@ class TestRemote(StoreContract):
         assert filled.mend("a/b")
         assert filled.bucket.get("a/b/zarr.json") == content
 
+    @pytest.mark.parametrize("left", [None, b"", b"no metadata"])
+    def test_a_bare_group_is_written_again_and_no_other(self, filled, left):
+        before = self.objects()
+        for path in ("a", "a/b"):
+            if left is None:
+                filled.bucket.delete([f"{path}/zarr.json"])
+            else:
+                filled.bucket.put(f"{path}/zarr.json", left)
+            assert not filled.mend(path)
+        assert filled.mend("a", bare=True)
+        after = self.objects()
+        assert after.pop("a/zarr.json") == before["a/zarr.json"]
+        assert after.get("a/b/zarr.json") == left
+        assert not filled.seal("a").broken
+
     def test_a_deletion_that_was_cut_short_leaves_what_can_be_deleted(self, filled, monkeypatch):
         def stop():
             raise KeyboardInterrupt
