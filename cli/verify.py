@@ -10,7 +10,7 @@ import click
 from cli.candidates import keys
 from cli.output import cache_words, print_json, say, tell
 from cli.params import cache_option, json_option
-from lefcache.errors import LefError, ModelError, StorageError
+from lefcache.errors import FeatureError, LefError, ModelError, StorageError
 from lefcache.wording import command_line, count
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def command(key: str, repair: bool, trust_remote_code: bool, cache: str, as_json
     from lefcache.verify import verify
 
     opened = _open(cache, repair)
+    if not opened.exists:
+        raise FeatureError(f"there is no cache {opened.path}: check what --cache says")
     report = verify(opened, key, lambda path, blocks: say(f"{path}: {count(blocks, 'block')}"))
     repaired: list[Damage] = []
     if repair and not report.whole:

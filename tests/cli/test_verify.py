@@ -175,6 +175,8 @@ def test_a_newer_cache_and_a_corpus_in_its_place_are_not_checked(lef, made, tmp_
 
 
 def test_what_is_not_there_is_refused(lef, made):
+    ran = lef("verify", "--cache", "lef-cahce")
+    assert (ran.code, "there is no cache" in ran.err) == (1, True)
     for words in (("verify",), ("rm", "--yes"), ("show",)):
         assert "did you mean reviews?" in lef(*words, "review").err
         assert "did you mean reviews/fake?" in lef(*words, "fake").err
