@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--timed", default="", help="two models to time, such as minilm,FOLDER")
-    parser.add_argument("--data", default=CORPUS, help="the texts to time them on")
+    parser.add_argument("--data", default=CORPUS, help="the texts to time them on, or their folder")
     parser.add_argument("--trial", action="store_true", help="one seed, one pass, to try it out")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder to write to")
     options = parser.parse_args()
@@ -105,7 +105,7 @@ def main() -> None:
         on_step=lambda step: print(step.features, step.store, step.val_accuracy.mean, flush=True),
     )
     models = [name for name in options.timed.split(",") if name]
-    times = timed(models, options.data, 20 if options.trial else TEXTS)
+    times = timed(models, options.data, 20 if options.trial else TEXTS) if models else []
     options.out.mkdir(parents=True, exist_ok=True)
     document = {"scale": found.to_json(), "times": times}
     (options.out / "cost.json").write_text(json.dumps(document, indent=1) + "\n")
