@@ -78,10 +78,14 @@ class DefectError(ModelError):
     """A model that can be loaded and whose numbers are wrong: `findings` say in what way."""
 
     def __init__(self, model: str, source: str, findings: Iterable[Finding]) -> None:
-        self.model, self.findings = model, tuple(findings)
+        self.model, self.source, self.findings = model, source, tuple(findings)
         said = ". ".join(map(str, self.findings))
         look = command_line(["lef", "doctor", "--model", source])
         super().__init__(f"{source} gives wrong numbers. {said}. Look closer with: {look}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, tuple[Finding, ...]]]:
+        """So that a worker of a cluster can send it home."""
+        return type(self), (self.model, self.source, self.findings)
 
 
 def refuse(model: str, source: str, findings: Iterable[Finding]) -> None:

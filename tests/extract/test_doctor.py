@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import shlex
 import shutil
 from dataclasses import replace
@@ -124,6 +125,8 @@ def test_missing_weights(spoilt):
     [finding] = raised.value.findings
     assert (finding.name, finding.verdict) == ("weights", "wrong")
     assert "layers.1.mlp.up_proj.weight (1 in all)" in finding.found
+    sent = pickle.loads(pickle.dumps(raised.value))  # as the worker of a cluster does
+    assert (str(sent), sent.findings) == (str(raised.value), raised.value.findings)
 
 
 def test_files_of_more_blocks_than_the_config(spoilt):
