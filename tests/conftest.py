@@ -407,7 +407,7 @@ def two_nodes():
 
     room = {"num_cpus": 1, "object_store_memory": 80 << 20}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests" / "jobs")]))
+        patched.setenv("PYTHONPATH", str(ROOT))
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         cluster = Cluster(initialize_head=True, head_node_args=room)
         cluster.add_node(**room)

@@ -15,8 +15,9 @@ from lefcache.cache.corpora import check_texts
 from lefcache.cache.identity import check_model
 from lefcache.cache.ledger import checksum
 from lefcache.cache.pages import TOKENS, Pages
+from lefcache.cache.request import Kind, Request, Task
 from lefcache.cache.sums import repair_command
-from lefcache.cache.writer import Kind, Request, Task, reserve
+from lefcache.cache.writer import reserve
 from lefcache.dtypes import raw
 from lefcache.errors import DamagedError, IncompleteError, MismatchError
 from lefcache.stores import ArrayInfo, Home

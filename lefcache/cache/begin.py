@@ -9,7 +9,7 @@ from lefcache.spec import SPEC_DIGEST
 from lefcache.stores import Home
 
 if TYPE_CHECKING:
-    from lefcache.cache.writer import Request
+    from lefcache.cache.request import Request
 
 CHUNK_BYTES = 8 << 20
 CHUNK_ROWS_LEAST = 64

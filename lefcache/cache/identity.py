@@ -12,7 +12,7 @@ from lefcache.spec import SPEC_DIGEST, Spec
 from lefcache.stores import Store
 
 if TYPE_CHECKING:
-    from lefcache.cache.writer import Request
+    from lefcache.cache.request import Request
 
 MADE_OTHERWISE = "its vectors were made with other weights or settings than those of its model"
 

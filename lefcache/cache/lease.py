@@ -15,7 +15,7 @@ from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
-from lefcache.cache.lock import busy, ourselves
+from lefcache.cache.lock import CREW, HAND, HAND_SECONDS, LOCKS, busy, ourselves, split_of
 from lefcache.errors import BusyError, LefError, StorageError
 from lefcache.files import Url
 from lefcache.stores.objects import Bucket, bucket_at
@@ -40,6 +40,8 @@ def leased(root: Url, name: str, wait: float = 0.0) -> Iterator[None]:
         if time.monotonic() >= deadline:
             raise BusyError(busy(name, lease.holder))
         time.sleep(POLL)
+    if HAND not in name:
+        _check_hands(lease)
     lease.bucket.guards.append(lease.check)
     renewing = Thread(target=lease.renew, name="lef-lease", daemon=True)
     renewing.start()
@@ -54,12 +56,34 @@ def leased(root: Url, name: str, wait: float = 0.0) -> Iterator[None]:
             lease.give_back()
 
 
+def is_leased(root: Url, name: str) -> bool:
+    """Whether any process holds this lease now."""
+    found = bucket_at(root).get(f"{LOCKS}/{name}.json")
+    return found is not None and not _over(_read(found))
+
+
+def _check_hands(lease: "_Lease") -> None:
+    """Refuse to write beside hands whose leader was killed; gives the lease back then."""
+    names = lease.bucket.lengths(LOCKS)
+    crew = f"{LOCKS}/{lease.name}{CREW}.json"
+    lease.bucket.delete([crew] if crew in names else [])  # nobody joins them any more
+    deadline = time.monotonic() + HAND_SECONDS
+    for each in names:
+        if not each.startswith(f"{LOCKS}/{lease.name}{HAND}"):
+            continue
+        while not _over(holder := _read(lease.bucket.get(each) or b"")):
+            if time.monotonic() > deadline:
+                lease.give_back()
+                raise BusyError(busy(lease.name, holder))
+            time.sleep(POLL)
+
+
 class _Lease:
     """A lease as this process sees it: until when it may write, and who has it if not we."""
 
     def __init__(self, bucket: Bucket, name: str) -> None:
         self.bucket, self.name = bucket, name
-        self.object = f".locks/{name}.json"
+        self.object = f"{LOCKS}/{name}.json"
         self.holder: dict[str, Any] = {}
         self.ended = Event()
         self._ours = {**ourselves(), "machine": _machine(), "lease": uuid4().hex}
@@ -80,8 +104,8 @@ class _Lease:
         """Raise BusyError where this process may no longer write."""
         if time.monotonic() > self._until - SAFETY:
             raise BusyError(
-                f"the lease on {self.name.replace('+', '/')} could not be renewed in time, so "
-                "another process may write it now; what is finished is kept: run the same command "
+                f"the lease on {split_of(self.name)} could not be renewed in time, so another "
+                "process may write it now; what is finished is kept: run the same command "
                 "again"
             )
 

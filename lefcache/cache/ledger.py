@@ -31,8 +31,12 @@ class Generation:
         return [(int(b), int(done[b]), int(sums[b])) for b in np.flatnonzero(done)]
 
 
-def read_generations(store: Store, path: str) -> list[Generation]:
-    """The sets of arrays of a split, in the order in which they were added."""
+def read_generations(store: Store, path: str, window: range | None = None) -> list[Generation]:
+    """The sets of arrays of a split, in the order in which they were added.
+
+    With a `window`, only the ledger rows of these blocks are read, and others are as if they had
+    not been written: each is a file or an object of its own.
+    """
     found = []
     for number in ledgers(store, path):
         here = f"{path}/ledger/{number}"
@@ -40,8 +44,19 @@ def read_generations(store: Store, path: str) -> list[Generation]:
         if not arrays:  # killed between creating the ledger and naming its arrays
             continue
         check_ledger(store, here, arrays, blocks_of(described(store, path)))
-        found.append(Generation(number, arrays, store.read(here, sparse=True)))
+        found.append(Generation(number, arrays, _read(store, here, window)))
     return found
+
+
+def _read(store: Store, path: str, window: range | None) -> NDArray[np.uint32]:
+    if window is None:
+        return store.read(path, sparse=True)
+    info = store.info(path)
+    assert info is not None, f"{path} is no array"
+    ledger = np.zeros(info.shape, np.uint32)
+    low, high = window.start, min(window.stop, info.shape[0])
+    ledger[low:high] = store.read(path, high, sparse=True, start=low)
+    return ledger
 
 
 def ledgers(store: Store, path: str) -> list[int]:

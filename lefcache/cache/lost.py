@@ -13,7 +13,7 @@ from lefcache.spec import SPEC_DIGEST
 from lefcache.stores import Home, Store
 
 if TYPE_CHECKING:
-    from lefcache.cache.writer import Request
+    from lefcache.cache.request import Request
 
 BEGUN = "begun"  # of a model: the splits that it was begun on, and that were not taken away since
 

@@ -30,6 +30,8 @@ CUT = np.uint32(1 << 31)  # its high bit: the text was longer than the model may
 class Pages(Mapping[str, Layers]):
     """What one model left of one split: `pages["mean"][24]` is an (N, D) matrix on disk."""
 
+    window: range | None = None  # the blocks whose ledger rows are read, if it is not all
+
     def __init__(
         self, store: Home, corpus: str, model: str, split: str, *, alone: bool = False
     ) -> None:
@@ -79,7 +81,7 @@ class Pages(Mapping[str, Layers]):
     @cached_property
     def generations(self) -> list[Generation]:
         """The sets of arrays, in the order in which they were added."""
-        return read_generations(self.store, self.path)
+        return read_generations(self.store, self.path, self.window)
 
     @property
     def asked(self) -> list[str]:
@@ -165,9 +167,8 @@ class Pages(Mapping[str, Layers]):
         Raises FeatureError if they were never asked for, IncompleteError if rows are missing,
         DamagedError if they are not those that were written.
         """
-        names = self._names(feature)
-        layers = [self._array(name) for name in names]
-        for name in names if verify else ():
+        layers = [self._array(name) for name in self._names(feature)]
+        for name in self._names(feature) if verify else ():
             check_array(self.store, self.path, name, self.generations, self.block_rows)
         return layers[0] if len(layers) == 1 else MeanRows(layers)
 
@@ -191,8 +192,7 @@ class Pages(Mapping[str, Layers]):
         return names
 
     def _names(self, feature: Feature) -> list[str]:
-        feature = feature.resolve(self.depth)
-        return [self._name(feature, part) for part in feature.parts]
+        return [self._name(feature, part) for part in feature.resolve(self.depth).parts]
 
     def tokens(self) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
         """(N,) tokens pooled of each row, 0 if it is still missing, and (N,) whether it was cut."""

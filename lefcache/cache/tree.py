@@ -17,7 +17,8 @@ from lefcache.cache.nodes import CorpusNode, Node
 from lefcache.cache.pages import Pages
 from lefcache.cache.reading import reading_of
 from lefcache.cache.register import labelled_splits, read_labels, register
-from lefcache.cache.writer import Request, Task, Writer, reserve
+from lefcache.cache.request import Request, Task
+from lefcache.cache.writer import Writer, reserve
 from lefcache.corpus import SPLITS, UNLABELLED, Corpus, corpus_name, split_name
 from lefcache.errors import DamagedError, FeatureError, IncompleteError, MismatchError
 from lefcache.feature import RESERVED, Feature, parse_features
@@ -164,9 +165,8 @@ class Cache(Node[CorpusNode]):
         self, wanted: str | Iterable[str | Feature], data: str | None = None
     ) -> list[Feature]:
         """Expand a list such as `mistral:20..24,e5:last`; `mistral` alone means all its layers."""
-        items = [wanted] if isinstance(wanted, str) else list(wanted)
         found: list[Feature] = []
-        for item in items:
+        for item in (items := [wanted] if isinstance(wanted, str) else list(wanted)):
             if isinstance(item, Feature):
                 found.append(item)
             else:
@@ -246,7 +246,7 @@ class Cache(Node[CorpusNode]):
         return reserve(self.store, request)
 
     def missing(self, request: Request) -> list[Task]:
-        """The blocks that an extraction would compute; MismatchError if it would be refused."""
+        """The blocks that an extraction would compute; MismatchError if it is to be refused."""
         check_model(self.store, request)
         pages = Pages(self.store, request.corpus, request.model, request.split, alone=True)
         if not pages.generations:  # the split is begun afresh, whatever was written down

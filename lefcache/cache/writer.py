@@ -2,70 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lefcache.cache.begin import begin_split
+from lefcache.cache.crew import hand_of
 from lefcache.cache.documents import described
 from lefcache.cache.identity import check_model, describe_model
 from lefcache.cache.ledger import Generation, checksum, seal
 from lefcache.cache.lock import exclusive
 from lefcache.cache.magnitudes import create_magnitudes, write_magnitudes
 from lefcache.cache.pages import CUT, TOKENS, Pages
+from lefcache.cache.request import Kind, Request, Task
 from lefcache.dtypes import dtype_of, largest, raw
 from lefcache.errors import DamagedError
-from lefcache.feature import Layer
-from lefcache.spec import Spec
 from lefcache.stores import Home, Store
 
 # Above this, float16 (which ends at 65,504) is too close for comfort: later rows may be larger.
 FLOAT16_COMFORT = 16_384.0
-
-Kind = tuple[DTypeLike, tuple[int, ...]]  # of an array: what its numbers are, and a row's shape
-
-
-@dataclass(frozen=True)
-class Request:
-    """What an extraction wants of one split."""
-
-    corpus: str
-    model: str
-    split: str
-    rows: int
-    arrays: tuple[str, ...]  # such as "mean/24"
-    spec: Spec
-    depth: int
-    width: int
-    block_rows: int
-    batch_tokens: int
-    store_dtype: str = "auto"
-    aliases: Mapping[str, Layer] | None = None
-    source: str | None = None
-    provenance: Mapping[str, Any] | None = None
-    flags: tuple[str, ...] = ()  # of the command, where Spec and provenance do not tell them
-    files: Mapping[str, dict[str, str]] | None = None  # that imported arrays are read from
-    format: str | None = None  # zarr or hdf5; None: as the split is, or zarr
-    pulled: Mapping[str, str] | None = None  # where each array comes from that nothing computes
-    key_there: str = ""  # what the split is called there
-    fsync: bool = True
-    split_rows: int = 0  # of the whole split, where `rows` is a limit
-
-
-@dataclass(frozen=True)
-class Task:
-    """Rows start..stop of a split, and the arrays that miss them.
-
-    On disk they take the place of `room` rows, since chunks are stored whole.
-    """
-
-    block: int
-    start: int
-    stop: int
-    arrays: tuple[str, ...]
-    room: int
 
 
 class Writer:
@@ -120,10 +76,20 @@ class Writer:
             f"to have {asked} beside it, add --as NAME"
         ]
 
-    def missing(self) -> list[Task]:
-        """The blocks that some wanted array lacks, in order."""
+    def look_again(self) -> None:
+        """Take in what other processes have finished in the meantime."""
+        pages = Pages(self.store, self.request.corpus, self.request.model, self.request.split)
+        self._finished = {each.number: pages.finished(each) for each in pages.generations}
+
+    @property
+    def begun(self) -> bool:
+        """Whether all wanted arrays exist, so that several processes may write blocks of them."""
+        return all(each.number in self._finished for each in self.generations)
+
+    def missing(self, window: range | None = None) -> list[Task]:
+        """The blocks that some wanted array lacks, in order; of a `window` of them, or of all."""
         tasks = []
-        for block in range(self.blocks):
+        for block in range(self.blocks) if window is None else window:
             lacking = [each for each in self.generations if not self._has(each, block)]
             if lacking:
                 start = block * self.block_rows
@@ -133,18 +99,19 @@ class Writer:
                 tasks.append(Task(block, start, stop, arrays, room))
         return tasks
 
-    def commit(self, task: Task, values: Mapping[str, NDArray[Any]]) -> None:
+    def commit(self, task: Task, values: Mapping[str, NDArray[Any]]) -> list[int]:
         """Write one block: the rows of each array, then the ledger row that vouches for them.
 
         The first block of arrays that are new settles their dtype and creates them. Rows are on the
         disk itself before their ledger row is written: a power cut, too, leaves only whole blocks.
+        Returns the CRC-32C of each array's rows.
         """
+        written: list[int] = []
         for generation in self.generations:
             if self._has(generation, task.block):
                 continue
             if generation.number not in self._finished:
-                names = generation.arrays
-                self._create(generation, {name: self._kind(name, values[name]) for name in names})
+                self._create(generation, self.kinds(values))
             sums, magnitudes = [], []
             for name in generation.arrays:
                 if name in self._lost:
@@ -160,6 +127,8 @@ class Writer:
             row = seal(task.stop - task.start, sums)
             self.store.write(f"{self.path}/ledger/{generation.number}", task.block, row)
             self._finished[generation.number][task.block] = True
+            written += sums
+        return written
 
     def record_halved(self, batches: int) -> None:
         """Remember that batches did not fit in memory: their last bits depend on where it was."""
@@ -183,6 +152,10 @@ class Writer:
             done = {"rows": rows, "tokens": tokens, "seconds": seconds}
             total = {name: known.get(split, {}).get(name, 0) + each for name, each in done.items()}
             self.store.set_attrs(f"{corpus}/{model}", attrs | {"work": {**known, split: total}})
+
+    def kinds(self, values: Mapping[str, NDArray[Any]]) -> dict[str, Kind]:
+        """What arrays are made for, by their first block."""
+        return {name: self._kind(name, rows) for name, rows in values.items()}
 
     def create(self, kinds: Mapping[str, Kind]) -> None:
         """Create the arrays that are new, where their kinds are known before any of their rows."""
@@ -244,13 +217,14 @@ class Writer:
 
 
 @contextmanager
-def reserve(store: Home, request: Request) -> Iterator[Writer]:
+def reserve(store: Home, request: Request, wait: float = 0.0) -> Iterator[Writer]:
     """Be the one writer of a split: lock it, check its identity, make room for new rows.
 
-    Raises BusyError, or MismatchError that spells out how the settings differ.
+    Waits at most `wait` seconds for who has it. Raises BusyError, or MismatchError that spells out
+    how the settings differ.
     """
-    with exclusive(store.root, f"{request.corpus}+{request.model}+{request.split}"):
-        path = f"{request.corpus}/{request.model}/{request.split}"
+    with exclusive(store.root, request.lock, wait):
+        path = request.path
         store.sweep(path)
         # Two splits may start at once: the second must see what the first wrote down.
         with exclusive(store.root, f"{request.corpus}+{request.model}", wait=60.0):
@@ -276,6 +250,26 @@ def reserve(store: Home, request: Request) -> Iterator[Writer]:
         yield writer
         if request.fsync:
             store.sync()
+
+
+@contextmanager
+def join(store: Home, request: Request, key: str, hand: str, window: range) -> Iterator[Writer]:
+    """Write blocks of a window for the leader that published this key; its arrays exist, or will.
+
+    Raises what `hand_of` does, and MismatchError where this process's model is another one.
+    """
+    with hand_of(store.root, request.lock, key, hand):
+        check_model(store, request)
+        yield of_window(store, request, window)
+        if request.fsync:
+            store.sync()
+
+
+def of_window(store: Home, request: Request, window: range) -> Writer:
+    """A writer that knows what is finished of these blocks, as it is now."""
+    pages = Pages(store, request.corpus, request.model, request.split)
+    pages.window = window
+    return Writer(store, request, pages)
 
 
 def _make_room(store: Store, pages: Pages) -> None:

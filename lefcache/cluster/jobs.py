@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from lefcache.cluster.nodes import connect, has_room, one_line, the_ray, workers_of
 from lefcache.errors import EngineError, LefError, StorageError
 from lefcache.version import __version__
-from lefcache.wording import count
+from lefcache.wording import count, install_extra
 
 Job = TypeVar("Job")
 Receipt = TypeVar("Receipt")
@@ -84,7 +84,7 @@ class Cluster:
         jobs: Iterator[Job],
         left: Callable[[Job], Job | None],
         on_note: Callable[[str], None] = lambda _: None,
-    ) -> Iterator[Receipt]:
+    ) -> Generator[Receipt, None, None]:
         """Do all jobs, each on some worker; gives what they give as soon as it is there.
 
         A job is taken from `jobs` when a worker is free for it, so no more are under way than there
@@ -232,7 +232,7 @@ def _final(cause: Exception, tries: int) -> LefError:
     if isinstance(cause, LefError):
         return cause
     known = isinstance(cause, ModuleNotFoundError)
-    way = ": install lefcache with its extras on every node" if known else ""
+    way = f": on every node, {install_extra('ray')}" if known else ""
     return EngineError(
         f"a worker failed {count(tries, 'time')} at the same work: {one_line(cause)}{way}"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lefcache.errors import EngineError
-from lefcache.wording import count, shown
+from lefcache.wording import count, install_extra, shown
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def the_ray() -> Any:
         import ray
     except ImportError as error:
         raise EngineError(
-            "the engine ray needs Ray: pip install 'lefcache[ray]', on every node"
+            f"--engine ray needs Ray on every node: {install_extra('ray')}"
         ) from error
     return ray
 

@@ -11,9 +11,7 @@ import pytest
 from lefcache.cluster import Cluster, Workers
 from lefcache.cluster.nodes import workers_of
 from lefcache.errors import EngineError, FeatureError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-import cluster_jobs
+from tests.jobs import cluster_jobs
 
 
 @pytest.fixture
@@ -164,5 +162,5 @@ def test_an_address_without_a_cluster_is_refused(monkeypatch):
 
 def test_without_ray_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EngineError, match="pip install 'lefcache\\[ray\\]'"):
+    with pytest.raises(EngineError, match=r"--engine ray needs Ray on every node: .*\[ray\]"):
         Cluster()
