@@ -11,12 +11,15 @@ from lefcache.registry import MODELS
 if TYPE_CHECKING:
     from lefcache.extract.backbone import Backbone, Encoded
     from lefcache.extract.doctor import examine
+    from lefcache.extract.engines import Engine, engine_here
+    from lefcache.extract.expected import Estimate, estimate
     from lefcache.extract.finding import DefectError, Diagnosis, Finding
     from lefcache.extract.loading import load_backbone
     from lefcache.extract.models import resolve_model
-    from lefcache.extract.order import Estimate, Order, estimate, place_order
+    from lefcache.extract.order import Order, place_order
     from lefcache.extract.run import Progress, Receipt, extract
     from lefcache.extract.shallow import layers_to_load
+    from lefcache.extract.spread import Spread
 
 __all__ = [
     "MODELS",
@@ -24,11 +27,14 @@ __all__ = [
     "DefectError",
     "Diagnosis",
     "Encoded",
+    "Engine",
     "Estimate",
     "Finding",
     "Order",
     "Progress",
     "Receipt",
+    "Spread",
+    "engine_here",
     "estimate",
     "examine",
     "extract",
@@ -43,12 +49,15 @@ _HOMES = {
     "DefectError": "finding",
     "Diagnosis": "finding",
     "Encoded": "backbone",
-    "Estimate": "order",
+    "Engine": "engines",
+    "Estimate": "expected",
     "Finding": "finding",
     "Order": "order",
     "Progress": "run",
     "Receipt": "run",
-    "estimate": "order",
+    "Spread": "spread",
+    "engine_here": "engines",
+    "estimate": "expected",
     "examine": "doctor",
     "extract": "run",
     "layers_to_load": "shallow",

@@ -1,6 +1,7 @@
 """A model of transformers from its files: found, settled, loaded whole, on its device."""
 
 import logging
+import os
 import pickle
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -158,7 +159,10 @@ def _device(wanted: str) -> torch.device:
         except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for it
             raise ModelError(f"no device '{wanted}' on this machine: {error}") from error
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        # torchrun starts a process for each GPU of a machine, and each sees them all.
+        own = os.environ.get("LOCAL_RANK", "")
+        shared = own.isdecimal() and int(own) < torch.cuda.device_count()
+        return torch.device("cuda", int(own)) if shared else torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 

@@ -1,22 +1,19 @@
 """Extraction: each text once through the model, block by block, into the cache."""
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext, suppress
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
-
-from lefcache.cache import Cache, Task, Writer
+from lefcache.cache import Cache, Writer
 from lefcache.corpus import Corpus
-from lefcache.errors import BusyError
+from lefcache.errors import BusyError, LefError
 from lefcache.extract.backbone import Backbone
-from lefcache.extract.embed import OnBatch, OnSplit, Tokenized, embed_block, tokenize_block
-from lefcache.extract.memory import give_back
+from lefcache.extract.compute import Assignment, Done, Watch, texts_in
+from lefcache.extract.engines import Engine, engine_here
 from lefcache.extract.order import Order, check_buffer, place_order, request_for
-from lefcache.extract.overflow import named_rows
 from lefcache.registry import training_notes
 from lefcache.wording import count
 
@@ -39,6 +36,7 @@ class Receipt:
     path: str
     halved_batches: int = 0  # that did not fit in the device's memory
     notes: tuple[str, ...] = ()
+    workers: Mapping[str, float] = field(default_factory=dict)  # rows/s of each, if several
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -47,34 +45,51 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Progress:
-    """One batch has been through the model."""
+    """A batch, or a worker's block, has been through the model."""
 
     split: str
     rows: int  # that are done: identical texts of a block are one text to the model
     tokens: int  # that went through it
+    workers: Mapping[str, float] = field(default_factory=dict)  # rows/s of each, if several
 
 
 OnProgress = Callable[[Progress], None]
+OnNote = Callable[[str], None]
 
 
-class Meter:
-    """What has gone through the model for one split since it was made, and in which time."""
+@dataclass
+class Tally:
+    """What receipts come to; of each worker the rows and the seconds."""
 
-    def __init__(self, split: str, on_progress: OnProgress | None) -> None:
-        self.split, self.on_progress = split, on_progress
-        self.rows = self.tokens = 0
-        self._started = time.perf_counter()
+    blocks: int = 0
+    rows: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    halved: list[int] = field(default_factory=list)  # texts in each batch that did not fit
+    workers: dict[str, tuple[int, float]] = field(default_factory=dict)
 
-    def __call__(self, rows: int, tokens: int) -> None:
-        """One batch more."""
-        self.rows, self.tokens = self.rows + rows, self.tokens + tokens
-        if self.on_progress:
-            self.on_progress(Progress(self.split, rows, tokens))
+    def add(self, done: Done) -> None:
+        """One block more; its rows, tokens and batches were counted as they came."""
+        worker = {done.worker: (done.rows, done.seconds)} if done.worker else {}
+        self += Tally(blocks=1, seconds=done.seconds, workers=worker)
+
+    def __iadd__(self, other: "Tally") -> "Tally":
+        self.blocks, self.rows = self.blocks + other.blocks, self.rows + other.rows
+        self.tokens, self.seconds = self.tokens + other.tokens, self.seconds + other.seconds
+        self.halved += other.halved
+        for worker, (rows, seconds) in other.workers.items():
+            known = self.workers.get(worker, (0, 0.0))
+            self.workers[worker] = known[0] + rows, known[1] + seconds
+        return self
 
     @property
-    def seconds(self) -> float:
-        """Since the start, with tokenising and writing, which go on beside the model."""
-        return time.perf_counter() - self._started
+    def rates(self) -> dict[str, float]:
+        """Rows a second of each worker."""
+        return {
+            worker: rows / seconds
+            for worker, (rows, seconds) in sorted(self.workers.items())
+            if seconds
+        }
 
 
 def extract(
@@ -85,6 +100,8 @@ def extract(
     order: Order | None = None,
     load_seconds: float = 0.0,
     on_progress: OnProgress | None = None,
+    on_note: OnNote = lambda _: None,
+    engine: Engine | None = None,
     **choices: Any,
 ) -> Receipt:
     """Run the model over what the cache still lacks, and write every wanted layer.
@@ -93,34 +110,36 @@ def extract(
     store_dtype, block_rows, batch_tokens, format, fsync. Blocks that are whole are skipped, so an
     interrupted extraction goes on where it was, with the same bytes in the end.
 
+    `engine` says who computes: None for this process alone, or, if torchrun started it, as one rank
+    of several; `Spread` for the workers of a Ray cluster, with `Spread.backbone()` as the model.
+    `on_note` is told of workers that were lost, as it happens.
+
     Raises MismatchError for other texts or settings than the cache was made from, FeatureError for
     more arrays than its blocks leave memory for, BusyError if another process is at it,
     NotFiniteError if the model overflows, ModelError for a text that the device has no room for,
-    StorageError for a full disk.
+    StorageError for a full disk, EngineError for a cluster that cannot go on.
     """
     order = order or place_order(backbone, corpus, **choices)
+    engine = engine or engine_here()
     check_buffer(backbone, corpus, cache, order)
     seen = training_notes(backbone.source, (corpus.name, corpus.source))
-    notes = [*backbone.notes, *seen, *cache.register(corpus)]
+    notes = [*backbone.notes, *seen]
     moved = _moved(backbone, corpus, cache)
-    halved: list[int] = []  # texts in each batch that did not fit in memory
-    computed = blocks = 0
+    done = Tally()
     started = time.perf_counter()
-    _book(backbone, corpus, cache, order)
+    if engine.leads:
+        notes += cache.register(corpus)
+        _book(backbone, corpus, cache, order)
     for split in order.rows:
-        with cache.reserve(request_for(backbone, corpus, order, split)) as writer:
-            before, meter = len(halved), Meter(split, on_progress)
-            try:
-                computed += _run(backbone, corpus, cache, order, writer, meter, halved.append)
-            finally:
-                writer.record_halved(len(halved) - before)
-                writer.record_work(meter.rows, meter.tokens, meter.seconds)
-            blocks += writer.blocks
+        assignment = _assignment(backbone, corpus, cache, order, split)
+        with engine.reserve(cache, assignment.request) as writer:
+            done += _run(engine, backbone, corpus, assignment, writer, on_progress, on_note)
             notes += writer.notes
     seconds = time.perf_counter() - started
-    if computed:
-        notes += [*moved, *_halved(halved)]
+    if done.blocks:
+        notes += [*moved, *_halved(done.halved)]
     pages = {split: cache.pages(backbone.name, split, corpus.name) for split in order.rows}
+    blocks = sum(-(-order.rows[split] // each.block_rows) for split, each in pages.items())
     counted = [
         (tokens[: order.rows[split]], cut[: order.rows[split]])
         for split, (tokens, cut) in ((split, each.tokens()) for split, each in pages.items())
@@ -130,17 +149,65 @@ def extract(
         corpus=corpus.name,
         rows=sum(order.rows.values()),
         blocks=blocks,
-        computed_blocks=computed,
-        skipped_blocks=blocks - computed,
+        computed_blocks=done.blocks,
+        skipped_blocks=blocks - done.blocks,
         tokens=sum(int(tokens.sum()) for tokens, _ in counted),
         truncated=sum(int(cut.sum()) for _, cut in counted),
         seconds=seconds,
         load_seconds=load_seconds,
         bytes=sum(each.describe()["bytes"] for each in pages.values()),
         path=str(cache.path / corpus.name / backbone.name),
-        halved_batches=len(halved),
+        halved_batches=len(done.halved),
         notes=tuple(notes),
+        workers=done.rates,
     )
+
+
+def _assignment(
+    backbone: Backbone, corpus: Corpus, cache: Cache, order: Order, split: str
+) -> Assignment:
+    return Assignment(
+        cache=cache.path,
+        order=order,
+        request=request_for(backbone, corpus, order, split),
+        corpus_source=corpus.source,
+        corpus_options=corpus.options,
+        lengths={name: len(content) for name, content in corpus.splits.items()},
+    )
+
+
+def _run(
+    engine: Engine,
+    backbone: Backbone,
+    corpus: Corpus,
+    assignment: Assignment,
+    writer: Writer,
+    on_progress: OnProgress | None,
+    on_note: OnNote,
+) -> Tally:
+    """Compute the blocks that one split lacks; what it took is written down."""
+    split, tally = assignment.request.split, Tally()
+
+    def on_batch(rows: int, tokens: int) -> None:
+        tally.rows, tally.tokens = tally.rows + rows, tally.tokens + tokens
+        if on_progress:
+            on_progress(Progress(split, rows, tokens))
+
+    texts_of = texts_in(corpus.splits[split].texts)
+    watch = Watch(on_batch, tally.halved.append, on_note)
+    try:
+        with closing(engine.run(backbone, assignment, texts_of, writer, watch)) as receipts:
+            for done in receipts:
+                tally.add(done)
+                if done.worker and on_progress:
+                    on_progress(Progress(split, 0, 0, tally.rates))
+    finally:
+        # An error on the way here, of a full disk say, is not to be hidden by another one.
+        with suppress(LefError) if sys.exc_info()[0] else nullcontext():
+            if engine.leads:
+                writer.record_halved(len(tally.halved))
+                writer.record_work(tally.rows, tally.tokens, tally.seconds)
+    return tally
 
 
 def _book(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> None:
@@ -171,67 +238,3 @@ def _halved(texts: list[int]) -> list[str]:
         f"{count(len(texts), 'batch', 'batches')} (the largest of {count(max(texts), 'text')}) "
         "did not fit in memory; halved, and new caches are made faster with a lower --batch-tokens"
     ]
-
-
-def _run(
-    backbone: Backbone,
-    corpus: Corpus,
-    cache: Cache,
-    order: Order,
-    writer: Writer,
-    on_batch: OnBatch,
-    on_split: OnSplit,
-) -> int:
-    """Compute one block while the next is tokenised and the one before it is written.
-
-    So the model waits for neither tokenizer nor disk. The vectors of at most two blocks are in
-    memory. The first block of new arrays settles their dtype, so it is on disk before the second
-    one is computed. Returns how many blocks were computed.
-    """
-    split = writer.request.split
-    texts, tasks = corpus.splits[split].texts, writer.missing()
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="lef-writer") as writing_thread,
-        ThreadPoolExecutor(1, thread_name_prefix="lef-reader") as reading_thread,
-    ):
-        writing: Future[None] | None = None
-        for task, block in _tokenized(backbone, texts, tasks, reading_thread):
-            with named_rows(backbone, corpus, cache, order, split, task):
-                values = embed_block(
-                    backbone,
-                    block,
-                    task.arrays,
-                    writer.dtypes,
-                    writer.batch_tokens,
-                    on_batch,
-                    on_split,
-                )
-            if writing:
-                writing.result()
-            settled = set(task.arrays) <= set(writer.dtypes)
-            writing = writing_thread.submit(_commit, writer, task, values)
-            if not settled:
-                writing.result()
-        if writing:
-            writing.result()
-    return len(tasks)
-
-
-def _tokenized(
-    backbone: Backbone, texts: Sequence[str], tasks: Sequence[Task], thread: ThreadPoolExecutor
-) -> Iterator[tuple[Task, Tokenized]]:
-    """Each block with its tokens, which a thread makes one block ahead."""
-
-    def begin(task: Task) -> Future[Tokenized]:
-        return thread.submit(tokenize_block, backbone, texts[task.start : task.stop])
-
-    ahead = [begin(task) for task in tasks[:1]]
-    for number, task in enumerate(tasks, 1):
-        block = ahead.pop().result()
-        ahead += [begin(following) for following in tasks[number : number + 1]]
-        yield task, block
-
-
-def _commit(writer: Writer, task: Task, values: dict[str, NDArray[Any]]) -> None:
-    writer.commit(task, values)
-    give_back()
