@@ -1,11 +1,17 @@
 """Flags of the commands whose work a Ray cluster can share."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.output import say
 from cli.params import Command, flag_of
+from lefcache.wording import count
+
+if TYPE_CHECKING:
+    from lefcache.cluster import Cluster
 
 OF_A_CLUSTER = ("address", "workers", "gpus_per_worker")
 
@@ -39,6 +45,35 @@ def engine_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+@contextmanager
+def cluster_of(options: Mapping[str, Any]) -> "Iterator[Cluster | None]":
+    """The cluster that these flags ask for, for as long as it is used; None for none."""
+    if options["engine"] == "local":
+        yield None
+        return
+    from lefcache.cluster import Cluster
+
+    with Cluster(
+        options["address"],
+        workers=options["workers"],
+        gpus_per_worker=options["gpus_per_worker"],
+    ) as cluster:
+        made = cluster.workers
+        gpus = f" and {made.gpus:g} GPU" if made.gpus else ""
+        cores = count(made.cpus, "core")
+        say(f"{count(made.number, 'worker')} of a Ray cluster, with {cores}{gpus} each")
+        yield cluster
+
+
+def rates(workers: Mapping[str, float]) -> str:
+    """How fast workers are, in a few words however many there are."""
+    if not workers:
+        return ""
+    slow, fast = min(workers.values()), max(workers.values())
+    speed = f"{slow:,.0f}" if f"{slow:,.0f}" == f"{fast:,.0f}" else f"{slow:,.0f}..{fast:,.0f}"
+    return f"{count(len(workers), 'worker')}, {speed} rows/s each"
 
 
 def check_engine(options: Mapping[str, Any]) -> None:

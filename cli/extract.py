@@ -1,15 +1,17 @@
 """`lef extract`: run a frozen model once and keep every layer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.candidates import models as known_models
 from cli.candidates import pools, splits
-from cli.following import next_sweep
-from cli.output import duration, interrupted, print_json, progress, say, size, tell
+from cli.engine import check_engine, cluster_of, engine_options, rates
+from cli.extracted import announce, report
+from cli.output import interrupted, print_json, progress, say, size
 from cli.params import (
     cache_option,
     data_option,
@@ -23,11 +25,12 @@ from lefcache.columns import Reading
 from lefcache.errors import StorageError
 from lefcache.files import lies_there, path_of
 from lefcache.spec import FORMATS, STORED, Spec
-from lefcache.wording import command_line, count
+from lefcache.wording import command_line
 
 if TYPE_CHECKING:
     from lefcache import Cache, Corpus
-    from lefcache.extract import Backbone, Estimate, Receipt
+    from lefcache.cluster import Cluster
+    from lefcache.extract import Backbone, Engine
 
 
 class Model(click.types.StringParamType):
@@ -104,6 +107,7 @@ class Model(click.types.StringParamType):
 @click.option("--block-rows", type=click.IntRange(1), help="Rows in a block, a power of two.")
 @click.option("--batch-tokens", type=click.IntRange(1), help="Padded tokens in a batch.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
+@engine_options
 @cache_option
 @device_option
 @json_option
@@ -134,12 +138,14 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
     _check_repeated("--model", models)
     _check_repeated("--pool", options["pools"])
     _check_spelling(options)
+    check_engine(options)
     try:
         corpus, cache = open_corpus(options)
-        documents = [_extract(model, name, corpus, cache, options) for model in models]
+        with cluster_of(options) as cluster:
+            documents = [_extract(each, name, corpus, cache, options, cluster) for each in models]
     except KeyboardInterrupt as error:
         interrupted(error, ". Every finished block is safe in the cache. Go on with:\n  ")
-    if options["as_json"]:
+    if options["as_json"] and all(documents):
         print_json(documents[0] if len(documents) == 1 else documents)
 
 
@@ -166,10 +172,10 @@ def _check_spelling(options: dict[str, Any]) -> None:
         split_name(split.strip())
 
 
-def _load(
+def _loader(
     model: str, name: str | None, corpus: "Corpus", cache: "Cache", options: dict[str, Any]
-) -> "Backbone":
-    """The model with the settings of its cache, as deep as it will be read."""
+) -> "Callable[[], Backbone]":
+    """What loads the model with the settings of its cache, as deep as it will be read."""
     from lefcache.extract import layers_to_load, load_backbone, resolve_model
 
     settings, called = given(Spec, options), resolve_model(model, name).name
@@ -181,27 +187,46 @@ def _load(
             made["chat_template"] = known.chat_template
             left_open.add("chat_template")
         settings |= {key: made[key] for key in left_open if made[key]}
-    return load_backbone(
+    if lies_there(path_of(model)):
+        model = str(path_of(model).resolve())  # for workers, which are in other folders
+    several = (options["gpus_per_worker"] or 1) > 1
+    return partial(
+        load_backbone,
         model,
         name=name,
         device=options["device"],
         revision=options["revision"],
         trust_remote_code=options["trust_remote_code"],
-        device_map=options["device_map"],
+        device_map="auto" if several else options["device_map"],
         offload_folder=options["offload_folder"],
         layers=layers_to_load(options["layers"] or "all", cache, called, corpus.name),
         **settings,
     )
 
 
+def _engine(load: "Callable[[], Backbone]", cluster: "Cluster | None") -> "tuple[Engine, Backbone]":
+    """Who computes, and the model: loaded here, or described by a worker that has loaded it."""
+    from lefcache.extract import Spread, engine_here
+
+    if cluster is None:
+        return engine_here(), load()
+    spread = Spread(cluster, load)
+    return spread, spread.backbone()
+
+
 def _extract(
-    model: str, name: str | None, corpus: "Corpus", cache: "Cache", options: dict[str, Any]
+    model: str,
+    name: str | None,
+    corpus: "Corpus",
+    cache: "Cache",
+    options: dict[str, Any],
+    cluster: "Cluster | None",
 ) -> dict[str, Any]:
     from lefcache.extract import estimate, extract, place_order
     from lefcache.registry import training_notes
 
     started = time.perf_counter()
-    backbone = _load(model, name, corpus, cache, options)
+    engine, backbone = _engine(_loader(model, name, corpus, cache, options), cluster)
     load_seconds = time.perf_counter() - started
     order = place_order(
         backbone,
@@ -216,9 +241,13 @@ def _extract(
         format=options["format"],
         fsync=options["fsync"],
     )
-    expected = estimate(backbone, corpus, cache, order)
+    if not engine.leads:  # one of many, of which the first one speaks
+        if not options["dry_run"]:
+            extract(backbone, corpus, cache, order=order, engine=engine)
+        return {}
+    expected = estimate(backbone, corpus, cache, order, timed=cluster is None)
     notes = [*backbone.notes, *training_notes(backbone.source, (corpus.name, corpus.source))]
-    _announce(backbone, notes, expected, load_seconds)
+    announce(backbone, notes, expected, load_seconds)
     if expected.free_bytes is not None and expected.bytes > expected.free_bytes:
         raise StorageError(
             f"this would take {size(expected.bytes)} and {size(expected.free_bytes)} are free: "
@@ -233,51 +262,11 @@ def _extract(
             cache,
             order=order,
             load_seconds=load_seconds,
-            on_progress=lambda batch: advance(batch.split, batch.rows, batch.tokens),
+            on_progress=lambda done: advance(
+                done.split, done.rows, done.tokens, rates(done.workers)
+            ),
+            on_note=lambda line: say(f"  note: {line}"),
+            engine=engine,
         )
-    _report(receipt, len(notes), cache, options)
+    report(receipt, len(notes), cache, options)
     return receipt.to_json()
-
-
-def _announce(
-    backbone: "Backbone", notes: Sequence[str], expected: "Estimate", load_seconds: float
-) -> None:
-    say(
-        f"{backbone.name}: {count(backbone.depth, 'block')}, width {backbone.width}, "
-        f"loaded in {duration(load_seconds)} on {backbone.provenance['device']}"
-    )
-    for line in notes:
-        say(f"  note: {line}")
-    if expected.rows == 0:
-        say(f"  all {expected.rows_in_all:,} rows are in the cache already")
-        return
-    room = expected.free_bytes
-    free = "" if room is None else f"; {size(room)} free on that disk"
-    there = max(0, expected.rows_in_all - expected.rows)
-    say(
-        f"  to compute: {count(expected.rows, 'row')}"
-        + (f" ({there:,} are in the cache already)" if there else "")
-        + f", about {count(expected.tokens, 'token')}, about {duration(expected.seconds)}"
-    )
-    say(
-        f"  to write: {count(expected.arrays, 'array')} of {size(expected.bytes_per_array)}, "
-        f"{size(expected.bytes)} in all{free}"
-    )
-
-
-def _report(receipt: "Receipt", known: int, cache: "Cache", options: dict[str, Any]) -> None:
-    # With --json, stdout belongs to the document.
-    write = say if options["as_json"] else tell
-    for line in receipt.notes[known:]:
-        write(f"  note: {line}")
-    rate = receipt.rows / receipt.seconds if receipt.computed_blocks else 0.0
-    write(
-        f"  done: {count(receipt.rows, 'row')}, {count(receipt.tokens, 'token')}, "
-        f"{count(receipt.truncated, 'text')} cut; "
-        f"{count(receipt.computed_blocks, 'block')} computed, {receipt.skipped_blocks} there "
-        f"before; "
-        f"{duration(receipt.seconds)}"
-        + (f", {rate:,.0f} rows/s" if not receipt.skipped_blocks and rate else "")
-    )
-    write(f"  {size(receipt.bytes)} in {receipt.path}")
-    write(next_sweep(cache, options["cache"], receipt.corpus, receipt.model))

@@ -167,9 +167,9 @@ def percent(share: float) -> str:
 
 
 class Advance(Protocol):
-    """Called with the split, rows and tokens that have just been done."""
+    """Called with the split, rows and tokens that have just been done, and more to say."""
 
-    def __call__(self, split: str, rows: int, tokens: int) -> None:
+    def __call__(self, split: str, rows: int, tokens: int, more: str = "") -> None:
         """One batch is done."""
 
 
@@ -178,7 +178,7 @@ def progress(label: str, total: int) -> Iterator[Advance]:
     """A bar with rows/s, tokens/s and time left; a line now and then where there is no terminal."""
     console, label = console_of(stderr=True), visible(label)
     if total == 0:
-        yield lambda split, rows, tokens: None
+        yield lambda split, rows, tokens, more="": None
     elif console.is_terminal and not console.is_dumb_terminal:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -191,10 +191,11 @@ def progress(label: str, total: int) -> Iterator[Advance]:
         with Progress(*columns, console=console) as live:
             task = live.add_task(label, total=total, tokens=0, rate=_rate(0, total, 0, 0))
 
-            def advance(split: str, rows: int, tokens: int) -> None:
+            def advance(split: str, rows: int, tokens: int, more: str = "") -> None:
                 state = live.tasks[0]
                 tokens += state.fields["tokens"]
                 rate = _rate(state.completed + rows, total, tokens, state.elapsed or 0)
+                rate += f"; {more}" if more else ""
                 live.update(task, description=f"{label}/{split}")
                 live.update(task, advance=rows, tokens=tokens, rate=rate)
 
@@ -220,7 +221,7 @@ class _Log:
         self.done = self.tokens = 0
         self.started = self.logged = time.monotonic()
 
-    def __call__(self, split: str, rows: int, tokens: int) -> None:
+    def __call__(self, split: str, rows: int, tokens: int, more: str = "") -> None:
         self.done += rows
         self.tokens += tokens
         now = time.monotonic()
@@ -233,7 +234,7 @@ class _Log:
         spoken = f"{speed:,.0f} tokens/s, " if speed else ""  # an import reads no texts
         say(
             f"{self.label}/{split}: {self.done:,}/{self.rows:,} rows, {rate:,.0f} rows/s, "
-            f"{spoken}{left} left"
+            f"{spoken}{left} left" + (f"; {more}" if more else "")
         )
 
 

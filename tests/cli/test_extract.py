@@ -110,7 +110,7 @@ def test_a_dry_run_writes_nothing(lef, fakes, texts, tmp_path):
 
 
 def test_too_small_a_disk_is_refused_before_it_is_full(lef, fakes, texts, monkeypatch):
-    monkeypatch.setattr("lefcache.extract.order.disk_usage", lambda _: Free(10))
+    monkeypatch.setattr("lefcache.extract.expected.disk_usage", lambda _: Free(10))
     ran = lef("extract", "--data", texts, "--model", "fake")
     assert ran.code == 1
     assert "10 B are free" in ran.err
