@@ -1,7 +1,10 @@
 """What a Ray cluster has, and which workers fit in it."""
 
 import os
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +42,24 @@ def connect(ray: Any, address: str) -> None:
         )
     local = {"include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
+        with _own_signals():
+            ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(
             f"no Ray cluster at {address} ({one_line(error)}): start one with `ray start --head`, "
             "or leave out --address to work on this machine alone"
         ) from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's answer to SIGTERM, which Ray replaces by one that ends it at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def workers_of(

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-import lefcache.extract.order
+import lefcache.extract.expected
 from lefcache.extract import estimate, place_order
 from lefcache.testing import FakeBackbone
 
@@ -93,7 +93,7 @@ def slow(seconds_per_token):
 
 
 def test_a_model_that_is_slow_here_is_found_out_early(cache, make_corpus, monkeypatch):
-    monkeypatch.setattr(lefcache.extract.order, "TIMED_SECONDS", 0.05)
+    monkeypatch.setattr(lefcache.extract.expected, "TIMED_SECONDS", 0.05)
     corpus = make_corpus(train=[" ".join(["x"] * 20) + f" {n}" for n in range(1000)])
     started = time.monotonic()
     # Each batch of 1,024 tokens would take 2 seconds, one text 0.04.
