@@ -78,6 +78,11 @@ class Cluster:
         """What each living node has: CPU, GPU, memory."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
+    def pickled(self, thing: Any) -> bytes:
+        """What workers `pickle.loads`: functions of a script or a notebook too, by what they do."""
+        content: bytes = self._ray.cloudpickle.dumps(thing)
+        return content
+
     def run(
         self,
         work: Callable[[Job], Iterator[Receipt]],

@@ -72,7 +72,7 @@ class Described:
 class Range:
     """A job: missing blocks of a split, with their texts, the first of which is row `first`."""
 
-    load: Load = field(repr=False)
+    load: bytes = field(repr=False)  # a pickled Load
     assignment: Assignment = field(repr=False)
     key: str
     blocks: tuple[int, ...]
@@ -107,7 +107,7 @@ class Spread:
     leads = True
 
     def __init__(self, cluster: Cluster, load: Load) -> None:
-        self.cluster, self.load = cluster, load
+        self.cluster, self.load = cluster, cluster.pickled(load)
 
     def backbone(self) -> Described:
         """The model, as a worker that has loaded it describes it; raises what loading it does."""
@@ -184,7 +184,7 @@ def _left(writer: Writer, job: Range) -> Range | None:
 _loaded: dict[bytes, Backbone] = {}
 
 
-def _describe(load: Load) -> Iterator[Described]:
+def _describe(load: bytes) -> Iterator[Described]:
     """What a model is, from a worker that has it then."""
     model = _model(load)
     yield Described(
@@ -242,10 +242,9 @@ def _first(
     yield replace(meter.receipt(task.block, sums), worker=here())
 
 
-def _model(load: Load) -> Backbone:
+def _model(load: bytes) -> Backbone:
     """The model of this process, loaded at the first job; another one takes its place."""
-    key = pickle.dumps(load)
-    if key not in _loaded:
+    if load not in _loaded:
         _loaded.clear()
-        _loaded[key] = load()
-    return _loaded[key]
+        _loaded[load] = pickle.loads(load)()  # noqa: S301  by the process that leads
+    return _loaded[load]

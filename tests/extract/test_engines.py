@@ -256,6 +256,14 @@ def test_a_poisoned_row_ends_the_run_and_keeps_the_others(spread, tmp_path, loca
     assert vectors(tmp_path / "cache") == local
 
 
+def test_a_model_may_be_loaded_by_a_function_of_a_script(two_nodes, tmp_path, local):
+    with Cluster(workers=2) as cluster:
+        engine = Spread(cluster, lambda: FakeBackbone(depth=3))
+        cache = lefcache.open(tmp_path / "cache")
+        extract(engine.backbone(), corpus_of(), cache, engine=engine, **SETTINGS)
+    assert vectors(cache.path) == local
+
+
 def test_a_model_that_cannot_be_loaded_is_an_error_in_seconds(spread):
     began = time.monotonic()
     with pytest.raises(ModelError, match="no model at 'nowhere'"):
