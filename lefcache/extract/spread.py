@@ -111,8 +111,8 @@ class Spread:
 
     def backbone(self) -> Described:
         """The model, as a worker that has loaded it describes it; raises what loading it does."""
-        with closing(self.cluster.run(_describe, iter([self.load]), lambda load: load)) as said:
-            return next(said)
+        (found,) = self.cluster.run(_describe, iter([self.load]), lambda load: load)
+        return found
 
     def reserve(self, cache: Cache, request: Request) -> AbstractContextManager[Writer]:
         """Be the one writer of the split, for all workers."""
