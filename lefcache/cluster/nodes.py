@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,21 @@ def connect(ray: Any, address: str) -> None:
     try:
         with _own_signals():
             ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
+        hush(ray)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise EngineError(
             f"no Ray cluster at {address} ({one_line(error)}): start one with `ray start --head`, "
             "or leave out --address to work on this machine alone"
         ) from error
+
+
+def hush(ray: Any) -> None:
+    """Say nothing of lost workers in Ray's words: it does so on stdout, where a document may go.
+
+    No setting of Ray's is for that. What is lost is said by `Cluster.run`.
+    """
+    with suppress(AttributeError):  # of another version
+        ray._private.worker._worker_logs_enabled = False
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from lefcache.cluster import Cluster, Workers
-from lefcache.cluster.nodes import workers_of
+from lefcache.cluster.nodes import hush, workers_of
 from lefcache.errors import EngineError, FeatureError
 from tests.jobs import cluster_jobs
 
@@ -103,6 +103,18 @@ def test_a_job_that_ends_its_worker_ends_the_run(two_nodes, monkeypatch):
     monkeypatch.setattr("lefcache.cluster.jobs.CRASHES", 2)
     with Cluster(workers=1) as cluster, pytest.raises(EngineError, match="at ends, without"):
         [*cluster.run(cluster_jobs.failing, iter(["ends"]), all_of)]
+
+
+def test_ray_writes_nothing_where_a_document_may_go(two_nodes, monkeypatch, capfd):
+    import ray
+
+    monkeypatch.setattr(ray._private.worker, "_worker_logs_enabled", True)
+    hush(ray)
+    with Cluster(workers=1) as cluster:
+        path = [*cluster.run(cluster_jobs.ending_once, iter(["x"]), lambda job: "y")]
+    assert path == ["y"]
+    time.sleep(1)
+    assert capfd.readouterr().out == ""
 
 
 def test_nobody_works_on_when_a_run_is_given_up(two_nodes):

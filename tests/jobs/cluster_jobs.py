@@ -32,3 +32,10 @@ def failing_once(job: str) -> Iterator[str]:
         Path(job).touch()
         raise OSError("the server is not at home")
     yield "done"
+
+
+def ending_once(job: str) -> Iterator[str]:
+    """Ends its worker at x."""
+    if job == "x":
+        os._exit(3)
+    yield job
