@@ -1,6 +1,6 @@
 """What distributing an extraction costs, and what it survives.
 
-    python benchmarks/cluster.py            # rates, then the driver alone
+    python benchmarks/cluster.py            # the leader, then two nodes on this machine
     python benchmarks/cluster.py --faults   # kills of workers, a node and the driver, as well
 
 `overhead` is one Ray worker against the local engine at equal threads, `two` is two workers against
@@ -41,7 +41,8 @@ from lefcache.extract.spread import BLOCKS_MOST
 from lefcache.testing import FakeBackbone
 
 WORDS = ["the", "a", "film", "was", "good", "bad", "not", "very", "cat", "mat", "plot", "slow"]
-BLOCK_ROWS = 128
+BLOCK_ROWS = 256
+RATES = ("overhead", "two", "ray")
 WIDTH, DEPTH = 4096, 32
 
 
@@ -225,6 +226,23 @@ def _memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def rates(options: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """What is measured on two nodes of this machine: all of RATES, or the one asked for."""
+    made, texts = nodes(), texts_of(options.rows)
+    one, two = partial(spread, texts, folder, 1), partial(spread, texts, folder, 2)
+    alone, both = partial(local, texts, folder), partial(apart, texts, folder, 2)
+    measures: dict[str, Callable[[], dict[str, float]]] = {
+        "overhead": lambda: ratios(one, alone, options.rounds),
+        "two": lambda: ratios(both, two, options.rounds),
+        "ray": lambda: {f"{n:,} texts a block": receipts(400, n) for n in (1, 1024, 8192)},
+    }
+    try:
+        return {name: measures[name]() for name in RATES if options.only in (None, name)}
+    finally:
+        ray.shutdown()
+        made.shutdown()
+
+
 def nodes() -> Nodes:
     """A cluster of two nodes with a core each, to which this process is connected."""
     room = {"num_cpus": 1, "object_store_memory": 80 << 20}
@@ -242,7 +260,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=100_000, help="that the leader is fed")
     parser.add_argument("--rate", type=float, default=100.0, help="receipts a second")
     parser.add_argument("--outstanding", type=int, default=1000)
-    parser.add_argument("--only", choices=["rates", "driver", "faults"])
+    parser.add_argument("--only", choices=["driver", *RATES, "faults"])
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--folder", help="where caches are written; the system's temporary one")
     parser.add_argument("--json", action="store_true")
@@ -254,16 +272,8 @@ def main() -> None:
         found: dict[str, Any] = {}
         if options.only in (None, "driver"):
             found["driver"] = driver(options.blocks, options.rate, options.outstanding, folder)
-        if options.only in (None, "rates"):
-            made, texts = nodes(), texts_of(options.rows)
-            one, two = partial(spread, texts, folder, 1), partial(spread, texts, folder, 2)
-            alone, both = partial(local, texts, folder), partial(apart, texts, folder, 2)
-            found["overhead"] = ratios(one, alone, options.rounds)
-            found["two"] = ratios(both, two, options.rounds)
-            sizes = (1, 1024, 8192)
-            found["ray"] = {f"{size:,} texts a block": receipts(400, size) for size in sizes}
-            ray.shutdown()
-            made.shutdown()
+        if options.only in (None, *RATES):
+            found |= rates(options, folder)
         if options.faults or options.only == "faults":
             from cluster_faults import faults
 

@@ -409,8 +409,14 @@ def two_nodes():
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", str(ROOT))
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        cluster = Cluster(initialize_head=True, head_node_args=room)
-        cluster.add_node(**room)
+        for left in reversed(range(3)):  # on a machine that has much else to do, it may not begin
+            try:
+                cluster = Cluster(initialize_head=True, head_node_args=room)
+                cluster.add_node(**room)
+                break
+            except Exception:
+                if not left:
+                    raise
         ray.init(cluster.address, log_to_driver=False, logging_level="CRITICAL")
         yield cluster
         ray.shutdown()

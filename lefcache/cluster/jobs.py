@@ -236,7 +236,7 @@ def _final(cause: Exception, tries: int) -> LefError:
     """The error that ends a run after so many tries."""
     if isinstance(cause, LefError):
         return cause
-    known = isinstance(cause, ModuleNotFoundError)
+    known = isinstance(cause, ModuleNotFoundError) and str(cause.name).startswith("lefcache")
     way = f": on every node, {install_extra('ray')}" if known else ""
     return EngineError(
         f"a worker failed {count(tries, 'time')} at the same work: {one_line(cause)}{way}"

@@ -149,10 +149,10 @@ class Spread:
         first: Sequence[Task],
         job_of: Callable[[Sequence[Task]], Range],
     ) -> Iterator[Range]:
-        """Neighbouring blocks together; ever fewer towards the end, where workers run dry."""
-        place = len(first)
+        """Neighbouring blocks together; ever fewer towards the end, so that none waits long."""
+        place, others = len(first), self.cluster.workers.number - 1
         while place < len(tasks):
-            fair = (len(tasks) - place) // (4 * self.cluster.workers.number)
+            fair = (len(tasks) - place) // max(1, 2 * others)
             some = tasks[place : place + max(1, min(BLOCKS_MOST, fair))]
             together = [t for n, t in enumerate(some) if t.block == some[0].block + n]
             yield job_of(together)
