@@ -38,9 +38,9 @@ CSV = (
 @cache_option
 @form_options
 def command(data: str | None, cache: str, form: str) -> None:
-    """List every finished study in the cache (sweep, fuse, pairs, transfer, scale, baselines).
+    """List every finished study in the cache, the latest of a corpus last.
 
-    The latest of a corpus stands last.
+    Those of sweep, select, fuse, pairs, transfer and scale, and the baselines beside them.
 
     A result is stale when texts or labels were changed since: run its command again.
 

@@ -139,6 +139,8 @@ def _report(found: "Selection", options: dict[str, Any]) -> None:
             tell(line)
         if choice.regret:
             _show_regret(choice.regret)
+    if found.id:
+        tell(f"Result {found.id[:SHORT]}.")
     tell(_next(found, options))
 
 
@@ -186,8 +188,7 @@ def _number(value: float | None) -> str:
 
 
 def _mark(choice: "Choice", layer: "Layer") -> str:
-    words = {"chosen": choice.feature, "last": choice.last, "fixed depth": choice.fixed}
-    return ", ".join(word for word, feature in words.items() if feature == layer.feature)
+    return ", ".join(word for word, feature in choice.marks.items() if feature == layer.feature)
 
 
 def _verdict(found: "Selection", choice: "Choice") -> Iterator[str]:
@@ -197,7 +198,9 @@ def _verdict(found: "Selection", choice: "Choice") -> Iterator[str]:
         by += f" on {choice.n_train:,} rows"
     if choice.n_head_train:
         by += f" (the heads on {choice.n_head_train:,})"
-    if choice.sure is None:
+    if len(choice.layers) == 1:
+        sure = ", the only layer here"
+    elif choice.sure is None:
         sure = "; how sure that is, is not known"
     else:
         sure = (

@@ -1,6 +1,6 @@
 """What has been found out so far: the finished studies of a cache, and which of them are stale."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from lefcache.cache.register import read_labels
 from lefcache.results import Result
 from lefcache.wording import count, some
 
+Values = Mapping[str, Any]
+
 ROUNDED = "rounded to "  # how the contents of such a feature end
 
 
@@ -17,11 +19,11 @@ ROUNDED = "rounded to "  # how the contents of such a feature end
 class Finished:
     """One finished study in a line: `what` was trained, and how it did.
 
-    `kind` is sweep, fuse, pairs, transfer, scale or baseline. The figures of the test are None
-    without a test, and where the test was not shown yet (`hidden`): another operator was chosen.
-    `pairs` have no figures of a head at all, `transfer` those of the own choice, `scale` those of
-    the last step that pays. `stale` says what has changed in the cache since, nothing where nothing
-    has.
+    `kind` is sweep, select, fuse, pairs, transfer, scale or baseline. The figures of the test are
+    None without a test, and where the test was not shown yet (`hidden`): another operator was
+    chosen. `pairs` and `select` have no figures of a head at all, `transfer` those of the own
+    choice, `scale` those of the last step that pays. `stale` says what has changed in the cache
+    since, nothing where nothing has.
     """
 
     id: str
@@ -55,24 +57,50 @@ def finished(cache: Cache, corpus: str | None = None) -> list[Finished]:
 def describe(result: Result) -> str:
     """What was trained, in a few words: features with operator, or the chosen layer with probe."""
     values = result.payload["result"]
-    if result.kind == "fuse":
-        store = rounded_to(result.payload["key"])
-        told = f"{' + '.join(values['features'])}, {values['op']}"
-        return f"{told}, rounded to {store}" if store else told
-    if result.kind == "sweep":
-        many = len(values["rows"])
-        return f"{values['best']}, {values['probe']}" + (f" (of {many} layers)" if many > 1 else "")
-    if result.kind == "transfer":
-        others = [row["source"] for row in values["rows"] if row["source"] != result.corpus]
-        return f"{values['best']}, {values['probe']}, against choices of {some(others)}"
-    if result.kind == "pairs":
-        features, many = len(values["singles"]), len(values["rows"])
-        return f"{count(many, 'pair')} of {count(features, 'feature')}"
-    if result.kind == "scale":
-        pays, steps = values["pays"], values["steps"]
-        paying = " + ".join(steps[pays - 1]["features"])
-        return f"{paying}, {values['op']} ({pays} of {count(len(steps), 'feature')} pay)"
-    return str(values.get("name", result.kind))
+    told = WORDS.get(result.kind)
+    return told(result, values) if told else str(values.get("name", result.kind))
+
+
+def _fuse(result: Result, values: Values) -> str:
+    store = rounded_to(result.payload["key"])
+    told = f"{' + '.join(values['features'])}, {values['op']}"
+    return f"{told}, rounded to {store}" if store else told
+
+
+def _sweep(result: Result, values: Values) -> str:
+    many = len(values["rows"])
+    return f"{values['best']}, {values['probe']}" + (f" (of {many} layers)" if many > 1 else "")
+
+
+def _select(result: Result, values: Values) -> str:
+    chosen = " and ".join(str(each["feature"]) for each in values["choices"])
+    return f"{chosen}, by {values['score']} within {result.payload['key']['budget']}"
+
+
+def _transfer(result: Result, values: Values) -> str:
+    others = [row["source"] for row in values["rows"] if row["source"] != result.corpus]
+    return f"{values['best']}, {values['probe']}, against choices of {some(others)}"
+
+
+def _pairs(result: Result, values: Values) -> str:
+    features, many = len(values["singles"]), len(values["rows"])
+    return f"{count(many, 'pair')} of {count(features, 'feature')}"
+
+
+def _scale(result: Result, values: Values) -> str:
+    pays, steps = values["pays"], values["steps"]
+    paying = " + ".join(steps[pays - 1]["features"])
+    return f"{paying}, {values['op']} ({pays} of {count(len(steps), 'feature')} pay)"
+
+
+WORDS: dict[str, Callable[[Result, Values], str]] = {
+    "fuse": _fuse,
+    "sweep": _sweep,
+    "select": _select,
+    "transfer": _transfer,
+    "pairs": _pairs,
+    "scale": _scale,
+}
 
 
 def rounded_to(key: Mapping[str, Any]) -> str:
@@ -143,7 +171,7 @@ def finished_line(result: Result, stale: str) -> Finished:
         val_accuracy=row["val_accuracy"],
         test_accuracy=None if hidden else row["test_accuracy"],
         test_ci95=None if hidden or not row["test_ci95"] else tuple(row["test_ci95"]),
-        n_test=values["n_test"],
+        n_test=values.get("n_test", 0),
         hidden=hidden,
         stale=stale,
         path=str(result.path),
@@ -164,6 +192,6 @@ def _scores(kind: str, values: dict[str, Any]) -> dict[str, Any]:
     if kind == "sweep":
         best: dict[str, Any] = next(r for r in values["rows"] if r["feature"] == values["best"])
         return best
-    if kind == "pairs":  # predictions, not a head
+    if kind in ("pairs", "select"):  # predictions, not a head
         return dict.fromkeys(("val_accuracy", "test_accuracy", "test_ci95"))
     return values

@@ -69,6 +69,12 @@ def _scale(key: Mapping[str, Any]) -> list[str]:
     return words + (["--store", ",".join(key["stores"])] if key.get("stores") else [])
 
 
+def _select(key: Mapping[str, Any]) -> list[str]:
+    words = ["select", "--data", key["corpus"], "--models", features_words(key["features"])]
+    words += ["--budget", key["budget"]]
+    return words + (["--score", key["score"]] if key["score"] != "ridge" else [])
+
+
 def _baseline(key: Mapping[str, Any]) -> list[str]:
     """Any study makes it; a sweep is the quickest."""
     return ["sweep", "--data", key["corpus"], "--models", "MODEL"]
@@ -91,6 +97,7 @@ COMMANDS = {
     "pairs": _pairs,
     "transfer": _transfer,
     "scale": _scale,
+    "select": _select,
     "baseline": _baseline,
 }
 

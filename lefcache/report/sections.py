@@ -17,6 +17,7 @@ from lefcache.report.layout import (
     percent,
     within,
 )
+from lefcache.report.selected import select_section
 from lefcache.report.squares import mistakes_section, pairs_section, transfer_section
 from lefcache.report.steps import scale_section
 from lefcache.report.tables import FUSED, costs, learning, operators
@@ -28,6 +29,7 @@ def sections(figures: Figures) -> list[Section]:
     """Every section of the page but the first table and the last."""
     return [
         _layers(figures),
+        select_section(figures),
         _operators(figures),
         pairs_section(figures),
         _learning(figures),

@@ -22,7 +22,8 @@ from lefcache.study.rights import Gain
 from lefcache.study.scale import scale
 from lefcache.study.scaled import Scale, Step
 from lefcache.study.scores import LABEL_FREE, SCORES, Sample
-from lefcache.study.select import Choice, Layer, Selection, select
+from lefcache.study.select import select
+from lefcache.study.selected import Choice, Layer, Selection
 from lefcache.study.sweep import sweep
 from lefcache.study.swept import Row, Sweep
 from lefcache.study.transfer import transfer

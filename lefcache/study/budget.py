@@ -49,6 +49,9 @@ class Budget:
             return cls(share=number / 100)
         return cls(seconds=number * UNITS[match[2]])
 
+    def __str__(self) -> str:
+        return f"{100 * (self.share or 0):g}%" if self.seconds is None else f"{self.seconds:g}s"
+
     def purse(self, whole: float) -> "Purse":
         """The budget to be spent, from now on; `whole` is the work of the sweep."""
         return Counted(self, whole) if self.seconds is None else Clock(self, whole)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lefcache.feature import DEPTH, FIXED, LAST
 from lefcache.rows import Table
 from lefcache.study.compare import differences
-from lefcache.study.depth import deepest, depth_of, nearest_to
+from lefcache.study.depth import deepest, depth_of, nearest_to, reaches
 from lefcache.study.identity import alone
 from lefcache.study.judge import Bench, Tables
 from lefcache.study.transferred import Chosen
@@ -29,7 +29,7 @@ class Crossing:
         self.features = next(iter(corpora.values()))["train"].features
         self.names = [str(each) for each in self.features]
         last, fixed = deepest(self.features)[0], str(nearest_to(self.features, DEPTH, depth))
-        whole = depth is None or any(depth_of(each) >= depth for each in self.features)
+        whole = reaches(self.features, depth)
         self.settled = {LAST if whole else DEEPEST: last, FIXED: fixed}
         self._chosen: dict[str, Chosen] = {}
 

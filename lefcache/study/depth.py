@@ -20,6 +20,11 @@ def deepest(features: Sequence[Feature]) -> tuple[str, ...]:
     return tuple(str(each) for each in features if depth_of(each) == depths[each.model])
 
 
+def reaches(features: Sequence[Feature], depth: int | None) -> bool:
+    """Whether the deepest of these is the last layer of a model of so many blocks; None: surely."""
+    return depth is None or any(depth_of(each) >= depth for each in features)
+
+
 def nearest_to(features: Sequence[Feature], share: float, depth: int | None = None) -> Feature:
     """The feature that lies nearest to this share of a model's depth, ties to the shallower.
 

@@ -1,9 +1,8 @@
 """Which layer, without training a head on each of them: a choice within a budget, and its price."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,150 +11,18 @@ from lefcache.feature import DEPTH, FIXED
 from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.study.budget import Budget
-from lefcache.study.depth import deepest, nearest_to
+from lefcache.study.depth import deepest, nearest_to, reaches
 from lefcache.study.ground import Ground, grounds_of, of_model
 from lefcache.study.halving import POSSIBLE, Search
-from lefcache.study.identity import BY_LEFT_OUT, CHOSEN, check_tables, notes_on_rows
+from lefcache.study.identity import BY_LEFT_OUT, Shelf, check_tables, identity
 from lefcache.study.probes import Setup
-from lefcache.study.regret import Regret, regret_of
+from lefcache.study.regret import regret_of
 from lefcache.study.scores import SCORES
-from lefcache.study.shown import Shown
+from lefcache.study.selected import Choice, Layer, Selection
 from lefcache.train.fit import device_of
 from lefcache.train.protocol import BY_SPLIT
-from lefcache.train.stats import Interval, accuracy_interval
+from lefcache.train.stats import accuracy_interval
 from lefcache.wording import did_you_mean
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What was found out about one layer.
-
-    `value` is the chosen score after `n_train` rows, and `accuracy` is ridge's, on `n_judged` rows
-    that it did not learn; `head_accuracy` that of the method's head on the validation rows.
-    `scores` are by name, all on `n_scores` rows of the choice. What the budget did not pay for is
-    None, or not there.
-    """
-
-    feature: str
-    n_train: int
-    value: float | None
-    n_judged: int
-    accuracy: float | None
-    ci95: Interval | None
-    head_accuracy: float | None
-    head_ci95: Interval | None
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The layer of one model, how it was chosen, and at what cost.
-
-    `by` says what decided: a score, a score and the head, or the fixed depth where the budget paid
-    for no comparison. `sure` is the share of bootstrap resamples of the judged rows that choose
-    this layer, and `rivals` are the others that a few of them choose; None where nothing was judged
-    row by row. `share` is the part of
-    the work of a sweep with one head on every layer, in counted multiplications; `rows_read`
-    counts vectors. `regret` is there where a finished sweep is: it was looked up afterwards.
-    """
-
-    model: str
-    feature: str
-    by: str
-    sure: float | None
-    rivals: tuple[str, ...]
-    seconds: float
-    share: float
-    rows_read: int
-    n_train: int
-    n_head_train: int
-    n_head: int
-    n_scores: int
-    last: str
-    fixed: str
-    layers: tuple[Layer, ...]
-    regret: Regret | None = None
-
-
-@dataclass(frozen=True)
-class Selection(Shown):
-    """One choice for each model, all within the same budget each.
-
-    `selected_by` says which rows the scores were judged by, of `n_train` rows to learn from and
-    `n_val` to choose by. The test was not read.
-    """
-
-    corpus: str
-    score: str
-    seed: int
-    budget: Budget
-    selected_by: str
-    n_train: int
-    n_val: int
-    choices: tuple[Choice, ...]
-
-    @property
-    def chosen(self) -> str:
-        """`selected_by` in words that follow "chosen"."""
-        return CHOSEN[self.selected_by]
-
-    @property
-    def heading(self) -> str:
-        """Corpus, and the rows that chose."""
-        return f"{self.corpus}: layers chosen {self.chosen}"
-
-    def records(self) -> list[dict[str, Any]]:
-        """A row for each model."""
-        return [
-            {
-                "model": each.model,
-                "feature": each.feature,
-                "by": each.by,
-                "sure": each.sure,
-                "share": each.share,
-                "seconds": each.seconds,
-                "n_train": each.n_train,
-                "last": each.last,
-                "fixed": each.fixed,
-            }
-            for each in self.choices
-        ]
-
-    def plot(self) -> Any:
-        """What ridge made of each layer that was judged; see `lefcache.report.charts`."""
-        from lefcache.report.charts import layer_curve
-        from lefcache.report.curves import curve_of
-
-        rows = [
-            {
-                "feature": layer.feature,
-                "val_accuracy": layer.accuracy,
-                "n": layer.n_judged,
-                "chosen": layer.feature == choice.feature,
-            }
-            for choice in self.choices
-            for layer in choice.layers
-            if layer.accuracy is not None
-        ]
-        values = {"corpus": self.corpus, "probe": "ridge", "n_test": 0, "rows": rows}
-        return layer_curve(curve_of(values), title=self.corpus)
-
-    def notes(self) -> list[str]:
-        """What to know of these choices that they do not show."""
-        left_out = self.selected_by == BY_LEFT_OUT
-        blind = [each.model for each in self.choices if each.by == FIXED]
-        return [
-            *notes_on_rows(self.n_train if left_out else self.n_val, 0),
-            *(
-                f"the budget paid for no comparison of the layers of {model}: this is the fixed "
-                f"depth of {DEPTH}; raise --budget"
-                for model in blind
-            ),
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
 
 
 def select(
@@ -189,7 +56,8 @@ def select(
         depths: blocks of each model, for the fixed depth; else the deepest layer here tells.
         device: of the heads.
         memory: bytes that they may take; None for most of what is free.
-        results: where a finished sweep may lie that the choices are held against.
+        results: a folder where the choices are kept for `lef report`, and where a finished sweep
+            may lie that they are held against.
 
     Raises:
         RecipeError: a budget or a score that there is not.
@@ -200,14 +68,28 @@ def select(
         near = did_you_mean(score, SCORES)
         raise RecipeError(f"no score '{score}'{near}: it is one of {', '.join(SCORES)}")
     check_tables(tables, (seed,))
-    setup = Setup(recipe, (seed,), device_of(device), memory)
+    where = device_of(device)
+    setup = Setup(recipe, (seed,), where, memory)
     grounds = grounds_of(tables, n_train, seed, setup)
     made = [_choose(each, score, budget, (depths or {}).get(each.model)) for each in grounds]
     if results is not None:
         made = [_held_against(each, tables, results, recipe, n_train) for each in made]
     by = BY_SPLIT if "validation" in tables else BY_LEFT_OUT
     counts = len(grounds[0].learned), len(grounds[0].judges)
-    return Selection(tables["train"].corpus, score, seed, budget, by, *counts, choices=tuple(made))
+    corpus = tables["train"].corpus
+    found = Selection(corpus, score, seed, budget, by, *counts, choices=tuple(made))
+    key = identity(
+        "select", tables, recipe, (seed,), score=score, budget=str(budget), n_train=n_train
+    )
+    return _kept(found, Shelf(results if recipe.named else None, key, tables), where)
+
+
+def _kept(made: Selection, shelf: Shelf, where: torch.device) -> Selection:
+    """The same with its id, or why it could not be kept; what was kept before is replaced."""
+    made = replace(made, id=shelf.id if shelf.results else "")
+    if why_not := shelf.put(made.to_json(), None, where):
+        return replace(made, id="", not_kept=why_not)
+    return made
 
 
 def _choose(ground: Ground, score: str, budget: Budget, depth: int | None) -> Choice:
@@ -236,6 +118,7 @@ def _choose(ground: Ground, score: str, budget: Budget, depth: int | None) -> Ch
         n_scores=search.table_rows,
         last=deepest(features)[0],
         fixed=str(fixed),
+        whole=reaches(features, depth),
         layers=tuple(_layer(search, each) for each in range(len(features))),
     )
 
@@ -265,5 +148,4 @@ def _held_against(
         name: {layer.feature: layer.scores[name] for layer in choice.layers if layer.scores}
         for name in SCORES
     }
-    named = {"chosen": choice.feature, "last": choice.last, FIXED: choice.fixed}
-    return replace(choice, regret=regret_of(mine, named, scores, results, recipe, n_train))
+    return replace(choice, regret=regret_of(mine, choice.marks, scores, results, recipe, n_train))

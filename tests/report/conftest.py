@@ -11,7 +11,7 @@ from lefcache.cache import open as open_cache
 from lefcache.corpus import read_corpus
 from lefcache.extract import extract
 from lefcache.recipe import Recipe
-from lefcache.study import fuse, plain_baselines, read_again, scale, sweep
+from lefcache.study import fuse, plain_baselines, read_again, scale, select, sweep
 from lefcache.testing import FakeBackbone
 
 HOSTILE = "<script>alert(1)</script>"
@@ -46,6 +46,7 @@ def asked(folder, *, depth=4, corpora=("hostile",)):
         for model in ("one", "other"):
             tables = cache.tables(f"{model}:all", name)
             sweep(tables, show_test=True, **kept)
+            select(tables, "50%", **kept)
         both = cache.tables("one:2,other:last", name)
         plain_baselines(both, lambda name=name: read_again(cache, name), **kept)
         for op in ("concat", "sum", "hadamard-res"):

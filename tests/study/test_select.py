@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lefcache import results as store
 from lefcache.errors import CorpusError, RecipeError
-from lefcache.feature import Feature
+from lefcache.feature import FIXED, Feature
 from lefcache.recipe import Recipe
 from lefcache.study import SCORES, Budget, halving, select, sweep
 from lefcache.study import budget as budgets
@@ -18,7 +19,6 @@ from lefcache.study.ground import Ground, grounds_of
 from lefcache.study.halving import rounds, wins
 from lefcache.study.probes import Setup
 from lefcache.study.regret import agreement
-from lefcache.study.select import FIXED
 from lefcache.train.protocol import training_parts
 
 TINY = Recipe(width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=50, epochs=3)
@@ -272,7 +272,7 @@ def test_a_sweep_of_heads_that_was_shown_the_test_says_what_the_choice_loses(tab
     swept = sweep(tables, "mlp", TINY, seeds=2, show_test=True, results=tmp_path)
     found = select(tables, ALL, recipe=TINY, results=tmp_path)
     assert without_time(plain) == without_time(
-        replace(found, choices=(replace(only(found), regret=None),))
+        replace(found, choices=(replace(only(found), regret=None),), id="")
     )
     regret = only(found).regret
     assert (regret.id, regret.probe, regret.by, regret.seeds) == (swept.id, "mlp", "test", 2)
@@ -408,3 +408,45 @@ def test_the_nearest_layer_to_a_depth():
     assert str(nearest_to(features, 0.6)) == "m:2"
     assert str(nearest_to(features, 0.6, 6)) == "m:4"
     assert str(nearest_to(features[-1:], 0.6, 6)) == "m:last"
+
+
+def test_what_was_chosen_is_kept_and_replaced_by_the_next_choice_of_the_same(tables, tmp_path):
+    found = select(tables, "2%", recipe=LONG, results=tmp_path)
+    kept = store.find(tmp_path, "tiny", found.id)
+    assert kept.kind == "select"
+    assert kept.payload["result"] == json.loads(json.dumps(found.to_json()))
+    assert kept.payload["key"]["budget"] == "2%"
+    assert select(tables, "2%", recipe=LONG, results=tmp_path).id == found.id
+    others = [
+        select(tables, "3%", recipe=LONG, results=tmp_path),
+        select(tables, "2%", "logme", LONG, results=tmp_path),
+        select(tables, "2%", recipe=LONG, seed=1, results=tmp_path),
+        select(tables, "2%", recipe=LONG, n_train=300, results=tmp_path),
+    ]
+    assert len({found.id, *(each.id for each in others)}) == 5
+    assert select(tables, "2%", recipe=LONG).id == ""
+
+
+def test_a_disk_that_takes_nothing_takes_no_choice_away(tables, tmp_path):
+    (tmp_path / "tiny").write_text("no folder")
+    found = select(tables, "2%", recipe=LONG, results=tmp_path)
+    assert only(found).feature == "m:2"
+    assert found.id == ""
+    assert any("not kept" in line for line in found.notes())
+
+
+@pytest.mark.parametrize("words", ["2%", "0.5%", "7%", "120%", "5s", "90s"])
+def test_a_budget_is_written_as_it_is_read(words):
+    assert str(Budget.parse(words)) == words
+
+
+def test_the_last_of_some_layers_is_not_called_the_model_s(tables):
+    found = only(select(tables, "2%", recipe=LONG, depths={"m": 8}))
+    assert list(found.marks) == ["chosen", "deepest here", FIXED]
+    assert list(only(select(tables, "2%", recipe=LONG, depths={"m": 4})).marks)[1] == "last"
+
+
+def test_one_layer_alone_is_said_to_be_no_choice(make_tables):
+    found = select(make_tables(noise=(1.0,)), "2%", recipe=LONG)
+    (line,) = found.notes()
+    assert line.startswith("m:0 is the only layer of m here: there was nothing to choose")
