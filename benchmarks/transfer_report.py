@@ -152,8 +152,10 @@ def ranks(found: Transfer) -> Iterator[str]:
 
 
 def _rank(row: Transferred | None) -> str:
-    if row is None or row.spearman is None or row.spearman_ci95 is None:
+    if row is None or row.spearman is None:
         return ""
+    if row.spearman_ci95 is None:
+        return f"{row.spearman:+.2f}"
     low, high = row.spearman_ci95
     return f"{row.spearman:+.2f} [{low:+.2f}, {high:+.2f}]"
 

@@ -190,8 +190,10 @@ def _called(score: str) -> str:
 
 
 def _coefficient(value: float | None, ci95: "Interval | None") -> str:
-    if value is None or ci95 is None:
+    if value is None:
         return "all the same"
+    if ci95 is None:
+        return f"{value:+.2f}"
     low, high = ci95
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 

@@ -203,8 +203,10 @@ def _show_ranks(found: "Transfer") -> None:
 def _rank(row: "Transferred | None") -> str:
     if row is None or row.source == row.target:
         return "" if row is None else "own"
-    if row.spearman is None or row.spearman_ci95 is None:
+    if row.spearman is None:
         return ""
+    if row.spearman_ci95 is None:
+        return f"{row.spearman:+.2f}"
     low, high = row.spearman_ci95
     return f"{row.spearman:+.2f} [{low:+.2f}, {high:+.2f}]"
 

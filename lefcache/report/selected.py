@@ -60,6 +60,8 @@ def _against(regret: Mapping[str, Any]) -> str:
 def _correlated(found: Mapping[str, Any]) -> str:
     if found["spearman"] is None:
         return ""
+    if found["ci95"] is None:
+        return f"{found['spearman']:+.2f}"
     low, high = found["ci95"]
     return f"{found['spearman']:+.2f} [{low:+.2f}, {high:+.2f}]"
 

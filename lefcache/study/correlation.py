@@ -16,7 +16,8 @@ def correlated(
     """The correlation of two lists and its 95 % interval, over items drawn again.
 
     Both are None of fewer than FEWEST items and where all values of a list are the same. Samples
-    that are so by chance, in the bootstrap, are left out.
+    that are so by chance, in the bootstrap, are left out. Of a perfect correlation every sample is
+    perfect, however few items there are: that is no interval, and None.
 
     Args:
         one: (M,)
@@ -29,6 +30,8 @@ def correlated(
     (found,) = _pearson(_ranked(pairs[:, None], ranks))
     if np.isnan(found):
         return None, None
+    if np.isclose(abs(found), 1):
+        return float(found), None
     many = pairs.shape[1]
     drawn = np.random.default_rng(0).integers(0, many, (DRAWS, many))
     scores = _pearson(_ranked(pairs[:, drawn], ranks))

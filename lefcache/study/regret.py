@@ -36,8 +36,8 @@ class Loss:
 class Agreement:
     """Spearman's correlation of a score, turned so that more is better, with a sweep's figures.
 
-    The interval is of a bootstrap over layers. Both are None of fewer than three layers that the
-    score knows, and where all are the same.
+    The interval is of a bootstrap over layers, and None where both rank them alike. Both are None
+    of fewer than three layers that the score knows, and where all are the same.
     """
 
     score: str

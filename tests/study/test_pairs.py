@@ -376,5 +376,8 @@ def test_correlations_are_those_of_scipy_with_an_interval():
         assert -1 <= low < value < high <= 1
         assert 0.1 < high - low < 0.8
     assert correlated(one, np.ones(30), ranks=True) == (None, None)
+    # Every sample of a perfect order is in order, which does not say how sure it is.
+    value, ci95 = correlated([1.0, 2.0, 3.0], [1.0, 4.0, 9.0], ranks=True)
+    assert (value, ci95) == (pytest.approx(1.0), None)
     assert correlated([1.0, 2.0], [1.0, 2.0], ranks=False) == (None, None)
     assert correlated([1, 2, 3, 4], [2, 4, 6, 8], ranks=False)[0] == pytest.approx(1)
