@@ -82,6 +82,8 @@ def report_projected(
     )
     if options["rate"]:
         tell(f"Rate: {options['rate'] / 1e12:,.3g} Tflop/s, as given.")
+        if made[0].tokens is None:
+            tell("No extraction of this cache was timed: give --tokens of a text to know the time.")
     elif rate:
         tell(
             f"Rate: {rate.flops / 1e12:,.3g} Tflop/s, that of {rate.model} over {rate.corpus} on "

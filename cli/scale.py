@@ -74,7 +74,11 @@ CSV = (
     help="What every layer of a model would take, for example 1000000x33x4096; more than once for "
     "several, and alone without --models.",
 )
-@click.option("--tokens", type=float, help="Of a text, for --project  [default: as extracted here]")
+@click.option(
+    "--tokens",
+    type=click.FloatRange(0, min_open=True),
+    help="Of a text, for --project  [default: as extracted here]",
+)
 @click.option(
     "--rate",
     callback=read_rate,

@@ -260,15 +260,16 @@ def _verdict(found: "Transfer") -> str:
     beside = ", ".join(f"{name}: {_behind(found.baselines(name))}" for name in names)
     seconds = sum(each.seconds for each in found.targets if not each.cached)
     took = f"in {duration(seconds)}" if seconds else "taken from the results folder"
+    moved = _behind(found.moved).replace("ahead", "ahead of")
     return (
         f"On average over {count(len(found.moved), 'cell')}, a layer chosen on another corpus is "
-        f"{_behind(found.moved)} the own choice ({beside}). 0 forward passes, {took}."
+        f"{moved} the own choice ({beside}). 0 forward passes, {took}."
     )
 
 
 def _behind(rows: "Sequence[Transferred]") -> str:
     regret = statistics.mean(row.regret for row in rows)
-    return f"{100 * abs(regret):.1f} points {'behind' if regret >= 0 else 'ahead of'}"
+    return f"{100 * abs(regret):.1f} points {'behind' if regret >= 0 else 'ahead'}"
 
 
 def _next(found: "Sequence[Transfer]", cache: str) -> str:

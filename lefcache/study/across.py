@@ -8,7 +8,7 @@ from lefcache.cache.learnable import learnable
 from lefcache.errors import CorpusError, FeatureError
 from lefcache.feature import Feature
 from lefcache.rows import Table
-from lefcache.wording import some
+from lefcache.wording import did_you_mean, some
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ def _of_model(
             if corpus in named:
                 raise
             notes.append(f"{corpus} takes no part: {error}")
+    if not layers:
+        near = did_you_mean(model, {name for each in cache for name in cache[each]})
+        raise FeatureError(
+            f"no corpus in {cache.path} has layers of {model} to choose from{near}: see `lef ls`"
+        )
     chosen, left_out = _shared(model, layers)
     notes += left_out
     corpora = {corpus: cache.tables(chosen, corpus) for corpus in layers}
@@ -85,8 +90,6 @@ def _of_model(
 
 def _shared(model: str, layers: dict[str, list[Feature]]) -> tuple[list[Feature], list[str]]:
     """The features that all corpora have, in the order of the first, and a note on the others."""
-    if not layers:
-        raise FeatureError(f"no corpus here has layers of {model} to choose from: see `lef ls`")
     every = [set(each) for each in layers.values()]
     shared = [each for each in next(iter(layers.values())) if all(each in one for one in every)]
     if len(shared) < 2:

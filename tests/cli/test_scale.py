@@ -70,6 +70,9 @@ def test_what_was_never_timed_is_unknown(lef):
     assert ran.code == 0, ran.err
     assert "unknown" in ran.out
     assert "give --rate" in ran.out
+    ran = lef("scale", "--project", "67349x33x4096", "--rate", "200T")
+    assert "give --tokens of a text to know the time" in ran.out
+    assert lef("scale", "--project", "67349x33x4096", "--tokens", -5).code == 2
 
 
 def test_mistakes_name_the_fix(extracted):

@@ -167,4 +167,5 @@ def test_corpora_that_lack_something_take_no_part_and_mistakes_name_the_fix(extr
     ran = extracted(*WORDS, "--data", "films", "--to", "films")
     assert "extract the model on a second one" in ran.err
     assert "a choice takes two layers" in extracted("transfer", "--models", "one:1").err
+    assert "of on to choose from (did you mean one?)" in extracted("transfer", "--models", "on").err
     assert extracted("transfer").code == 2
