@@ -1,5 +1,6 @@
 """Flags of the commands whose work a Ray cluster can share."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,15 @@ def cluster_of(options: Mapping[str, Any]) -> "Iterator[Cluster | None]":
         cores = count(made.cpus, "core")
         say(f"{count(made.number, 'worker')} of a Ray cluster, with {cores}{gpus} each")
         yield cluster
+
+
+def speaker() -> Callable[[str], None]:
+    """What says a line to who watches: nothing, in a rank that is not the first one."""
+    if "RANK" not in os.environ:
+        return say
+    from lefcache.extract import engine_here
+
+    return say if engine_here().leads else lambda _: None
 
 
 def rates(workers: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ import click
 
 from cli.candidates import models as known_models
 from cli.candidates import pools, splits
-from cli.engine import check_engine, cluster_of, engine_options, rates
+from cli.engine import check_engine, cluster_of, engine_options, rates, speaker
 from cli.extracted import announce, report
 from cli.output import interrupted, print_json, progress, say, size
 from cli.params import (
@@ -140,7 +140,7 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
     _check_spelling(options)
     check_engine(options)
     try:
-        corpus, cache = open_corpus(options)
+        corpus, cache = open_corpus(options, speaker())
         with cluster_of(options) as cluster:
             documents = [_extract(each, name, corpus, cache, options, cluster) for each in models]
     except KeyboardInterrupt as error:

@@ -1,6 +1,6 @@
 """The corpus and the cache that a command's flags name, read and described to the user."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,16 @@ from lefcache.wording import count
 if TYPE_CHECKING:
     from lefcache import Cache, Corpus
 
+Say = Callable[[str], None]
 
-def open_corpus(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
+
+def open_corpus(options: dict[str, Any], say: Say = say) -> tuple["Corpus", "Cache"]:
     """Read `--data` with the flags of Reading, and open `--cache`; says what is odd about it."""
     import lefcache
 
     cache = lefcache.open(options["cache"])
     source = options["data"] or cache.corpus()
-    source, reading = _as_before(cache, source, Reading(**given(Reading, options)))
+    source, reading = _as_before(cache, source, Reading(**given(Reading, options)), say)
     corpus = lefcache.read_corpus(source, **asdict(reading))
     say(
         f"{corpus.name}: "
@@ -33,7 +35,7 @@ def open_corpus(options: dict[str, Any]) -> tuple["Corpus", "Cache"]:
     return corpus, cache
 
 
-def _as_before(cache: "Cache", source: str, asked: Reading) -> tuple[str, Reading]:
+def _as_before(cache: "Cache", source: str, asked: Reading, say: Say) -> tuple[str, Reading]:
     """Where a corpus is read from and how: as the cache's own was, but for what is asked for.
 
     That is so for a corpus that the cache knows by name, and for the same folder once more, whose

@@ -109,6 +109,13 @@ def test_a_dry_run_writes_nothing(lef, fakes, texts, tmp_path):
     assert not (tmp_path / "lef-cache").exists()
 
 
+def test_of_several_ranks_only_the_first_one_speaks(lef, fakes, texts, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    ran = lef("extract", "--data", texts, "--model", "fake", "--dry-run")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
 def test_too_small_a_disk_is_refused_before_it_is_full(lef, fakes, texts, monkeypatch):
     monkeypatch.setattr("lefcache.extract.expected.disk_usage", lambda _: Free(10))
     ran = lef("extract", "--data", texts, "--model", "fake")
