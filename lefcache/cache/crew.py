@@ -20,6 +20,8 @@ from lefcache.errors import StorageError
 from lefcache.files import Url, parse_json, read_own, replace_file
 from lefcache.stores.disk import no_link, on_disk
 
+LOOK_SECONDS = 10.0  # a hand that joins waits no longer for those who look whether it has
+
 
 class LeaderGoneError(StorageError):
     """What a leader published is not there: it has gone, or another folder has the same path."""
@@ -89,7 +91,8 @@ def hand_of(root: Path | Url, name: str, key: str, hand: str) -> Iterator[None]:
     Raises LeaderGoneError where that is not to be seen.
     """
     _check_leader(root, name, key)  # first, to leave nothing in a folder that is another one
-    with exclusive(root, f"{name}{HAND}{hand}"):
+    # Who looks whether a hand is at work has its lock for that moment.
+    with exclusive(root, f"{name}{HAND}{hand}", wait=LOOK_SECONDS):
         _check_leader(root, name, key)
         yield
 
