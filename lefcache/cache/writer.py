@@ -84,7 +84,9 @@ class Writer:
     @property
     def begun(self) -> bool:
         """Whether all wanted arrays exist, so that several processes may write blocks of them."""
-        return all(each.number in self._finished for each in self.generations)
+        wanted = {name for each in self.generations for name in each.arrays}
+        known = all(each.number in self._finished for each in self.generations)
+        return known and not wanted & self._lost.keys()
 
     def missing(self, window: range | None = None) -> list[Task]:
         """The blocks that some wanted array lacks, in order; of a `window` of them, or of all."""
@@ -107,15 +109,13 @@ class Writer:
         Returns the CRC-32C of each array's rows.
         """
         written: list[int] = []
+        if not self.begun:
+            self.create(self.kinds(values))
         for generation in self.generations:
             if self._has(generation, task.block):
                 continue
-            if generation.number not in self._finished:
-                self._create(generation, self.kinds(values))
             sums, magnitudes = [], []
             for name in generation.arrays:
-                if name in self._lost:
-                    self._create_array(name, self._lost.pop(name), values[name].shape[1:])
                 rows = values[name].astype(self.dtypes[name], copy=False)
                 if not self._kept(name, task.block):
                     self.store.write(f"{self.path}/{name}", task.start, rows)
@@ -158,10 +158,12 @@ class Writer:
         return {name: self._kind(name, rows) for name, rows in values.items()}
 
     def create(self, kinds: Mapping[str, Kind]) -> None:
-        """Create the arrays that are new, where their kinds are known before any of their rows."""
+        """Create the arrays that are new or lost, where there is a kind of them; others stay."""
         for generation in self.generations:
             if generation.number not in self._finished:
                 self._create(generation, kinds)
+        for name in kinds.keys() & self._lost.keys():
+            self._create_array(name, self._lost.pop(name), kinds[name][1])
 
     def _has(self, generation: Generation, block: int) -> bool:
         done = self._finished.get(generation.number)
