@@ -20,7 +20,7 @@ def begin_split(store: Home, path: str, request: "Request") -> None:
     attrs, kept = described(store, path), store.format_of(path)
     wanted = request.format or kept
     if wanted == "hdf5":
-        _check_alone(path, kept)
+        _check_alone(path, kept, request.writers or many_processes())
     made_by = {SPEC_DIGEST: request.spec.digest}
     if not attrs or not store.children(f"{path}/ledger"):
         first = first_attrs(request) | made_by
@@ -39,9 +39,9 @@ def begin_split(store: Home, path: str, request: "Request") -> None:
         store.set_attrs(path, now)
 
 
-def _check_alone(path: str, kept: str) -> None:
+def _check_alone(path: str, kept: str, many: str) -> None:
     """Refuse HDF5 where several processes are at work: two writers would lose rows in silence."""
-    if many := many_processes():
+    if many:
         convert = f"lef convert {path} --to"
         way = f"first run: {convert} zarr"
         if kept == "zarr":

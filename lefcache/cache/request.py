@@ -37,6 +37,7 @@ class Request:
     key_there: str = ""  # what the split is called there
     fsync: bool = True
     split_rows: int = 0  # of the whole split, where `rows` is a limit
+    writers: str = ""  # who writes it for this process, where that is not this process itself
 
     @property
     def path(self) -> str:

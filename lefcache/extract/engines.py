@@ -21,6 +21,10 @@ class Engine(Protocol):
     def leads(self) -> bool:
         """Whether this process writes attributes, and answers for the whole."""
 
+    @property
+    def writers(self) -> str:
+        """Who else writes the blocks, in words; '' where the environment tells, or nobody does."""
+
     def reserve(self, cache: Cache, request: Request) -> AbstractContextManager[Writer]:
         """Be at work on a split: as its one writer, or as a hand of the process that leads."""
 
@@ -42,6 +46,7 @@ class Local:
     """This process computes all blocks, one after the other."""
 
     leads = True
+    writers = ""
 
     def reserve(self, cache: Cache, request: Request) -> AbstractContextManager[Writer]:
         """Be the one writer of the split."""

@@ -43,6 +43,8 @@ RUN = (
 class Ranks:
     """One of `world` processes that were started together; all know the same `run_id`."""
 
+    writers = ""
+
     def __init__(self, rank: int, world: int, run_id: str) -> None:
         self.rank, self.world, self.run_id = rank, world, run_id
         self._crews: dict[str, Crew] = {}  # that this rank has joined, by their keys

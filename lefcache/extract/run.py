@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lefcache.cache import Cache, Writer
@@ -129,9 +129,9 @@ def extract(
     started = time.perf_counter()
     if engine.leads:
         notes += cache.register(corpus)
-        _book(backbone, corpus, cache, order)
+        _book(engine, backbone, corpus, cache, order)
     for split in order.rows:
-        assignment = _assignment(backbone, corpus, cache, order, split)
+        assignment = _assignment(engine, backbone, corpus, cache, order, split)
         with engine.reserve(cache, assignment.request) as writer:
             done += _run(engine, backbone, corpus, assignment, writer, on_progress, on_note)
             notes += writer.notes
@@ -164,12 +164,12 @@ def extract(
 
 
 def _assignment(
-    backbone: Backbone, corpus: Corpus, cache: Cache, order: Order, split: str
+    engine: Engine, backbone: Backbone, corpus: Corpus, cache: Cache, order: Order, split: str
 ) -> Assignment:
     return Assignment(
         cache=cache.path,
         order=order,
-        request=request_for(backbone, corpus, order, split),
+        request=replace(request_for(backbone, corpus, order, split), writers=engine.writers),
         corpus_source=corpus.source,
         corpus_options=corpus.options,
         lengths={name: len(content) for name, content in corpus.splits.items()},
@@ -210,11 +210,12 @@ def _run(
     return tally
 
 
-def _book(backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> None:
+def _book(engine: Engine, backbone: Backbone, corpus: Corpus, cache: Cache, order: Order) -> None:
     """Write down what is wanted of every split, of those too that a kill leaves without a block."""
     for split in order.rows:
+        wanted = _assignment(engine, backbone, corpus, cache, order, split).request
         # Whoever is at work on a split has booked it; we come to it later.
-        with suppress(BusyError), cache.reserve(request_for(backbone, corpus, order, split)):
+        with suppress(BusyError), cache.reserve(wanted):
             pass
 
 

@@ -105,6 +105,7 @@ class Spread:
     """
 
     leads = True
+    writers = "workers of a Ray cluster are to write it"
 
     def __init__(self, cluster: Cluster, load: Load) -> None:
         self.cluster, self.load = cluster, cluster.pickled(load)
