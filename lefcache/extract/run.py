@@ -187,6 +187,7 @@ def _run(
 ) -> Tally:
     """Compute the blocks that one split lacks; what it took is written down."""
     split, tally = assignment.request.split, Tally()
+    missing = len(writer.missing()) if engine.leads else 0
 
     def on_batch(rows: int, tokens: int) -> None:
         tally.rows, tally.tokens = tally.rows + rows, tally.tokens + tokens
@@ -201,6 +202,8 @@ def _run(
                 tally.add(done)
                 if done.worker and on_progress:
                     on_progress(Progress(split, 0, 0, tally.rates))
+        # All of them are there now: a worker may be lost between a block and its receipt.
+        tally.blocks = missing or tally.blocks
     finally:
         # An error on the way here, of a full disk say, is not to be hidden by another one.
         with suppress(LefError) if sys.exc_info()[0] else nullcontext():

@@ -7,21 +7,27 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
+from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 import lefcache
-from lefcache.cache.crew import hand_of, leading
+from lefcache.cache.crew import at_work, hand_of, leading
+from lefcache.cache.lock import exclusive
 from lefcache.cluster import Cluster
 from lefcache.corpus import Corpus, Split
-from lefcache.errors import BusyError, EngineError, ModelError, StorageError
+from lefcache.errors import BusyError, EngineError, MismatchError, ModelError, StorageError
 from lefcache.extract import extract
 from lefcache.extract.compute import Assignment
 from lefcache.extract.engines import Local, engine_here
 from lefcache.extract.order import place_order, request_for
 from lefcache.extract.ranks import Ranks
 from lefcache.extract.spread import Spread
+from lefcache.repair import clear
 from lefcache.testing import FakeBackbone
+from lefcache.verify import verify
 from tests.jobs import models
 from tests.s3 import CREDENTIALS, Faulty, make_bucket, objects
 
@@ -60,6 +66,28 @@ def local(tmp_path_factory):
     folder = tmp_path_factory.mktemp("local") / "cache"
     extract(FakeBackbone(), corpus_of(), lefcache.open(folder), **SETTINGS)
     return vectors(folder)
+
+
+@pytest.mark.parametrize("format", ["hdf5", None])
+def test_workers_are_refused_one_file_that_only_one_may_write(cache, format):
+    more = {"engine": Spread(SimpleNamespace(pickled=bytes), b""), **SETTINGS}
+    if format is None:  # kept so already
+        extract(FakeBackbone(), corpus_of(), cache, limit=4, format="hdf5", **SETTINGS)
+    before = [*cache.path.rglob("*.h5")]
+    with pytest.raises(MismatchError, match=r"workers of a Ray cluster .* one writer only"):
+        extract(FakeBackbone(), corpus_of(), cache, format=format, **more)
+    assert [*cache.path.rglob("*.h5")] == before
+
+
+def test_blocks_whose_receipts_were_lost_with_their_worker_were_computed(cache):
+    class Forgetful(Local):
+        def run(self, *of):
+            for number, done in enumerate(super().run(*of)):
+                if number % 2:
+                    yield done
+
+    receipt = extract(FakeBackbone(), corpus_of(), cache, engine=Forgetful(), **SETTINGS)
+    assert (receipt.computed_blocks, receipt.skipped_blocks) == (13, 0)
 
 
 # Ranks
@@ -103,6 +131,20 @@ def test_what_ranks_that_were_stopped_had_finished_is_kept(tmp_path, local):
     assert vectors(tmp_path / "cache") == local
 
 
+def test_ranks_that_begin_an_array_anew_which_a_repair_took_away_keep_each_others_rows(
+    tmp_path, local
+):
+    folder = tmp_path / "cache"
+    cache = lefcache.open(folder)
+    extract(FakeBackbone(), corpus_of(), cache, **SETTINGS)
+    (folder / "tiny/fake/train/mean/2/zarr.json").write_text("{")
+    clear(cache, verify(cache))
+    assert cache.store.info("tiny/fake/train/mean/2") is None
+    _, codes = ranks(folder)
+    assert codes == [0, 0, 0]
+    assert vectors(folder) == local
+
+
 def test_a_rank_whose_leader_does_not_come_says_so(cache, monkeypatch):
     monkeypatch.setattr("lefcache.extract.ranks.LEADER_SECONDS", 0.3)
     with pytest.raises(BusyError, match=r"rank 1 waited .* for rank 0 to begin tiny/fake/train"):
@@ -132,6 +174,15 @@ def test_a_process_of_torchrun_is_a_rank_and_any_other_is_alone():
     assert isinstance(found, Ranks)
     assert (found.rank, found.world, found.leads) == (3, 8, False)
     assert found.run_id.startswith("x/")
+
+
+def test_a_hand_is_not_kept_out_by_who_looks_whether_it_is_at_work(cache):
+    look = FileLock(cache.path / ".locks/split@rank1.lock", thread_local=False)
+    with exclusive(cache.path, "split"), leading(cache.path, "split", "run") as crew:
+        look.acquire()
+        Timer(0.2, look.release).start()
+        with hand_of(cache.path, "split", crew.key, "rank1"):
+            assert at_work(cache.path, "split", "rank1")
 
 
 def test_hands_of_a_killed_leader_keep_others_out(cache):
