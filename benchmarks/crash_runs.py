@@ -111,7 +111,7 @@ class Runner:
 
 def command(words: Sequence[str], cache: Place, out: Path, log: Path, began: Event) -> None:
     """What a process does: note its first write and each block that it begins, and be `lef`."""
-    from lefcache.extract import run
+    from lefcache.extract import compute
     from lefcache.stores.objects import Bucket
 
     put = Bucket.put
@@ -127,16 +127,17 @@ def command(words: Sequence[str], cache: Place, out: Path, log: Path, began: Eve
             if writes and str(path).startswith(str(cache)):
                 began.set()
 
-    named_rows = run.named_rows
+    embed = compute.embed
 
     def noted(*given: Any) -> Any:
-        *_, split, task = given
-        line = " ".join([split, str(task.block), str(task.stop - task.start), *task.arrays])
+        _, assignment, task, *_ = given
+        rows = str(task.stop - task.start)
+        line = " ".join([assignment.request.split, str(task.block), rows, *task.arrays])
         with log.open("a") as file:
             file.write(f"{line}\n")
-        return named_rows(*given)
+        return embed(*given)
 
-    run.named_rows, Bucket.put = noted, noted_put  # type: ignore[method-assign]
+    compute.embed, Bucket.put = noted, noted_put  # type: ignore[method-assign]
     sys.addaudithook(watch)
     sys.argv = ["lef", *words]
     with out.open("w") as file, redirect_stdout(file), redirect_stderr(file):
