@@ -53,7 +53,7 @@ CSV = (
     type=click.Choice(SCORES),
     default="ridge",
     show_default=True,
-    help="What layers are compared by; entropy, rank and anisotropy do without labels.",
+    help="What layers are compared by; entropy, rank and anisotropy know nothing of labels.",
 )
 @click.option(
     "--seed",
