@@ -184,7 +184,9 @@ def _checked(
     import torch
 
     torch.set_num_threads(threads)
-    yield from work(job)
+    # `yield from` would pass on what Ray sends, and not every iterator takes that.
+    for receipt in work(job):  # noqa: UP028
+        yield receipt
 
 
 def here() -> str:

@@ -45,6 +45,11 @@ def test_what_jobs_give_comes_in_as_it_is_there(two_nodes):
     assert len({process for _, process in counted.found}) == 2
 
 
+def test_a_job_may_be_any_iterator(two_nodes):
+    with Cluster(workers=1) as cluster:
+        assert [*cluster.run(cluster_jobs.doubled, iter([(1, 2, 3)]), all_of)] == [2, 4, 6]
+
+
 def test_a_worker_that_is_killed_costs_what_it_was_about(two_nodes, notes):
     counted, killed = Counted(), False
     with Cluster(workers=1) as cluster:

@@ -15,6 +15,11 @@ def counting(job: tuple[int, int]) -> Iterator[tuple[int, int]]:
         yield number, os.getpid()
 
 
+def doubled(job: tuple[int, ...]) -> Iterator[int]:
+    """An iterator that is no generator."""
+    return map((2).__mul__, job)
+
+
 def failing(job: str) -> Iterator[str]:
     """What goes wrong in one way or another."""
     if job == "misspelt":
