@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from lefcache.errors import FeatureError, IncompleteError
+from lefcache.cache.documents import check_array_place
+from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import Feature, Layer, describe_layers
 from lefcache.rows import Matrix
+from lefcache.spec import STORED
+from lefcache.stores import ArrayInfo
 
 if TYPE_CHECKING:
     from lefcache.cache.pages import Pages
@@ -46,3 +49,14 @@ def array_name(pages: "Pages", feature: Feature, layer: Layer) -> str:
     """The array that holds a layer of a feature, such as `mean/24`, be it stored or not."""
     pool = feature.pool or ("own" if "last" in pages.layers("own") else "mean")
     return f"{pool}/{pages.aliases.get(str(layer), layer)}"
+
+
+def stored_as(pages: "Pages", name: str) -> tuple[ArrayInfo, str]:
+    """What an array is, and the checksums of one that was imported; DamagedError if it is none."""
+    path = f"{pages.path}/{name}"
+    info = pages.store.info(path)
+    if info is None or info.shape[0] != pages.rows or info.dtype.name not in STORED:
+        raise DamagedError(f"{path} is not the array that the ledger speaks of")
+    check_array_place(pages.store, path)
+    # A Spec tells two extractions apart; of two imports only the bytes do.
+    return info, repr(pages.checksums(name)) if pages.spec.imported else ""

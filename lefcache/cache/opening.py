@@ -10,18 +10,19 @@ from lefcache.stores import Home
 from lefcache.stores.mixed import MixedStore
 
 
-def open(path: str | Path | None = None, whole: bool = True) -> "Cache":
+def open(path: str | Path | None = None, whole: bool = True, later: bool = False) -> "Cache":
     """Open the cache in a folder: the one given, else $LEF_CACHE, else `./lef-cache`.
 
     A folder that is not there yet is an empty cache; nothing is written before an extraction. One
-    on an object store is `s3://bucket/folder`: what is read of it is kept in a mirror on this disk.
+    on an object store is `s3://bucket/folder`: what is asked for is pulled into a mirror on this
+    disk, with `later` not before its first row is read.
     Without `whole`, nothing is believed of what its own metadata says, which may be damaged.
     """
     where = place_of(path or os.environ.get("LEF_CACHE") or DEFAULT_CACHE)
     if isinstance(where, Url):
         from lefcache.cache.remote import RemoteCache
 
-        return RemoteCache(where, whole)
+        return RemoteCache(where, whole, later)
     return Cache(where, whole=whole)
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from lefcache.cache import hints
 from lefcache.cache.again import again
 from lefcache.cache.display import html_table, one_line
-from lefcache.cache.documents import check_array_place, described, known, read_rows
+from lefcache.cache.documents import described, known, read_rows
 from lefcache.cache.identity import check_made_alike
-from lefcache.cache.layers import Layers, array_name
+from lefcache.cache.layers import Layers, array_name, stored_as
 from lefcache.cache.ledger import Generation, finished, read_generations
 from lefcache.cache.magnitudes import read_magnitudes
 from lefcache.cache.sums import check_array
@@ -20,8 +20,8 @@ from lefcache.corpus import SPLITS
 from lefcache.errors import DamagedError, FeatureError, IncompleteError
 from lefcache.feature import POOLS, Feature, Layer, describe_layers
 from lefcache.rows import Matrix, MeanRows, Rows
-from lefcache.spec import STORED, Origin, Spec
-from lefcache.stores import Home
+from lefcache.spec import Origin, Spec
+from lefcache.stores import ArrayInfo, Home
 
 TOKENS = "tokens"  # (N,) uint32: how many tokens were pooled
 CUT = np.uint32(1 << 31)  # its high bit: the text was longer than the model may read
@@ -167,7 +167,7 @@ class Pages(Mapping[str, Layers]):
         Raises FeatureError if they were never asked for, IncompleteError if rows are missing,
         DamagedError if they are not those that were written.
         """
-        layers = [self._array(name) for name in self._names(feature)]
+        layers = [self.array(name) for name in self._names(feature)]
         for name in self._names(feature) if verify else ():
             check_array(self.store, self.path, name, self.generations, self.block_rows)
         return layers[0] if len(layers) == 1 else MeanRows(layers)
@@ -179,7 +179,7 @@ class Pages(Mapping[str, Layers]):
         return Origin(
             model=self.model,
             arrays=tuple(names),
-            dtypes=tuple(str(self._array(name).stored) for name in names),
+            dtypes=tuple(str(self.array(name).stored) for name in names),
             source=made.get("source"),
             revision=provenance.get("revision"),
             remote_code=bool(provenance.get("remote_code")),
@@ -284,16 +284,15 @@ class Pages(Mapping[str, Layers]):
                 f"{self.resume_command()}"
             )
 
-    def _array(self, name: str) -> Rows:
-        self._check_whole(name)
-        info = self.store.info(f"{self.path}/{name}")
-        if info is None or info.shape[0] != self.rows or info.dtype.name not in STORED:
-            raise DamagedError(f"{self.path}/{name} is not the array that the ledger speaks of")
-        check_array_place(self.store, f"{self.path}/{name}")
+    def array(self, name: str) -> Matrix:
+        """The vectors of an array such as `mean/24`; raises what `matrix` does."""
+        info, contents = self._known(name)
         width = info.shape[1] if len(info.shape) > 1 else 1
-        # A Spec tells two extractions apart; of two imports only the bytes do.
-        contents = repr(self.checksums(name)) if self.spec.imported else ""
         return Rows(self.store.extents(f"{self.path}/{name}"), info.dtype, width, contents)
+
+    def _known(self, name: str) -> tuple[ArrayInfo, str]:
+        self._check_whole(name)
+        return stored_as(self, name)
 
     def describe(self) -> dict[str, Any]:
         """One line of `lef ls`."""

@@ -9,7 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lefcache.cache.adopt import adopt, wanting
 from lefcache.cache.corpora import corpus_of
@@ -20,10 +25,12 @@ from lefcache.cache.register import register
 from lefcache.cache.remove import doomed, remove
 from lefcache.cache.tree import Cache
 from lefcache.corpus import split_name
+from lefcache.dtypes import BFLOAT16
 from lefcache.errors import MismatchError
 from lefcache.feature import Feature
 from lefcache.files import REMOTE, Url, path_of, replace_file
-from lefcache.rows import Matrix, Table
+from lefcache.rows import Matrix, Rows, Table
+from lefcache.stores import ArrayInfo
 from lefcache.stores.objects import at_once, bucket_at
 from lefcache.stores.remote_store import RemoteStore
 
@@ -35,10 +42,14 @@ OnPull = Callable[[str, int, int], None]
 
 
 class RemoteCache(Cache):
-    """Every layer's vectors below an address such as s3://bucket/run1."""
+    """Every layer's vectors below an address such as s3://bucket/run1.
 
-    def __init__(self, path: Url, whole: bool = True) -> None:
+    They are pulled when they are asked for, with `later` when the first of them is read.
+    """
+
+    def __init__(self, path: Url, whole: bool = True, later: bool = False) -> None:
         super().__init__(path, RemoteStore(path), whole)
+        self.later = later
         self.mirror = Cache(mirror_of(path))
         self.on_pull: OnPull | None = None
 
@@ -55,6 +66,8 @@ class RemoteCache(Cache):
         verify: bool = False,
     ) -> Matrix:
         """The (N, D) vectors of one feature, in the mirror; raises what `Cache.rows` does."""
+        if self.later and not verify:
+            return super().rows(feature, split, data)
         wanted = Feature.parse(feature) if isinstance(feature, str) else feature
         pages = super().pages(wanted.model, split, data)
         self.bring(pages, pages.complete([wanted]))
@@ -68,6 +81,8 @@ class RemoteCache(Cache):
         verify: bool = False,
     ) -> Table:
         """K aligned features, in the mirror; raises what `Cache.table` does."""
+        if self.later and not verify:
+            return super().table(features, split, data)
         corpus, split = self.corpus(data), split_name(split)
         chosen = self.features(features, data)
         for model in dict.fromkeys(each.model for each in chosen):
@@ -91,6 +106,11 @@ class RemoteCache(Cache):
             except MismatchError:  # other texts or settings than those that the mirror is of
                 _forget(self.mirror, pages.corpus)
                 return self._take(pages, arrays)
+
+    def brought(self, pages: Pages, array: str) -> Matrix:
+        """An array of a split in the mirror, pulled if it has to be."""
+        self.bring(pages, [array])
+        return self.mirror.pages(pages.model, pages.split, pages.corpus).array(array)
 
     def _take(self, pages: Pages, arrays: Sequence[str]) -> int:
         store = self.mirror.store
@@ -135,7 +155,35 @@ class RemotePages(Pages):
 
     def matrix(self, feature: Feature, verify: bool = False) -> Matrix:
         """The (N, D) vectors of a feature of this model; raises what `Pages.matrix` does."""
+        if self.cache.later and not verify:
+            return super().matrix(feature)
         return self.cache.rows(feature, self.split, self.corpus, verify)
+
+    def array(self, name: str) -> Matrix:
+        """The vectors of an array, which are pulled when they are read."""
+        return Later(*self._known(name), lambda: self.cache.brought(self, name))
+
+
+class Later(Matrix):
+    """Vectors on an object store, which are pulled when the first of them is read."""
+
+    def __init__(self, info: ArrayInfo, contents: str, bring: Callable[[], Matrix]) -> None:
+        self.stored = info.dtype
+        self.dtype = np.dtype(np.float32) if info.dtype.name == BFLOAT16 else info.dtype
+        self.shape = info.shape[0], info.shape[1]
+        self.contents = contents
+        self._bring = cache(bring)
+
+    @property
+    def bits(self) -> Rows | None:
+        """As of `Rows`."""
+        return getattr(self._bring(), "bits", None)
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        return self._bring()[start:stop]
+
+    def _gather(self, chosen: NDArray[np.intp]) -> NDArray[Any]:
+        return self._bring()[chosen]
 
 
 def mirror_of(url: Url) -> Path:

@@ -79,6 +79,26 @@ def test_the_tree_is_that_of_any_cache(there):
     assert found[0].tolist()[0] == there.rows("fake:2")[0][0]
 
 
+def test_a_table_may_be_pulled_as_it_is_read(there, gets):
+    eager = there.tables("fake:1,fake:1+last")
+    later = open_cache(there.path, later=True)
+    remove(there.mirror.store, doomed(there.mirror, "tiny"))
+    gets.clear()
+    tables = later.tables("fake:1,fake:1+last")
+    train = tables["train"]
+    assert not vectors(gets)
+    assert [*tables] == [*eager]
+    assert (train.specs, train.origins) == (eager["train"].specs, eager["train"].origins)
+    assert [each.stored for each in train.rows] == [each.stored for each in eager["train"].rows]
+    assert train.rows[0][3:5].tolist() == eager["train"].rows[0][3:5].tolist()
+    assert {name.split("/")[4] for name in vectors(gets)} == {"1"}
+    for ours, theirs in zip(train.rows, eager["train"].rows, strict=True):
+        assert np.array_equal(ours, theirs)
+    assert later.rows("fake:1")[[2, 0]].tolist() == there.rows("fake:1")[[2, 0]].tolist()
+    assert {name.split("/")[2] for name in vectors(gets)} == {"train"}
+    assert len(vectors(gets)) == len({*vectors(gets)})
+
+
 def test_stage_2_reads_what_it_needs_once_and_no_more(there, gets):
     table = there.table("fake:1,fake:last")
     assert np.asarray(table.rows[0])[:, 1].tolist() == [3, 1, 7, 2, 5] * 2
