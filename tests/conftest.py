@@ -400,23 +400,40 @@ def s3_server():
 
 
 @pytest.fixture(scope="session")
-def two_nodes():
+def nodes_s3(s3_server):
+    """The S3 server as the workers of `two_nodes` reach it, and what they asked it for."""
+    from tests import s3
+
+    with s3.Faulty(s3_server).running() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def two_nodes(nodes_s3, tmp_path_factory):
     """A Ray cluster of two nodes on this machine, to which this process is connected."""
     import ray
     from ray.cluster_utils import Cluster
+
+    from tests import s3
 
     room = {"num_cpus": 1, "object_store_memory": 80 << 20}
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", str(ROOT))
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        for left in reversed(range(3)):  # on a machine that has much else to do, it may not begin
-            try:
-                cluster = Cluster(initialize_head=True, head_node_args=room)
-                cluster.add_node(**room)
-                break
-            except Exception:
-                if not left:
-                    raise
+        with pytest.MonkeyPatch.context() as theirs:
+            for name, value in s3.CREDENTIALS.items():
+                theirs.setenv(name, value)
+            theirs.setenv("AWS_ENDPOINT_URL", nodes_s3.address)
+            theirs.setenv("LEF_MIRROR", str(tmp_path_factory.mktemp("mirror")))
+            # On a machine that has much else to do, it may not begin.
+            for left in reversed(range(3)):
+                try:
+                    cluster = Cluster(initialize_head=True, head_node_args=room)
+                    cluster.add_node(**room)
+                    break
+                except Exception:
+                    if not left:
+                        raise
         ray.init(cluster.address, log_to_driver=False, logging_level="CRITICAL")
         yield cluster
         ray.shutdown()

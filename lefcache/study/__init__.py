@@ -7,6 +7,7 @@ from lefcache.study.baselines import Baseline, plain_baselines
 from lefcache.study.budget import Budget
 from lefcache.study.compare import compare
 from lefcache.study.compared import Comparison
+from lefcache.study.engine import HERE, Engine, Spread
 from lefcache.study.fixed import alone_baselines, fixed_layers, layer_baselines
 from lefcache.study.fuse import fuse
 from lefcache.study.fused import Estimate, Fused
@@ -30,6 +31,7 @@ from lefcache.study.transfer import transfer
 from lefcache.study.transferred import Chosen, Figures, HeadMoved, Target, Transfer, Transferred
 
 __all__ = [
+    "HERE",
     "LABEL_FREE",
     "PROBES",
     "PROTOCOLS",
@@ -42,6 +44,7 @@ __all__ = [
     "Chosen",
     "Comparison",
     "Correlation",
+    "Engine",
     "Estimate",
     "Figures",
     "Fused",
@@ -62,6 +65,7 @@ __all__ = [
     "Selection",
     "Setup",
     "Single",
+    "Spread",
     "Step",
     "Sweep",
     "Target",

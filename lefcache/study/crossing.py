@@ -42,10 +42,10 @@ class Crossing:
         if corpus not in self._chosen:
             seen = self.learns(corpus)
             layers = [alone(seen, place) for place in range(len(self.features))]
-            curve = {}
-            for name, (probed, _) in zip(self.names, self.bench.judge(layers), strict=True):
-                curve[name] = probed.val_accuracy
-                by = probed.selected_by, probed.n_train, probed.n_val
+            curve = dict.fromkeys(self.names, 0.0)  # in this order, whichever is judged first
+            for judged in self.bench.judge(layers):
+                curve[self.names[judged.place]] = judged.probed.val_accuracy
+                by = judged.probed.selected_by, judged.probed.n_train, judged.probed.n_val
             ranks = [(-curve[str(each)], depth_of(each)) for each in self.features]
             best = self.names[ranks.index(min(ranks))]
             self._chosen[corpus] = Chosen(corpus, best, *by, curve)
@@ -55,11 +55,11 @@ class Crossing:
         """What heads trained on these layers of a corpus say of all rows of the target's test."""
         places = [self.names.index(name) for name in names]
         seen, test = self.learns(corpus), self.corpora[target]["test"]
-        judged = self.bench.judge([alone(seen, place) for place in places])
-        return {
-            name: probed.predict(test.alone(place))
-            for name, place, (probed, _) in zip(names, places, judged, strict=True)
-        }
+        said = {}
+        for judged in self.bench.judge([alone(seen, place) for place in places]):
+            place = places[judged.place]
+            said[self.names[place]] = judged.probed.predict(test.alone(place))
+        return {name: said[name] for name in names}
 
 
 def priced(own: Right, other: Right) -> dict[str, Any]:

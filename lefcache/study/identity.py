@@ -193,7 +193,7 @@ class Shelf:
         self,
         result: dict[str, Any],
         predictions: NDArray[Any] | None,
-        device: torch.device,
+        device: torch.device | str,
         **more: Any,
     ) -> str:
         """Keep the figures, what they are the figures of, and where they were computed.

@@ -2,91 +2,34 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from lefcache.errors import CorpusError, RecipeError
-from lefcache.rows import Matrix, Table
-from lefcache.study.arrange import nested
+from lefcache.errors import RecipeError
+from lefcache.rows import Table
+from lefcache.study.couples import Couple, Held, Holding, learned_of
+from lefcache.study.engine import HERE, Does, Engine
 from lefcache.study.forecast import foretold
 from lefcache.study.identity import (
     BY_LEFT_OUT,
     Shelf,
+    as_written,
     check_tables,
     identity,
     known_of,
 )
-from lefcache.study.narrow import (
-    WIDEST,
-    Beside,
-    Narrow,
-    between,
-    cka,
-    narrowed,
-    side_by_side,
-)
-from lefcache.study.paired import PairRow, Pairs, Single
-from lefcache.train.protocol import BY_SPLIT, Part, labelled, training_parts
-from lefcache.train.ridge import Moments, best, fit_ridge
-from lefcache.train.stats import Interval, interval
+from lefcache.study.judge import PARTS
+from lefcache.study.narrow import WIDEST
+from lefcache.study.paired import Pairs
+from lefcache.train.protocol import BY_SPLIT, Part, labelled
+from lefcache.typed import from_plain
 
 ROWS = 10_000
-DRAWS = 10_000
-
-Right = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Ground:
-    """The rows that everything is learnt from, and those that judge where none are left out."""
-
-    learned: Part
-    judged: Part | None
-
-    def ridge(self, rows: Matrix, held_out: Matrix | None, moments: Moments) -> "Ridged":
-        """A ridge on these numbers, judged by the rows of validation or by leaving rows out."""
-        part = self.learned
-        texts, classes = part.table.texts[part.index], len(part.table.classes)
-        path = fit_ridge(
-            rows,
-            part.labels,
-            classes,
-            texts=texts,
-            leave_out=self.judged is None,
-            moments=moments,
-        )
-        if self.judged is None or held_out is None:
-            truth = part.labels
-            predicted, accuracies, errors = path.loo_predicted, path.loo_accuracy, path.loo_error
-        else:
-            truth = self.judged.labels
-            predicted, accuracies, errors = path.judge(held_out, truth)
-        return Ridged(predicted[best(accuracies, errors)] == truth, float(errors.min()))
-
-
-@dataclass(frozen=True)
-class Ridged:
-    """What a ridge has right of the rows that judge, and its mean squared error on them.
-
-    Of all regularisations the one with the highest accuracy, and that with the lowest error.
-    """
-
-    right: Right
-    error: float
-
-    @property
-    def accuracy(self) -> float:
-        """The share of rows that are right."""
-        return float(self.right.mean())
-
-
-Side = tuple[Narrow, Ridged]
 
 
 def pairs(
@@ -95,6 +38,7 @@ def pairs(
     rows: int = ROWS,
     results: Path | None = None,
     on_pair: Callable[[int, int], None] | None = None,
+    engine: Engine = HERE,
 ) -> Pairs:
     """Hold every two features of the tables against each other; the test is not read.
 
@@ -108,9 +52,10 @@ def pairs(
         tables: `train`, and `validation` and `test` where the corpus has them, of equal features.
             Of the test only the number of rows is used, for the width of an interval.
         rows: at most so many of train are learnt from: those of `--n-train`.
-        results: a folder that finished ones are kept in and loaded from. What has been fused is
-            looked up there each time.
+        results: a folder that finished ones are kept in and loaded from, and single pairs, of which
+            none is computed twice. What has been fused is looked up there each time.
         on_pair: called after each pair with how many are done, and how many there are.
+        engine: who computes: this process, or a `Spread` over the workers of a cluster.
 
     Raises:
         RecipeError: fewer than two features.
@@ -126,16 +71,16 @@ def pairs(
             f"a pair takes two features, and {features[0]} is one: name another beside it, as in "
             f"{features[0]},MODEL:LAYER"
         )
-    learned = _learned(seen, rows)
+    learned = learned_of(seen, rows)
     fewer = len(learned) if rows < len(labelled(seen["train"])) else None
     key = identity("pairs", seen, None, (0,), n_train=fewer, widest=WIDEST)
     shelf = Shelf(results, key, seen)
     known = known_of(seen)["n_val_known"]
     if found := shelf.find():
         return foretold(Pairs.from_json(found | {"n_val_known": known}), tables, results)
+    held = _hold(engine.begin(Holding(rows), seen), _shelves(seen, fewer, results), on_pair)
     made = replace(
-        _held_together(seen, learned, on_pair),
-        n_rows=len(labelled(seen["train"])),
+        _held_together(seen, learned, held),
         seconds=time.perf_counter() - start,
         n_val_known=known,
         id=shelf.id if shelf.results else "",
@@ -145,112 +90,59 @@ def pairs(
     return foretold(made, tables, results)
 
 
-def _learned(tables: Mapping[str, Table], rows: int) -> Part:
-    """At most so many rows of train: those that every study of so many learns from."""
-    whole = labelled(tables["train"])
-    if rows >= len(whole):
-        return whole
-    many = len(np.unique(whole.labels))
-    if rows < many:
-        raise CorpusError(
-            f"--rows {rows}: {whole.table.corpus} has {many} classes, and each needs a row: give "
-            f"at least {many}"
-        )
-    free, _ = training_parts(tables["train"], tables.get("validation"))
-    index = nested(free, min(rows, len(free)))
-    assert whole.table.labels is not None  # of labelled rows
-    return Part(whole.table, index, whole.table.labels[index].astype(np.int64))
-
-
 def _held_together(
-    tables: Mapping[str, Table], learned: Part, on_pair: Callable[[int, int], None] | None
+    tables: Mapping[str, Table],
+    learned: Part,
+    held: Mapping[Couple, Held],
 ) -> Pairs:
+    """What all couples come to."""
+    singles = {each.feature: each for one in held.values() for each in one.singles}
     judged = labelled(tables["validation"]) if "validation" in tables else None
-    ground = Ground(learned, judged)
-    features = [str(feature) for feature in learned.table.features]
-    sides = [_side(ground, place) for place in range(len(features))]
-    couples = [*combinations(range(len(features)), 2)]
-    made = []
-    for done, (one, other) in enumerate(couples, 1):
-        scores = _scores(ground, sides[one], sides[other])
-        made.append(PairRow(features[one], features[other], **scores))
-        if on_pair is not None:
-            on_pair(done, len(couples))
     return Pairs(
         corpus=learned.table.corpus,
         selected_by=BY_LEFT_OUT if judged is None else BY_SPLIT,
-        n_rows=0,
+        n_rows=len(labelled(tables["train"])),
         n_train=len(learned),
         n_val=0 if judged is None else len(judged),
         n_test=0,
-        singles=tuple(
-            _single(feature, width, side)
-            for feature, width, side in zip(features, learned.table.widths, sides, strict=True)
+        singles=tuple(singles[str(feature)] for feature in learned.table.features),
+        rows=tuple(
+            sorted(
+                (one.row for one in held.values()),
+                key=lambda row: (-row.gain, -row.residual_gain),
+            )
         ),
-        rows=tuple(sorted(made, key=lambda row: (-row.gain, -row.residual_gain))),
         seconds=0.0,
     )
 
 
-def _side(ground: Ground, place: int) -> Side:
-    judged = ground.judged
-    narrow = narrowed(ground.learned.alone(place), judged.alone(place) if judged else None)
-    return narrow, ground.ridge(narrow.rows, narrow.held_out, narrow.moments)
+def _hold(
+    does: Does, shelves: Mapping[Couple, Shelf], on_pair: Callable[[int, int], None] | None
+) -> dict[Couple, Held]:
+    """Every couple: those that are remembered, and the others as they are done."""
+    found = {couple: shelf.find() for couple, shelf in shelves.items()}
+    held = {couple: _remembered(one) for couple, one in found.items() if one}
+    with closing(does([couple for couple in shelves if couple not in held])) as coming:
+        for couple, one in coming:
+            held[couple] = one
+            shelves[couple].put(asdict(one), None, torch.device("cpu"))
+            if on_pair is not None:
+                on_pair(len(held), len(shelves))
+    return {couple: held[couple] for couple in shelves}
 
 
-def _single(feature: str, width: int, side: Side) -> Single:
-    narrow, ridged = side
-    kept = narrow.rows.shape[1]
-    return Single(
-        feature=feature,
-        width=width,
-        components=kept if width > WIDEST else 0,
-        share=narrow.share,
-        accuracy=ridged.accuracy,
-        error=ridged.error,
-    )
+def _shelves(
+    tables: Mapping[str, Table], fewer: int | None, results: Path | None
+) -> dict[Couple, Shelf]:
+    """Where each couple is remembered, one after the other."""
+    found = {}
+    for couple in combinations(range(len(tables["train"].features)), 2):
+        two = {name: table.of(couple) for name, table in tables.items()}
+        key = identity("pair", two, None, (0,), n_train=fewer, widest=WIDEST)
+        found[couple] = Shelf(results / PARTS if results else None, key, two)
+    return found
 
 
-def _scores(ground: Ground, one: Side, other: Side) -> dict[str, Any]:
-    """Every figure of a pair, by its name in `PairRow`."""
-    (mine, first), (its, second) = one, other
-    products = between(mine, its)
-    held_out = None
-    if mine.held_out is not None and its.held_out is not None:
-        held_out = Beside([mine.held_out, its.held_out])
-    moments = side_by_side(mine.moments, its.moments, products)
-    both = ground.ridge(Beside([mine.rows, its.rows]), held_out, moments)
-    better = max(first, second, key=lambda each: each.accuracy)
-    error = min(first.error, second.error)
-    return {
-        "cka": cka(mine.moments.scatter, its.moments.scatter, products),
-        **agreement(first.right, second.right),
-        "residual_gain": 1 - both.error / error if error else 0.0,
-        "accuracy": both.accuracy,
-        "gain": both.accuracy - better.accuracy,
-        "gain_ci95": _interval(both.right, better.right),
-        "predicted": both.accuracy,
-        "predicted_ci95": (0.0, 1.0),
-    }
-
-
-def agreement(one: Right, other: Right) -> dict[str, float | None]:
-    """How the errors of two classifiers go together, by the names in `PairRow`."""
-    both, neither = float((one & other).mean()), float((~one & ~other).mean())
-    first, second = float((one & ~other).mean()), float((other & ~one).mean())
-    alike, apart = both * neither, first * second
-    return {
-        "disagreement": first + second,
-        "double_fault": neither,
-        "q": (alike - apart) / (alike + apart) if alike + apart else None,
-        "oracle": 1 - neither - max(one.mean(), other.mean()),
-    }
-
-
-def _interval(one: Right, other: Right) -> Interval:
-    """Of the difference of two accuracies on the same rows, drawn again."""
-    count = len(one)
-    only = (one & ~other).sum(), (other & ~one).sum()
-    shares = np.array([*only, count - sum(only)]) / count
-    drawn = np.random.default_rng(0).multinomial(count, shares, size=DRAWS)
-    return interval((drawn[:, 0] - drawn[:, 1]) / count)
+def _remembered(found: Mapping[str, Any]) -> Held:
+    with as_written("what lies there"):
+        return from_plain(Held, {name: found[name] for name in ("row", "singles")})

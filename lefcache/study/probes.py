@@ -1,7 +1,9 @@
 """What a layer is judged by: a small classifier, fitted to one feature at a time."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,6 +30,9 @@ class Setup:
     memory: int | None = None
 
 
+Answer = Callable[[Table], NDArray[np.int32]]
+
+
 @dataclass(frozen=True)
 class Probed:
     """A fitted probe: how it did without the test, and how to ask it about the test.
@@ -39,7 +44,7 @@ class Probed:
     selected_by: str
     n_train: int
     n_val: int
-    predict: Callable[[Table], NDArray[np.int32]]
+    predict: Answer
 
 
 Probe = Callable[[Table, Table | None, Setup], Probed]
@@ -84,14 +89,14 @@ def logistic_probe(table: Table, validation: Table | None, setup: Setup) -> Prob
     return Probed(float(figures[choice]), by, len(learned), len(judged), answer)
 
 
-def _answer(chosen: Ridge | Logistic) -> Callable[[Table], NDArray[np.int32]]:
+def _answer(chosen: Ridge | Logistic) -> Answer:
     """The classes (1, N) that a path of one regularisation gives the rows of a table."""
+    return partial(_classes, chosen)
 
-    def answer(table: Table) -> NDArray[np.int32]:
-        classes: NDArray[np.int32] = chosen.decide(table.rows[0]).argmax(axis=2).astype(np.int32)
-        return classes
 
-    return answer
+def _classes(chosen: Ridge | Logistic, table: Table) -> NDArray[np.int32]:
+    classes: NDArray[np.int32] = chosen.decide(table.rows[0]).argmax(axis=2).astype(np.int32)
+    return classes
 
 
 def mlp_probe(table: Table, validation: Table | None, setup: Setup) -> Probed:
@@ -103,15 +108,38 @@ def mlp_probe(table: Table, validation: Table | None, setup: Setup) -> Probed:
 
 def probed_of(trained: Sequence[tuple[Head, Trained]], validated: bool) -> Probed:
     """What the heads of one layer come to, one for each seed."""
+    by = BY_SPLIT if validated else BY_CARVED
+    return together(
+        [Probed(one.val_accuracy, by, one.n_train, one.n_val, _Says(head)) for head, one in trained]
+    )
+
+
+class _Says:
+    """What a head makes of a table; on its way to another process the head is on the CPU."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+
+    def __call__(self, table: Table) -> NDArray[np.int32]:
+        """Classes (1, N)."""
+        classes: NDArray[np.int32] = logits(self.head, table)[None].argmax(axis=2).astype(np.int32)
+        return classes
+
+    def __getstate__(self) -> dict[str, Head]:
+        return {"head": deepcopy(self.head).cpu()}
+
+
+def together(probes: Sequence[Probed]) -> Probed:
+    """The same layer probed with several seeds, as one: accuracies are their mean."""
+    if len(probes) == 1:
+        return probes[0]
+    first = probes[0]
+    figure = float(np.mean([each.val_accuracy for each in probes]))
 
     def predict(table: Table) -> NDArray[np.int32]:
-        return np.stack([logits(head, table).argmax(axis=1) for head, _ in trained]).astype(
-            np.int32
-        )
+        return np.concatenate([each.predict(table) for each in probes])
 
-    by = BY_SPLIT if validated else BY_CARVED
-    figure = float(np.mean([one.val_accuracy for _, one in trained]))
-    return Probed(figure, by, trained[0][1].n_train, trained[0][1].n_val, predict)
+    return Probed(figure, first.selected_by, first.n_train, first.n_val, predict)
 
 
 PROBES: dict[str, Probe] = {"ridge": ridge_probe, "logistic": logistic_probe, "mlp": mlp_probe}

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lefcache.recipe import Recipe
 from lefcache.rows import Table
 from lefcache.study.arrange import arranged, check_protocol
 from lefcache.study.depth import deepest, depth_of
+from lefcache.study.engine import HERE, Engine
 from lefcache.study.identity import (
     Shelf,
     alone,
@@ -22,16 +24,31 @@ from lefcache.study.identity import (
     identity,
     known_of,
 )
-from lefcache.study.judge import Bench
+from lefcache.study.judge import Bench, Fits
 from lefcache.study.probes import LEAVING_OUT, SEEDLESS, Probe, Probed, Setup, probe_of
 from lefcache.study.swept import Row, Sweep
-from lefcache.train.fit import device_of
 from lefcache.train.protocol import labelled
 from lefcache.train.stats import accuracy_interval, macro_f1, per_class
 
 UNTESTED: dict[str, Any] = dict.fromkeys(("test_accuracy", "test_macro_f1", "test_ci95"))
 
-Judged = tuple[Row, NDArray[np.int32] | None]
+Seen = tuple[Row, NDArray[np.int32] | None]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What the layers of a sweep are fitted by, wherever that is done."""
+
+    bench: Bench
+    protocol: str
+    n_train: int | None
+
+    def begin(self, tables: Mapping[str, Table]) -> Fits:
+        """What fits members of a sweep of these tables."""
+        carves = self.bench.name not in LEAVING_OUT
+        used, _ = arranged(tables, self.protocol, self.n_train, carves)
+        layers = [alone(used, place) for place in range(len(used["train"].features))]
+        return partial(self.bench.fit, layers)
 
 
 def sweep(  # noqa: PLR0913  keyword settings
@@ -49,6 +66,7 @@ def sweep(  # noqa: PLR0913  keyword settings
     memory: int | None = None,
     results: Path | None = None,
     on_row: Callable[[Row], None] | None = None,
+    engine: Engine = HERE,
 ) -> Sweep:
     """Judge every feature of the tables on its own and choose the best, ties to the shallower.
 
@@ -73,10 +91,12 @@ def sweep(  # noqa: PLR0913  keyword settings
         results: a folder that finished sweeps, and the finished layers of one that was interrupted,
             are kept in and loaded from; own functions are not.
         on_row: called as each row is judged, before the chosen one is shown the test.
+        engine: who fits: this process, or a `Spread` over the workers of a cluster, on which rows
+            are done in any order. `device` and `memory` are then those of each worker.
     """
     start = time.perf_counter()
     fit, name = probe_of(probe)
-    where = device_of(device)
+    where = engine.device(device)
     chain = (0,) if name in SEEDLESS else tuple(range(first_seed, first_seed + seeds))
     check_tables(tables, chain)
     check_protocol(tables, protocol)
@@ -92,7 +112,8 @@ def sweep(  # noqa: PLR0913  keyword settings
         return Sweep.from_json(found | known)  # one of before does not say it
     shown = _shown(used, every, fixed)
     bench = Bench(fit, name, Setup(recipe, chain, where, memory), settings, shelf.results)
-    judged, best, leader = _judge_all(bench, used, shown, on_row)
+    fits = engine.begin(Fitting(bench, protocol, n_train), tables)
+    judged, best, leader = _judge_all(bench, used, fits, shown, on_row)
     carved = n_train is not None and name not in LEAVING_OUT
     swept = replace(
         _summary(used, judged, best, leader, every, fixed),
@@ -121,7 +142,7 @@ def _shown(tables: Mapping[str, Table], every: bool, fixed: Collection[str]) -> 
 
 def _summary(
     tables: Mapping[str, Table],
-    judged: Sequence[Judged],
+    judged: Sequence[Seen],
     best: int,
     leader: Probed,
     every: bool,
@@ -159,33 +180,36 @@ def _report(predicted: NDArray[np.int32] | None, test: Table | None) -> tuple[di
 def _judge_all(
     bench: Bench,
     tables: Mapping[str, Table],
+    fits: Fits,
     shown: Collection[int],
     on_row: Callable[[Row], None] | None,
-) -> tuple[list[Judged], int, Probed]:
+) -> tuple[list[Seen], int, Probed]:
     """Every row with what it predicted of the test, where shown; the best one's place and probe.
 
     The best one is shown the test once all are judged.
     """
-    judged: list[Judged] = []
-    best, leader, highest = 0, None, (math.inf, math.inf)
+    seen: dict[int, Seen] = {}
+    leader, highest = None, (math.inf, math.inf, math.inf)
     features = tables["train"].features
     layers = [alone(tables, place) for place in range(len(features))]
-    for place, (probed, seconds) in enumerate(bench.judge(layers)):
-        feature, mine = features[place], layers[place]
-        row = Row(str(feature), probed.val_accuracy, seconds)
-        rank = (-row.val_accuracy, depth_of(feature))
-        if leader is None or rank < highest:
-            best, leader, highest = place, probed, rank  # only the leader's heads are kept
-        judged.append(_show_test(row, probed, mine["test"]) if place in shown else (row, None))
+    for judged in bench.judge(layers, fits):
+        place, probed = judged.place, judged.probed
+        row = Row(str(features[place]), probed.val_accuracy, judged.seconds)
+        rank = (-row.val_accuracy, depth_of(features[place]), place)
+        if rank < highest:
+            leader, highest = probed, rank  # only the leader's heads are kept
+        mine = layers[place]
+        seen[place] = _show_test(row, probed, mine["test"]) if place in shown else (row, None)
         if on_row is not None:
-            on_row(judged[-1][0])
+            on_row(seen[place][0])
     assert leader is not None  # a table has at least one feature
+    best = int(highest[2])
     if "test" in tables and best not in shown:
-        judged[best] = _show_test(judged[best][0], leader, layers[best]["test"])
-    return judged, best, leader
+        seen[best] = _show_test(seen[best][0], leader, layers[best]["test"])
+    return [seen[place] for place in range(len(features))], best, leader
 
 
-def _show_test(row: Row, probed: Probed, test: Table) -> Judged:
+def _show_test(row: Row, probed: Probed, test: Table) -> Seen:
     """The row with its test figures, and the classes (S, N) of all the test's rows."""
     predicted = probed.predict(test)
     scored = labelled(test)

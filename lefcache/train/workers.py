@@ -6,7 +6,7 @@ things to do, where the threads of one product wait for each other.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
@@ -23,7 +23,7 @@ def in_order(
     items: Iterable[Item],
     workers: int,
     stop: Event | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The results of `work` in the order of its items, of which `workers` are under way at once.
 
     Nothing runs further ahead than that, so that no more than `workers` items are in memory: while

@@ -13,13 +13,13 @@ from lefcache.errors import CorpusError, NotFiniteError, RecipeError
 from lefcache.feature import Feature
 from lefcache.finished import describe
 from lefcache.recipe import Recipe
-from lefcache.study import Pairs, fuse, pairs, sweep
+from lefcache.study import Pairs, couples, fuse, pairs, sweep
 from lefcache.study import narrow as narrow_module
 from lefcache.study.arrange import nested
 from lefcache.study.correlation import correlated
+from lefcache.study.couples import agreement
 from lefcache.study.identity import alone
 from lefcache.study.narrow import Beside, between, cka, narrowed, side_by_side
-from lefcache.study.pairs import agreement
 from lefcache.train.protocol import labelled
 from lefcache.train.ridge import fit_ridge
 
@@ -187,6 +187,7 @@ def test_wide_features_are_projected_and_it_is_said(tables, monkeypatch):
     exact = pairs(tables)
     monkeypatch.setattr(narrow_module, "WIDEST", 6)
     monkeypatch.setattr(module, "WIDEST", 6)
+    monkeypatch.setattr(couples, "WIDEST", 6)
     found = pairs(tables)
     b = found.singles[1]
     levels = np.linalg.eigvalsh(np.cov(tables["train"].rows[1].astype(np.float64).T))
@@ -255,7 +256,7 @@ def test_a_finished_one_is_not_computed_again(tables, tmp_path, monkeypatch):
     told = []
     first = pairs(tables, results=tmp_path, on_pair=lambda done, of: told.append((done, of)))
     assert told == [(1, 3), (2, 3), (3, 3)]
-    monkeypatch.setattr(module, "fit_ridge", None)
+    monkeypatch.setattr(couples, "fit_ridge", None)
     again = pairs(tables, results=tmp_path)
     assert again == replace(first, cached=True)
     assert Pairs.from_json(again.to_json()) == again
