@@ -1,4 +1,4 @@
-"""Flags of the commands whose work a Ray cluster can share."""
+"""Commands whose work a Ray cluster can share: their flags, and the engine that these name."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,9 @@ from cli.params import Command, flag_of
 from lefcache.wording import count
 
 if TYPE_CHECKING:
+    from lefcache import Cache
     from lefcache.cluster import Cluster
+    from lefcache.study import Engine
 
 OF_A_CLUSTER = ("address", "workers", "gpus_per_worker")
 
@@ -66,6 +68,16 @@ def cluster_of(options: Mapping[str, Any]) -> "Iterator[Cluster | None]":
         cores = count(made.cpus, "core")
         say(f"{count(made.number, 'worker')} of a Ray cluster, with {cores}{gpus} each")
         yield cluster
+
+
+def engine_of(options: Mapping[str, Any], cache: "Cache") -> "Engine":
+    """Who does the work of a study, until the command's end."""
+    from lefcache.study import HERE, Spread
+
+    cluster = click.get_current_context().with_resource(cluster_of(options))
+    if cluster is None:
+        return HERE
+    return Spread(cluster, cache, on_note=lambda line: say(f"  note: {line}"))
 
 
 def speaker() -> Callable[[str], None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.engine import check_engine, engine_of, engine_options
 from cli.output import (
     LOG_SECONDS,
     cache_words,
@@ -60,6 +61,7 @@ CSV = (*FLAT, *(f"measured_{name}" for name in MEASURED))
     "accuracy.",
 )
 @click.option("--top", type=click.IntRange(1), help="Only so many pairs, the first ones.")
+@engine_options
 @cache_option
 @form_options
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
@@ -79,9 +81,16 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """
     from lefcache.study import pairs
 
-    cache = open_for_study(options["cache"])
+    check_engine(options)
+    cache = open_for_study(options["cache"], later=options["engine"] == "ray")
     tables = tables_for_study(cache, models, data)
-    found = pairs(tables, rows=options["rows"], results=cache.results, on_pair=_progress())
+    found = pairs(
+        tables,
+        rows=options["rows"],
+        results=cache.results,
+        on_pair=_progress(),
+        engine=engine_of(options, cache),
+    )
     whole = found
     order = ORDERS[options["by"]]
     ranked = sorted(found.rows, key=lambda row: getattr(row, order), reverse=True)
@@ -96,13 +105,14 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
 def _progress() -> Callable[[int, int], None]:
     """A line now and then, for those who wait for many pairs."""
     began = told = time.monotonic()
+    known: int | None = None  # before the first that was computed
 
     def progress(done: int, of: int) -> None:
-        nonlocal told
-        now = time.monotonic()
+        nonlocal told, known
+        now, known = time.monotonic(), done - 1 if known is None else known
         if now - told > LOG_SECONDS:
             told = now
-            left = (now - began) / done * (of - done)
+            left = (now - began) / (done - known) * (of - done)
             say(f"  {done:,} of {count(of, 'pair')}, {duration(left)} left")
 
     return progress

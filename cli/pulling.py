@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from lefcache.rows import Table
 
 
-def open_cache(folder: str) -> "Cache":
+def open_cache(folder: str, later: bool = False) -> "Cache":
     """Open `--cache`; of one on an object store, lines on stderr say what is on its way."""
     import lefcache
 
-    cache = lefcache.open(folder)
+    cache = lefcache.open(folder, later=later)
     if str(cache.path).startswith(REMOTE):
         from lefcache.cache.remote import RemoteCache
 
@@ -27,9 +27,12 @@ def open_cache(folder: str) -> "Cache":
     return cache
 
 
-def open_for_study(folder: str) -> "Cache":
-    """The same, with the finished studies of others, which come to see those of this command."""
-    cache = open_cache(folder)
+def open_for_study(folder: str, later: bool = False) -> "Cache":
+    """The same, with the finished studies of others, which come to see those of this command.
+
+    With `later`, vectors on an object store are pulled here as they are read, if they are.
+    """
+    cache = open_cache(folder, later)
     click.get_current_context().with_resource(cache.sharing_results())
     return cache
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.beaten import fixed, settled
+from cli.engine import check_engine, engine_of, engine_options
 from cli.output import bar, cache_words, deliver, duration, percent, print_table, say, tell
 from cli.params import memory_option, probe_option, probe_settings, study_options
 from cli.pulling import open_for_study, tables_for_study
@@ -16,7 +17,7 @@ from lefcache.wording import count
 if TYPE_CHECKING:
     from lefcache import Cache, Feature
     from lefcache.rows import Table
-    from lefcache.study import Baseline, Row, Sweep
+    from lefcache.study import Baseline, Engine, Row, Sweep
 
     Point = tuple[Sweep, list[Baseline]]
 
@@ -43,6 +44,7 @@ CLOSE = 0.1  # a feature that is further behind the best one adds little to it
     probe_option,
     memory_option,
     click.option("--show-test", is_flag=True, help="Fill the test column of every row."),
+    engine_options,
 )
 def command(models: str, data: str | None, form: str, **options: Any) -> None:
     """Train one small classifier per layer from the cache, and choose the best layer.
@@ -54,14 +56,17 @@ def command(models: str, data: str | None, form: str, **options: Any) -> None:
     Examples:
       lef sweep --models minilm
       lef sweep --models llama2,mistral --data sst2 --probe mlp --seeds 5
+      lef sweep --models mistral --probe mlp --seeds 5 --engine ray --address auto
     """
     from lefcache.study import sizes_of
 
     settings = probe_settings(options)
-    cache = open_for_study(options["cache"])
+    check_engine(options)
+    cache = open_for_study(options["cache"], later=options["engine"] == "ray")
     tables = tables_for_study(cache, models, data)
     sizes = sizes_of(tables, options["n_train"]) if options["n_train"] else [None]
-    points = [_point(cache, tables, data, settings, options, size) for size in sizes]
+    engine = engine_of(options, cache)
+    points = [_point(cache, tables, data, settings, options, size, engine) for size in sizes]
     found = points[-1][0]
     finals = _finals(cache, tables["train"].features, data)
     rows = [_record(row, one) for one, _ in points for row in one.rows]
@@ -86,6 +91,7 @@ def _point(
     settings: dict[str, Any],
     options: dict[str, Any],
     size: int | None,
+    engine: "Engine",
 ) -> "Point":
     """The sweep of this many rows, and what its choice has to beat."""
     from lefcache.study import fixed_layers, sweep
@@ -97,6 +103,7 @@ def _point(
         "first_seed": options["seed"],
         "n_train": size,
         "device": options["device"],
+        "engine": engine,
     }
     wanted, told = options["baselines"], options["probe"] == "mlp"
     if told and options["n_train"]:
