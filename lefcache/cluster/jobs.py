@@ -1,8 +1,9 @@
 """Stateless jobs on a cluster, handed out again when a worker or a node is lost."""
 
 import os
+import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -181,12 +182,31 @@ def _checked(
             f"{here()} has lefcache {__version__}, and this run is of {version}: install the same "
             "version on every node"
         )
-    import torch
+    whole = {*sys.modules}
+    try:
+        import torch
 
-    torch.set_num_threads(threads)
-    # `yield from` would pass on what Ray sends, and not every iterator takes that.
-    for receipt in work(job):  # noqa: UP028
-        yield receipt
+        torch.set_num_threads(threads)
+        # `yield from` would pass on what Ray sends, and not every iterator takes that.
+        for receipt in work(job):  # noqa: UP028
+            yield receipt
+    except KeyboardInterrupt:
+        _forget_halves(whole)
+        raise
+
+
+def _forget_halves(whole: Collection[str]) -> None:
+    """Forget what is left of packages whose import was interrupted, for those who work here next.
+
+    Python forgets such a package and not its modules, of which it is not put together again.
+    """
+    while halves := [
+        name
+        for name in sys.modules
+        if name not in whole and "." in name and name.rpartition(".")[0] not in sys.modules
+    ]:
+        for name in halves:
+            del sys.modules[name]
 
 
 def here() -> str:

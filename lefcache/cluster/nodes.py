@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from typing import Any
 
 from lefcache.errors import EngineError
 from lefcache.wording import count, install_extra, shown
+
+ANSWERS = 10.0  # seconds that a cluster has to answer
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,11 @@ def connect(ray: Any, address: str) -> None:
         )
     local = {"include_dashboard": False} if address == "local" else {}
     try:
+        _knock(address)
         with _own_signals():
             ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
         hush(ray)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, OverflowError) as error:
         raise EngineError(
             f"no Ray cluster at {address} ({one_line(error)}): start one with `ray start --head`, "
             "or leave out --address to work on this machine alone"
@@ -70,6 +74,13 @@ def _own_signals() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS).close()
 
 
 def workers_of(

@@ -7,10 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from lefcache.cluster import Cluster, Workers
-from lefcache.cluster.nodes import hush, workers_of
+from lefcache.cluster.jobs import _checked
+from lefcache.cluster.nodes import connect, hush, workers_of
 from lefcache.errors import EngineError, FeatureError
+from lefcache.version import __version__
 from tests.jobs import cluster_jobs
 
 
@@ -130,6 +133,25 @@ def test_nobody_works_on_when_a_run_is_given_up(two_nodes):
         assert _ended(process)
 
 
+def test_an_import_that_was_interrupted_is_begun_again(tmp_path, monkeypatch):
+    package = tmp_path / "halves"
+    package.mkdir()
+    (package / "__init__.py").write_text("from halves import part\nraise KeyboardInterrupt")
+    (package / "part.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def importing(job):
+        yield __import__(job).part
+
+    def run():
+        return next(_checked(__version__, torch.get_num_threads(), importing, "halves"))
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    (package / "__init__.py").write_text("import halves.part")
+    assert run().__name__ == "halves.part"
+
+
 def _ended(process):
     """Whether it has gone, or waits for other work."""
     before = _ticks(process)
@@ -175,6 +197,15 @@ def test_an_address_without_a_cluster_is_refused(monkeypatch):
         Cluster("auto")
     with pytest.raises(EngineError, match="is Ray's client"):
         Cluster("ray://somewhere:10001")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "nowhere.invalid:6379"])
+def test_an_address_where_nobody_listens_is_refused_at_once(address):
+    def init(*_, **__):
+        raise AssertionError("Ray would try for minutes")
+
+    with pytest.raises(EngineError, match=rf"no Ray cluster at {address} .*ray start --head"):
+        connect(SimpleNamespace(init=init), address)
 
 
 def test_without_ray_it_is_said_how_to_get_it(monkeypatch):
