@@ -1,6 +1,7 @@
 """Studies whose members are done by the workers of a cluster of two nodes."""
 
-import sys
+import re
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from cli.main import main
 from lefcache.cache import open as open_cache
 from lefcache.cluster import Cluster, Workers
 from lefcache.errors import EngineError, RecipeError
@@ -20,9 +23,7 @@ from lefcache.study import PROBES, Spread, pairs, sweep
 from lefcache.study.engine import _shared
 from lefcache.testing import FakeBackbone
 from tests import s3
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-import cluster_jobs
+from tests.jobs import cluster_jobs
 
 TINY = Recipe(width=8, hidden=(8,), dropout=(0.1,), lr=1e-2, batch=20, epochs=3)
 NOISE = {0: 6.0, 1: 3.0, 2: 0.9, 3: 2.0, "last": 2.5}
@@ -49,6 +50,13 @@ def corpus_of(make_corpus):
 @pytest.fixture(scope="module")
 def workers(two_nodes):
     with Cluster(workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def worker(two_nodes):
+    """One alone, for what ends or is stopped: another at work would have to begin again."""
+    with Cluster(workers=1) as cluster:
         yield cluster
 
 
@@ -93,10 +101,10 @@ def test_pairs_are_what_they_are_in_this_process(tables, filled, workers, tmp_pa
     assert told == [(done, 10) for done in range(1, 11)]
 
 
-def test_a_worker_that_ends_costs_what_it_was_about(tables, filled, workers, tmp_path):
+def test_a_worker_that_ends_costs_what_it_was_about(tables, filled, worker, tmp_path):
     notes = []
     probe = partial(cluster_jobs.dies_once, str(tmp_path / "died"))
-    found = sweep(tables, probe, engine=Spread(workers, filled, notes.append))
+    found = sweep(tables, probe, engine=Spread(worker, filled, notes.append))
     assert notes == ["a worker was lost; its work is handed out again"]
     assert timeless(replace(found, probe="ridge")) == timeless(sweep(tables))
 
@@ -114,43 +122,40 @@ class Watched(Spread):
         return watched
 
 
-@pytest.mark.parametrize("probe", ["ridge", "mlp"])
-def test_what_is_finished_is_kept_when_a_sweep_is_interrupted(
-    tables, filled, workers, tmp_path, probe
-):
+def test_what_is_finished_is_kept_when_a_sweep_is_interrupted(tables, filled, worker, tmp_path):
     def interrupt(row):
         raise KeyboardInterrupt
 
     settings = {"results": tmp_path, "seeds": 2}
-    spread = Watched(workers, filled)
+    spread = Watched(worker, filled)
     with pytest.raises(KeyboardInterrupt):
-        sweep(tables, probe, TINY, engine=spread, on_row=interrupt, **settings)
+        sweep(tables, "mlp", TINY, engine=spread, on_row=interrupt, **settings)
     whole, kept = len(spread.asked), len([*tmp_path.glob("parts/tiny/*.json")])
-    assert whole == (5 if probe == "ridge" else 10)
+    assert whole == 10
     assert 0 < kept < whole
-    found = sweep(tables, probe, TINY, engine=spread, **settings)
+    found = sweep(tables, "mlp", TINY, engine=spread, **settings)
     first = [each for number, each in enumerate(spread.asked) if each not in spread.asked[:number]]
     assert len(first) >= whole - kept  # and the chosen layer again, where it was remembered
-    assert timeless(replace(found, id="")) == timeless(sweep(tables, probe, TINY, seeds=2))
-    assert sweep(tables, probe, TINY, **settings).cached
+    assert timeless(replace(found, id="")) == timeless(sweep(tables, "mlp", TINY, seeds=2))
+    assert sweep(tables, "mlp", TINY, **settings).cached
 
 
-def test_a_worker_that_cannot_see_the_cache_says_so(tables, filled, workers, tmp_path):
+def test_a_worker_that_cannot_see_the_cache_says_so(tables, filled, worker, tmp_path):
     elsewhere = open_cache(tmp_path / "elsewhere")
     with pytest.raises(EngineError, match=r":\d+ sees no cache at .*elsewhere: give a folder"):
-        sweep(tables, engine=Spread(workers, elsewhere))
+        sweep(tables, engine=Spread(worker, elsewhere))
     elsewhere.path.mkdir()
     with pytest.raises(EngineError, match=r":\d+ cannot read .*elsewhere: .*is not in the cache"):
-        pairs(tables, engine=Spread(workers, elsewhere))
+        pairs(tables, engine=Spread(worker, elsewhere))
     labels = tables["train"].labels[::-1].copy()
     corrected = tables | {"train": replace(tables["train"], labels=labels)}
     with pytest.raises(EngineError, match="sees other vectors or labels"):
-        sweep(corrected, engine=Spread(workers, filled))
+        sweep(corrected, engine=Spread(worker, filled))
 
 
-def test_a_mistake_of_the_recipe_is_told_as_it_is(tables, filled, workers):
+def test_a_mistake_of_the_recipe_is_told_as_it_is(tables, filled, worker):
     with pytest.raises(RecipeError, match="torch sees no GPU here"):
-        sweep(tables, "mlp", TINY, device="cuda", engine=Spread(workers, filled))
+        sweep(tables, "mlp", TINY, device="cuda", engine=Spread(worker, filled))
 
 
 def vectors(names):
@@ -182,3 +187,18 @@ def test_shares_are_smaller_the_less_is_left():
     found = [len(each) for each in _shared(range(33), SimpleNamespace(workers=Workers(4, 1, 0)))]
     assert found == [5, 4, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1]
     assert [*_shared([], SimpleNamespace(workers=Workers(4, 1, 0)))] == []
+
+
+@pytest.mark.parametrize("study", [("sweep", "--no-baselines"), ("pairs", "--rows", "60")])
+def test_the_command_line_says_the_same(filled, two_nodes, study):
+    words = [*study, "--cache", str(filled.path), "--models", "fake:1..3", "--json"]
+
+    def timeless_json(*more):
+        ran = CliRunner().invoke(main, [*words, *more])
+        assert ran.exit_code == 0, ran.stderr
+        shutil.rmtree(filled.results)
+        return re.sub(r'"seconds": [^,}]*', "", ran.stdout), ran.stderr
+
+    found, said = timeless_json("--engine", "ray", "--workers", "2")
+    assert said.startswith("2 workers of a Ray cluster, with 1 core each\n")
+    assert found == timeless_json()[0]
