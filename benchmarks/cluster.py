@@ -123,7 +123,7 @@ def ratios(run: Callable[[], float], other: Callable[[], float], rounds: int) ->
 class Idle:
     """An engine that computes nothing: receipts at a rate, some of them always outstanding."""
 
-    leads = True
+    leads, writers = True, ""
 
     def __init__(self, blocks: int, rate: float, outstanding: int) -> None:
         self.blocks, self.rate, self.outstanding = blocks, rate, outstanding

@@ -60,10 +60,11 @@ class Contest:
         folder = Path(tempfile.mkdtemp(dir=self.bench.folder))
         commit = Writer.commit
 
-        def timed(*arguments: Any) -> None:
+        def timed(*arguments: Any) -> list[int]:
             start = time.perf_counter()
-            commit(*arguments)
+            sums = commit(*arguments)
             self.commits.append(time.perf_counter() - start)
+            return sums
 
         self.commits.clear()
         Writer.commit = timed  # type: ignore[method-assign]
