@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lefcache.cache import open as open_cache
+from lefcache.cache.ledger import checksum
 from lefcache.cache.remove import doomed, remove
 from lefcache.errors import DamagedError, FeatureError, MismatchError
 from lefcache.extract import extract
@@ -474,6 +475,24 @@ def test_blocks_in_another_order_are_named_and_made_again(made, run, make_corpus
     assert run(make_corpus(14), layers="1..2,last").computed_blocks == 2
     assert report(made).whole
     np.testing.assert_array_equal(made.rows("fake:1"), before)
+
+
+def test_magnitudes_of_another_split_are_none_of_this_one(two_models):
+    store = two_models.store
+    paths = [f"tiny/{name}/train/magnitudes/0" for name in ("fake", "other")]
+    for path, row in zip(paths, [store.read(each, 1) for each in paths[::-1]], strict=True):
+        store.write(path, 0, row)
+    assert [each.kind for each in report(two_models).damaged] == ["magnitudes"] * 2
+
+
+def test_magnitudes_whose_sum_knows_no_split_are_believed(made):
+    store, path = made.store, f"{PATH}/magnitudes/0"
+    written, number = store.read(path), np.uint32
+    for block, row in enumerate(written):
+        place = np.array([0, block], number)
+        row[-1:].view(number)[0] = checksum(np.append(row[:-1].view(number), place))
+    store.write(path, 0, written)
+    assert report(made).damaged == []
 
 
 def test_magnitudes_alone_in_another_order_cost_no_block(made):

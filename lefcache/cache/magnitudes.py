@@ -38,7 +38,7 @@ def write_magnitudes(
     if info is not None:
         row = np.array(values, np.float32)
         if info.shape[1] > len(values):
-            row = np.append(row, _sum(row, generation, block).view(np.float32))
+            row = np.append(row, _sum(row, path, generation.number, block).view(np.float32))
         store.write(_of(path, generation), block, row[np.newaxis])
 
 
@@ -64,7 +64,7 @@ def spoilt_magnitudes(store: Store, path: str, generation: Generation) -> list[i
     return [
         int(block)
         for block in np.flatnonzero(vouched(generation.ledger[: len(written)]))
-        if not is_row_of(written[block], generation, int(block))
+        if not is_row_of(written[block], path, generation, int(block))
     ]
 
 
@@ -76,9 +76,11 @@ def summed_magnitudes(store: Store, path: str, generation: Generation) -> NDArra
     return written
 
 
-def is_row_of(row: NDArray[np.float32], generation: Generation, block: int) -> bool:
-    """Whether these magnitudes are those that were written of a block."""
-    return bool(row[-1:].view(np.uint32)[0] == _sum(row[:-1], generation, block))
+def is_row_of(row: NDArray[np.float32], path: str, generation: Generation, block: int) -> bool:
+    """Whether these magnitudes are those that were written of a block of a split."""
+    known = row[-1:].view(np.uint32)[0]
+    # Before sums had the split in them, they had none.
+    return any(known == _sum(row[:-1], each, generation.number, block) for each in (path, ""))
 
 
 def make_magnitudes(store: Store, path: str, generation: Generation) -> None:
@@ -114,10 +116,11 @@ def mean_norm(pages: "Pages", array: str) -> float | None:
     return float(np.linalg.norm(vectors, axis=1).mean())
 
 
-def _sum(row: NDArray[np.float32], generation: Generation, block: int) -> np.uint32:
+def _sum(row: NDArray[np.float32], path: str, number: int, block: int) -> np.uint32:
     """The checksum of a row at its place: nothing else would notice two that were swapped."""
-    place = np.array([generation.number, block], np.uint32)
-    return np.uint32(checksum(np.append(row.view(np.uint32), place)))
+    place = np.array([number, block], np.uint32)
+    split = np.frombuffer(path.encode(), np.uint8).astype(np.uint32)
+    return np.uint32(checksum(np.concatenate([row.view(np.uint32), place, split])))
 
 
 def _read(store: Store, path: str, generation: Generation) -> NDArray[np.float32] | None:

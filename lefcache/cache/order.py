@@ -29,7 +29,7 @@ def disordered(pages: Pages, generation: Generation) -> list[int]:
         if (
             longest is not None
             and written[block, generation.arrays.index(TOKENS)] != longest[block]
-            if is_row_of(written[block], generation, block)
+            if is_row_of(written[block], pages.path, generation, block)
             else _came_along(pages, generation, written, block)
         )
     ]
@@ -63,6 +63,6 @@ def _came_along(
     Magnitudes alone may have been swapped as well: then the rows are where they belong.
     """
     row = written[block]
-    if not any(is_row_of(row, generation, other) for other in range(len(written))):
+    if not any(is_row_of(row, pages.path, generation, other) for other in range(len(written))):
         return False
     return np.array_equal(row[:-1], np.array(find_magnitudes(pages, generation, block), np.float32))
