@@ -189,10 +189,10 @@ class ZarrStore:
         self._unsynced.clear()
 
     def size(self, path: str) -> int:
-        """Bytes of all files below a node."""
+        """Bytes of all files below a node, without those that a writer renames meanwhile."""
         found = os.walk(place(self.root, path))
         files = (Path(folder, name) for folder, _, names in found for name in names)
-        return sum(file.lstat().st_size for file in files)
+        return sum(map(_size, files))
 
     def delete(self, path: str) -> None:
         """Take a node away at once, and then its files one by one."""
@@ -274,3 +274,10 @@ def _is_node(folder: Path) -> bool:
 def _metadata(folder: Path) -> dict[str, Any]:
     """What Zarr v3 says of a group or array, as the format lays it down."""
     return node_of(read_own(folder / METADATA))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:
+        return 0

@@ -247,6 +247,20 @@ class TestZarr(StoreContract):
         (filled.root / "note.txt").write_text("x")
         assert filled.children("") == ["a"]
 
+    def test_the_size_does_without_a_file_that_a_writer_renames_meanwhile(
+        self, filled, monkeypatch
+    ):
+        whole, walk = filled.size("a"), os.walk
+
+        def walk_while_written(folder):
+            (draft := filled.root / "a/.zarr.json.94886d44.tmp").write_bytes(b"{}")
+            for found in walk(folder):
+                draft.unlink(missing_ok=True)
+                yield found
+
+        monkeypatch.setattr(os, "walk", walk_while_written)
+        assert filled.size("a") == whole
+
     @pytest.mark.parametrize("chunk", [0, 1, 2])
     def test_a_lost_chunk_is_damage(self, filled, chunk):
         (filled.root / f"a/b/c/{chunk}/0").unlink()
