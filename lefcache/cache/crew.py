@@ -16,9 +16,10 @@ from typing import Any
 from uuid import uuid4
 
 from lefcache.cache.lock import CREW, HAND, LOCKS, exclusive, held
-from lefcache.errors import StorageError
+from lefcache.errors import MismatchError, StorageError
 from lefcache.files import Url, parse_json, read_own, replace_file
 from lefcache.stores.disk import no_link, on_disk
+from lefcache.version import __version__
 
 LOOK_SECONDS = 10.0  # a hand that joins waits no longer for those who look whether it has
 
@@ -37,6 +38,7 @@ class Crew:
     run: str
     key: str
     blocks: tuple[int, ...] = ()
+    version: str = __version__
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def pause(root: Path | Url) -> float:
 def hand_of(root: Path | Url, name: str, key: str, hand: str) -> Iterator[None]:
     """Write for the leader that published this key, under a lock of one's own.
 
-    Raises LeaderGoneError where that is not to be seen.
+    Raises LeaderGoneError where that is not to be seen, MismatchError for another lefcache.
     """
     _check_leader(root, name, key)  # first, to leave nothing in a folder that is another one
     # Who looks whether a hand is at work has its lock for that moment.
@@ -103,6 +105,11 @@ def _check_leader(root: Path | Url, name: str, key: str) -> None:
         raise LeaderGoneError(
             f"the cache at {root} is not the one that this run writes to, as seen from here: "
             "keep it in a folder that all machines share under the same path, or on s3://"
+        )
+    if crew.version != __version__:
+        raise MismatchError(
+            f"this process has lefcache {__version__}, and the one that leads {crew.version}: "
+            "install the same version on every machine"
         )
 
 

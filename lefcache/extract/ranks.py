@@ -21,7 +21,7 @@ from lefcache.cache.crew import (
     reports,
     wait_for,
 )
-from lefcache.cache.writer import join, reserve
+from lefcache.cache.writer import join, of_window, reserve
 from lefcache.errors import BusyError
 from lefcache.extract.backbone import Backbone
 from lefcache.extract.compute import Assignment, Done, TextsOf, Watch, compute
@@ -29,6 +29,7 @@ from lefcache.files import Url
 from lefcache.wording import count
 
 LEADER_SECONDS = 1800.0  # for the leader to load its model, and to finish another split
+LOOK_SECONDS = 2.0  # between two looks of a rank that waits whether all is finished
 JOIN_SECONDS = 300.0  # for the other ranks to join, once the leader has done its own part
 LOCK_SECONDS = 10.0  # a rank that waits looks, for a moment, whether somebody has the lock
 REPORT_SECONDS = 1.0  # between two reports of a rank: each says all that it has done
@@ -47,7 +48,8 @@ class Ranks:
 
     def __init__(self, rank: int, world: int, run_id: str) -> None:
         self.rank, self.world, self.run_id = rank, world, run_id
-        self._crews: dict[str, Crew] = {}  # that this rank has joined, by their keys
+        self._known: set[str] = set()  # the keys of crews that this rank has seen
+        self._crew: Crew | None = None  # that it has joined last; None where all was finished
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Ranks | None":
@@ -72,28 +74,33 @@ class Ranks:
     @contextmanager
     def _join(self, cache: Cache, request: Request) -> Iterator[Writer]:
         with ExitStack() as joined:
-            while True:
-                crew = self._crew(cache, request)
+            while (crew := self._wait(cache, request)) is not None:
                 window, hand = _around(crew.blocks), _hand(self.rank, crew)
-                with suppress(
-                    LeaderGoneError
-                ):  # killed before: the leader of this run is yet to come
+                # Killed before: the leader of this run is yet to come.
+                with suppress(LeaderGoneError):
                     split = join(cache.store, request, crew.key, hand, window)
                     writer = joined.enter_context(split)
                     break
+            else:
+                writer = of_window(cache.store, request, range(0))
+            self._crew = crew
             yield writer
 
-    def _crew(self, cache: Cache, request: Request) -> Crew:
-        root, lock = cache.store.root, request.lock
-        crew = wait_for(root, lock, self.run_id, self._crews, LEADER_SECONDS)
-        if crew is None:
-            raise BusyError(
-                f"rank {self.rank} waited {LEADER_SECONDS / 60:g} minutes for rank 0 to begin "
-                f"{request.path} and saw nothing of it: the ranks need one folder that they share, "
-                "or s3://, as --cache; what is finished is kept"
-            )
-        self._crews[crew.key] = crew
-        return crew
+    def _wait(self, cache: Cache, request: Request) -> Crew | None:
+        """The crew of this run; None where nothing is missing, maybe since this rank came late."""
+        root, deadline = cache.store.root, time.monotonic() + LEADER_SECONDS
+        while cache.missing(request):
+            seconds = min(LOOK_SECONDS, LEADER_SECONDS)
+            if crew := wait_for(root, request.lock, self.run_id, self._known, seconds):
+                self._known.add(crew.key)
+                return crew
+            if time.monotonic() > deadline:
+                raise BusyError(
+                    f"rank {self.rank} waited {LEADER_SECONDS / 60:g} minutes for rank 0 to begin "
+                    f"{request.path} and saw nothing of it: the ranks need one folder that they "
+                    "share, or s3://, as --cache; what is finished is kept"
+                )
+        return None
 
     def run(
         self,
@@ -107,7 +114,7 @@ class Ranks:
         part = _Part(backbone, assignment, texts_of, writer, watch)
         if self.leads:
             return self._lead(part)
-        return self._follow(part, [*self._crews.values()][-1])
+        return self._follow(part, self._crew) if self._crew else _nothing()
 
     def _follow(self, part: "_Part", crew: Crew) -> Generator[Done, None, None]:
         hand = _hand(self.rank, crew)
@@ -130,14 +137,15 @@ class Ranks:
 
     def _lead(self, part: "_Part") -> Generator[Done, None, None]:
         missing = [task.block for task in part.writer.missing()]
-        if missing and not part.writer.begun:
+        if not missing:  # nor does any other rank wait for this one then
+            return
+        if not part.writer.begun:
             yield from part.compute(missing[:1])
             missing = missing[1:]
         with leading(part.root, part.lock, self.run_id, missing) as crew:
             yield from part.compute(missing[:: self.world])
             yield from self._await(part, crew)
-            part.writer.look_again()
-            if left := [task.block for task in part.writer.missing()]:
+            if left := part.left():
                 part.watch.on_note(
                     f"rank 0 computes {count(len(left), 'block')} of ranks that have ended"
                 )
@@ -159,11 +167,10 @@ class Ranks:
                     yield done
                 told[hand] = len(words["done"])
             absent = len(hands) - len(said)
-            if not working and (not absent or time.monotonic() > deadline):
-                if absent:
-                    part.watch.on_note(
-                        f"{absent} of {self.world} ranks did not join within minutes"
-                    )
+            if not working and (not absent or not part.left()):
+                return
+            if not working and time.monotonic() > deadline:
+                part.watch.on_note(f"{absent} of {self.world} ranks did not join within minutes")
                 return
             time.sleep(pause(part.root))
 
@@ -188,6 +195,11 @@ class _Part:
         """The name of the lock of the split."""
         return self.writer.request.lock
 
+    def left(self) -> list[int]:
+        """The blocks that are missing now, whoever was to compute them."""
+        self.writer.look_again()
+        return [task.block for task in self.writer.missing()]
+
     def compute(self, blocks: Sequence[int]) -> Generator[Done, None, None]:
         """These blocks, as far as the writer knows that they are missing."""
         wanted = {*blocks}
@@ -199,6 +211,10 @@ class _Part:
 
 def _around(blocks: Sequence[int]) -> range:
     return range(min(blocks, default=0), max(blocks, default=-1) + 1)
+
+
+def _nothing() -> Generator[Done, None, None]:
+    yield from ()
 
 
 def _hand(rank: int, crew: Crew) -> str:

@@ -167,6 +167,35 @@ def test_the_first_rank_goes_on_without_those_that_do_not_join(cache, monkeypatc
     assert "rank 0 computes 5 blocks of ranks that have ended" in notes
 
 
+def test_a_rank_that_comes_late_finds_all_finished(cache):
+    extract(FakeBackbone(), corpus_of(), cache, **SETTINGS)
+    started = time.monotonic()
+    for rank in (1, 0):  # a first one that finds all finished waits for nobody
+        engine = Ranks(rank, 2, "run")
+        receipt = extract(FakeBackbone(), corpus_of(), cache, engine=engine, **SETTINGS)
+        assert (receipt.rows, receipt.computed_blocks) == (ROWS + 5, 0)
+    assert time.monotonic() < started + 30  # of the minutes for which ranks wait
+
+
+def test_the_first_rank_waits_for_nobody_without_whom_all_is_finished(cache):
+    extract(FakeBackbone(), corpus_of(), cache, limit=40, **SETTINGS)
+    notes, started = [], time.monotonic()
+    more = {"engine": Ranks(0, 2, "run"), "on_note": notes.append, "splits": ["train"]}
+    extract(FakeBackbone(), corpus_of(), cache, **more, **SETTINGS)
+    assert time.monotonic() < started + 30
+    assert not notes
+
+
+def test_a_rank_of_another_version_is_refused(cache, monkeypatch):
+    with exclusive(cache.path, "split"), leading(cache.path, "split", "run") as crew:
+        monkeypatch.setattr("lefcache.cache.crew.__version__", "0.0.1")
+        with (
+            pytest.raises(MismatchError, match=r"has lefcache 0\.0\.1, and the one that leads"),
+            hand_of(cache.path, "split", crew.key, "rank1"),
+        ):
+            pass
+
+
 def test_a_process_of_torchrun_is_a_rank_and_any_other_is_alone():
     assert isinstance(engine_here({}), Local)
     assert isinstance(engine_here({"RANK": "0", "WORLD_SIZE": "1"}), Local)
