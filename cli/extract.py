@@ -1,5 +1,6 @@
 """`lef extract`: run a frozen model once and keep every layer."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -139,12 +140,15 @@ def command(models: tuple[str, ...], name: str | None, **options: Any) -> None:
     _check_repeated("--pool", options["pools"])
     _check_spelling(options)
     check_engine(options)
+    _check_writers(options)
     try:
         corpus, cache = open_corpus(options, speaker())
         with cluster_of(options) as cluster:
             documents = [_extract(each, name, corpus, cache, options, cluster) for each in models]
     except KeyboardInterrupt as error:
-        interrupted(error, ". Every finished block is safe in the cache. Go on with:\n  ")
+        kept = "" if options["dry_run"] else ". Every finished block is safe in the cache"
+        where = ", in each rank" if "RANK" in os.environ else ""
+        interrupted(error, f"{kept}. Go on with{where}:\n  ", speaker())
     if options["as_json"] and all(documents):
         print_json(documents[0] if len(documents) == 1 else documents)
 
@@ -170,6 +174,18 @@ def _check_spelling(options: dict[str, Any]) -> None:
         parse_pool(pool)
     for split in options["splits"].split(",") if options["splits"] else ():
         split_name(split.strip())
+
+
+def _check_writers(options: dict[str, Any]) -> None:
+    """Refuse an HDF5 file to several writers, before each of them loads a model."""
+    from lefcache.cache.lock import many_processes
+
+    many = "--engine ray has several workers" if options["engine"] == "ray" else many_processes()
+    if options["format"] == "hdf5" and many:
+        raise click.UsageError(
+            f"{many}, and an HDF5 file can have one writer only: extract with --format zarr, and "
+            "have one file afterwards with: lef convert KEY --to hdf5"
+        )
 
 
 def _loader(

@@ -263,7 +263,7 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def interrupted(error: KeyboardInterrupt, what: str) -> NoReturn:
+def interrupted(error: KeyboardInterrupt, what: str, say: Callable[[str], None] = say) -> NoReturn:
     """End a command that Ctrl-C or SIGTERM stopped: what became of it, and how to repeat it."""
     say("")  # what the terminal shows of Ctrl-C has a line of its own
     say(f"Interrupted{what}{command_line(['lef', *sys.argv[1:]])}")

@@ -100,11 +100,16 @@ def workers_of(
     cpus = cpus_per_worker or max(1, int(cores // a_node))
     if not any(has_room(node, cpus, gpus) for node in nodes):
         most = max((node.get("GPU", 0) for node in nodes), default=0)
+        largest = f"{count(int(cores), 'core')} and {_gpus(most)}"
         raise EngineError(
-            f"no node has room for a worker with {count(cpus, 'core')} and {gpus:g} GPUs: the "
-            f"largest has {cores:g} cores and {most:g} GPUs (--workers, --gpus-per-worker)"
+            f"no node has room for a worker with {count(cpus, 'core')} and {_gpus(gpus)}: the "
+            f"largest has {largest} (--workers, --gpus-per-worker)"
         )
     return Workers(max(1, number), cpus, gpus)
+
+
+def _gpus(number: float) -> str:
+    return f"{number:g} GPU{'' if number == 1 else 's'}"
 
 
 def has_room(node: dict[str, float], cpus: int, gpus: float) -> bool:

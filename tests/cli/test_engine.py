@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.engine import check_engine, engine_options
+from cli.main import main
 
 
 @pytest.fixture
@@ -38,3 +39,44 @@ def test_what_only_a_cluster_has_is_refused_without_one(call, flags):
     result = call(*flags)
     assert result.exit_code == 2
     assert f"{flags[0]}: for --engine ray" in result.output
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "said"),
+    [
+        ({}, ("--engine", "ray"), "--engine ray has several workers"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, (), "one of 2 processes that torchrun started"),
+    ],
+)
+def test_one_file_for_several_writers_is_refused_before_a_model_is_loaded(
+    monkeypatch, tmp_path, environment, flags, said
+):
+    monkeypatch.setattr("lefcache.extract.load_backbone", None)
+    words = ["extract", "--model", "minilm", "--format", "hdf5", "--cache", str(tmp_path / "cache")]
+    result = CliRunner().invoke(main, [*words, *flags], env=environment)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "--to hdf5" in result.output
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "said"),
+    [
+        ({}, (), "\nInterrupted. Every finished block is safe in the cache. Go on with:\n  lef "),
+        ({}, ("--dry-run",), "\nInterrupted. Go on with:\n  lef "),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, (), " Go on with, in each rank:\n  lef "),
+        ({"WORLD_SIZE": "2", "RANK": "1"}, (), ""),
+    ],
+)
+def test_who_interrupts_an_extraction_is_told_once_how_to_go_on(
+    monkeypatch, tmp_path, environment, flags, said
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lefcache.extract.load_backbone", interrupt)
+    words = ["extract", "--model", "minilm", "--cache", str(tmp_path / "cache"), *flags]
+    result = CliRunner().invoke(main, words, env=environment)
+    assert result.exit_code == 130
+    assert said in result.output
+    assert ("Interrupted" in result.output) is bool(said)
