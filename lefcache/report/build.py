@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lefcache.cache import Cache
-from lefcache.errors import StorageError
+from lefcache.errors import FeatureError, StorageError
 from lefcache.files import replace_file
 from lefcache.report.gather import gather
 from lefcache.report.layout import Section
@@ -61,10 +61,12 @@ def report(
 
     Raises:
         LefError: the extra `report` is not installed.
-        FeatureError: no such corpus or model.
+        FeatureError: no such cache, corpus or model.
         StorageError: a file that cannot be written.
     """
     assert format in FORMATS
+    if not cache.exists:
+        raise FeatureError(f"there is no cache {cache.path}: check what --cache says")
     gathered = gather(cache, data, models)
     found = sections(gathered)
     html = page(gathered, found, title).encode()

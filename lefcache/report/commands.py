@@ -18,9 +18,12 @@ def command_of(result: Result, cache: object) -> str:
     make = COMMANDS.get(result.kind, _other)
     words = make(key)
     words = ["lef", *words, *_shared(key, values, SEEDS.get(words[0], 1))]
-    if str(cache) != DEFAULT_CACHE:
-        words += ["--cache", str(cache)]
-    return command_line(words)
+    return command_line(words) + cache_words(cache)
+
+
+def cache_words(cache: object) -> str:
+    """` --cache FOLDER`, to be added to a command, or nothing for the default folder."""
+    return "" if str(cache) == DEFAULT_CACHE else f" {command_line(['--cache', str(cache)])}"
 
 
 def features_words(features: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from lefcache.report import summary
+from lefcache.report.commands import cache_words
 from lefcache.report.gather import Figures
 from lefcache.report.layout import Section
 from lefcache.report.theme import PAGE, altair
@@ -33,6 +34,7 @@ def page(figures: Figures, found: list[Section], title: str = "") -> str:
         _template().render(
             title=title or _heading(figures),
             cache=str(figures.cache.path),
+            where=cache_words(figures.cache.path),
             made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             version=__version__,
             figures=figures,

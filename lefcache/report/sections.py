@@ -1,11 +1,13 @@
 """The questions that a report answers, in order, each from what the cache has."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from lefcache.feature import DEPTH
 from lefcache.report.charts import cost_chart, intervals, layer_curve, learning_curve
+from lefcache.report.commands import cache_words
 from lefcache.report.curves import MARKS, curves
 from lefcache.report.gather import Figures, Study
 from lefcache.report.layout import (
@@ -27,7 +29,7 @@ Row = dict[str, Any]
 
 def sections(figures: Figures) -> list[Section]:
     """Every section of the page but the first table and the last."""
-    return [
+    found = [
         _layers(figures),
         select_section(figures),
         _operators(figures),
@@ -38,6 +40,8 @@ def sections(figures: Figures) -> list[Section]:
         transfer_section(figures),
         mistakes_section(figures),
     ]
+    where = cache_words(figures.cache.path)
+    return [replace(each, command=f"{each.command}{where}") for each in found]
 
 
 def _layers(figures: Figures) -> Section:

@@ -154,11 +154,19 @@ def test_the_charts_as_files(hostile, tmp_path, format, begins):
 
 
 def test_an_empty_cache_says_how_to_begin(tmp_path):
-    written = report(open_cache(tmp_path / "none"), tmp_path / "r.html")
+    (cache := tmp_path / "none").mkdir()
+    written = report(open_cache(cache), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
-    assert "lef extract --model minilm" in page
+    for command in ("extract --model minilm", "sweep --models MODEL", "pairs --models A,B"):
+        assert f"lef {command} --cache {cache}" in page
     assert written.charts == []
     assert len(written.missing) == 9
+
+
+def test_a_cache_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(FeatureError, match=r"there is no cache .*typo: check what --cache says"):
+        report(open_cache(tmp_path / "typo"), tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
 
 
 @pytest.fixture
