@@ -7,8 +7,9 @@ output. `-1` counts from the end, `20~24` and `4+8+12` are the mean of those lay
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
 from lefcache.errors import FeatureError
@@ -53,6 +54,10 @@ class Depth(Protocol):
     @property
     def depth(self) -> int:
         """The number of blocks n."""
+
+    @property
+    def aliases(self) -> Mapping[str, Layer]:
+        """The layers that are another one by another name: `last` where the model ends so."""
 
     def layers(self, pool: str) -> Sequence[Layer]:
         """The layers stored with this pooling, in order."""
@@ -164,8 +169,10 @@ def parse_layers(text: str, depth: int, available: Iterable[Layer]) -> list[Laye
 def parse_features(text: str, model: Callable[[str], Depth]) -> list[Feature]:
     """Expand a list such as `llama2:20..24,nvembed:last` or `mistral` (all layers).
 
-    `model` looks a model's name up; duplicates are kept once, the order stays as written.
+    `model` looks a model's name up; duplicates, under whatever name, are kept once, as they are
+    written first, in the order written.
     """
+    model = cache(model)
     features: list[Feature] = []
     for item in split_list(text):
         name, colon, rest = item.partition(":")
@@ -192,7 +199,17 @@ def parse_features(text: str, model: Callable[[str], Depth]) -> list[Feature]:
         else:
             feature = Feature.parse(item)
             features.append(feature.resolve(model(feature.model).depth))
-    return list(dict.fromkeys(features))
+    first: dict[Feature, Feature] = {}
+    for feature in features:
+        first.setdefault(_stored(feature, model(feature.model)), feature)
+    return list(first.values())
+
+
+def _stored(feature: Feature, model: Depth) -> Feature:
+    """The feature by the one name that its vectors are stored under."""
+    own = feature.pool is None and "last" in model.layers("own")
+    layer = model.aliases.get(str(feature.layer), feature.layer)
+    return Feature(feature.model, layer, feature.pool or ("own" if own else "mean"))
 
 
 def _unpooled(model: Depth) -> list[Layer]:

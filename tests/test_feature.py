@@ -1,5 +1,6 @@
 import re
 from contextlib import suppress
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -197,6 +198,7 @@ def test_a_list_of_layers_that_a_model_lacks_is_refused(text, message):
 
 class Known:
     depth = 4
+    aliases = MappingProxyType({})
 
     def layers(self, pool):
         return {"mean": [0, 2, 4, "last"], "max": [1, 2]}.get(pool, [])
@@ -216,6 +218,24 @@ class Known:
 )
 def test_lists_stand_for_several_features(text, printed):
     assert " ".join(map(str, parse_features(text, lambda _: Known()))) == printed
+
+
+class Ending(Known):
+    """A model whose last output is that of its last block, as BERT's is."""
+
+    aliases = MappingProxyType({"last": 4})
+
+    def layers(self, pool):
+        return [0, 2, 4]
+
+
+def test_a_layer_by_another_name_is_no_second_feature():
+    def printed(text):
+        return " ".join(map(str, parse_features(text, lambda _: Ending())))
+
+    assert printed("m:last,m:4,k:4,m:2") == "m:last k:4 m:2"
+    assert printed("m,m:last") == "m:0 m:2 m:4"
+    assert printed("m:last@max,m:4,m:last@mean") == "m:last@max m:4"
 
 
 @pytest.mark.parametrize("text", ["", "m:1,,m:2", "m:1..2@median", "M", "m:2..1", ","])
