@@ -32,6 +32,10 @@ settings.register_profile("lefcache", derandomize=True, deadline=None, database=
 settings.load_profile("lefcache")
 
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -11,11 +11,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("readme")
-
-
 def run(words, folder):
     here = Path(sys.executable).parent
     env = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
@@ -29,17 +24,23 @@ def blocks_of(page, language):
     return "\n".join(code for name, code in found if name == language)
 
 
-def test_the_code_blocks_run_one_after_another_as_they_stand(folder):
+ALONE = "cluster.md"  # needs nothing that the README leaves
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("alone", [False, True], ids=["readme", ALONE])
+def test_the_code_blocks_run_one_after_another_as_they_stand(tmp_path, alone):
     """Those of each page of the documentation after those of the README, on what these left."""
-    for page in PAGES:
+    pages = [page for page in PAGES if (page.name == ALONE) is alone]
+    for page in pages:
         if commands := blocks_of(page, "sh"):
-            shell = run(["bash", "-euc", commands], folder)
+            shell = run(["bash", "-euc", commands], tmp_path)
             assert shell.returncode == 0, f"{page.name}: {shell.stderr}"
         if script := blocks_of(page, "python"):
-            python = run([sys.executable, "-W", "error", "-c", script], folder)
+            python = run([sys.executable, "-W", "error", "-c", script], tmp_path)
             assert python.returncode == 0, f"{page.name}: {python.stderr}"
-    assert blocks_of(PAGES[0], "sh")
-    assert blocks_of(PAGES[0], "python")
+    assert blocks_of(pages[0], "sh")
+    assert blocks_of(pages[0], "python") or alone
 
 
 def test_the_two_commands_are_targets_of_the_makefile():
