@@ -5,10 +5,11 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from lefcache.cluster.token import as_asked
 from lefcache.errors import EngineError
 from lefcache.wording import count, install_extra, shown
 
@@ -46,7 +47,7 @@ def connect(ray: Any, address: str) -> None:
     local = {"include_dashboard": False} if address == "local" else {}
     try:
         _knock(address)
-        with _own_signals():
+        with _own_signals(), nullcontext() if local else as_asked(address):
             ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
         hush(ray)
     except (RuntimeError, ValueError, OSError, OverflowError) as error:
