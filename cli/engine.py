@@ -95,7 +95,8 @@ def rates(workers: Mapping[str, float]) -> str:
         return ""
     slow, fast = min(workers.values()), max(workers.values())
     speed = f"{slow:,.0f}" if f"{slow:,.0f}" == f"{fast:,.0f}" else f"{slow:,.0f}..{fast:,.0f}"
-    return f"{count(len(workers), 'worker')}, {speed} rows/s each"
+    each = " each" if len(workers) > 1 else ""
+    return f"{count(len(workers), 'worker')}, {speed} rows/s{each}"
 
 
 def check_engine(options: Mapping[str, Any]) -> None:

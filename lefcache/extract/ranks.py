@@ -6,7 +6,7 @@ WORLD_SIZE-th block of it, as every other rank does. What a rank leaves undone, 
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -126,8 +126,8 @@ class Ranks:
         tell()
         told = time.monotonic()
         try:
-            for each in part.compute(crew.blocks[self.rank :: self.world]):
-                done.append(replace(each, worker=f"rank {self.rank}"))
+            for each in part.compute(crew.blocks[self.rank :: self.world], self.rank):
+                done.append(each)
                 if time.monotonic() > told + REPORT_SECONDS:
                     tell()
                     told = time.monotonic()
@@ -140,16 +140,16 @@ class Ranks:
         if not missing:  # nor does any other rank wait for this one then
             return
         if not part.writer.begun:
-            yield from part.compute(missing[:1])
+            yield from part.compute(missing[:1], self.rank)
             missing = missing[1:]
         with leading(part.root, part.lock, self.run_id, missing) as crew:
-            yield from part.compute(missing[:: self.world])
+            yield from part.compute(missing[:: self.world], self.rank)
             yield from self._await(part, crew)
             if left := part.left():
                 part.watch.on_note(
                     f"rank 0 computes {count(len(left), 'block')} of ranks that have ended"
                 )
-                yield from part.compute(left)
+                yield from part.compute(left, self.rank)
 
     def _await(self, part: "_Part", crew: Crew) -> Generator[Done, None, None]:
         """What the others have done, as they say it, until none of them is at work."""
@@ -200,13 +200,16 @@ class _Part:
         self.writer.look_again()
         return [task.block for task in self.writer.missing()]
 
-    def compute(self, blocks: Sequence[int]) -> Generator[Done, None, None]:
+    def compute(self, blocks: Sequence[int], rank: int) -> Generator[Done, None, None]:
         """These blocks, as far as the writer knows that they are missing."""
         wanted = {*blocks}
         tasks = [task for task in self.writer.missing(_around(blocks)) if task.block in wanted]
-        return compute(
+        found = compute(
             self.backbone, self.assignment, self.texts_of, tasks, self.writer, self.watch
         )
+        with closing(found):
+            for done in found:
+                yield replace(done, worker=f"rank {rank}")
 
 
 def _around(blocks: Sequence[int]) -> range:

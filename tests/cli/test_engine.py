@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.engine import check_engine, engine_options
+from cli.engine import check_engine, engine_options, rates
 from cli.main import main
 
 
@@ -39,6 +39,13 @@ def test_what_only_a_cluster_has_is_refused_without_one(call, flags):
     result = call(*flags)
     assert result.exit_code == 2
     assert f"{flags[0]}: for --engine ray" in result.output
+
+
+def test_it_is_said_how_fast_workers_are():
+    assert rates({}) == ""
+    assert rates({"node:1": 46.2}) == "1 worker, 46 rows/s"
+    assert rates({"node:1": 46.2, "node:2": 46.4}) == "2 workers, 46 rows/s each"
+    assert rates({"node:1": 46.2, "node:2": 1052.4}) == "2 workers, 46..1,052 rows/s each"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_rank_whose_leader_does_not_come_says_so(cache, monkeypatch):
 def test_the_first_rank_goes_on_without_those_that_do_not_join(cache, monkeypatch, local):
     monkeypatch.setattr("lefcache.extract.ranks.JOIN_SECONDS", 0.3)
     notes = []
-    extract(
+    receipt = extract(
         FakeBackbone(),
         corpus_of(),
         cache,
@@ -163,6 +163,7 @@ def test_the_first_rank_goes_on_without_those_that_do_not_join(cache, monkeypatc
         **SETTINGS,
     )
     assert vectors(cache.path) == local
+    assert [*receipt.workers] == ["rank 0"]
     assert "1 of 2 ranks did not join within minutes" in notes
     assert "rank 0 computes 5 blocks of ranks that have ended" in notes
 
