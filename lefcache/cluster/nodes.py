@@ -96,9 +96,7 @@ def workers_of(
     most = sum(node.get("GPU", 0) // gpus for node in nodes) if gpus else len(nodes)
     number = workers or int(most)
     cores = max((node.get("CPU", 0) for node in nodes), default=0)
-    # Workers of one node share its cores; nobody knows beforehand which node gets how many.
-    a_node = max(1, -(-number // max(1, len(nodes))))
-    cpus = cpus_per_worker or max(1, int(cores // a_node))
+    cpus = cpus_per_worker or max(1, _cores(nodes, workers, gpus))
     if not any(has_room(node, cpus, gpus) for node in nodes):
         most = max((node.get("GPU", 0) for node in nodes), default=0)
         largest = f"{count(int(cores), 'core')} and {_gpus(most)}"
@@ -107,6 +105,16 @@ def workers_of(
             f"largest has {largest} (--workers, --gpus-per-worker)"
         )
     return Workers(max(1, number), cpus, gpus)
+
+
+def _cores(nodes: Sequence[dict[str, float]], workers: int | None, gpus: float) -> int:
+    """How many cores each worker has, of those that the workers of one node share."""
+    hosts = [node for node in nodes if node.get("GPU", 0) >= gpus]
+    if gpus and workers is None:  # as many as every GPU's worker can have
+        return min((int(node.get("CPU", 0) // (node["GPU"] // gpus)) for node in hosts), default=0)
+    # Nobody knows beforehand which node gets how many.
+    a_node = -(-(workers or len(nodes)) // max(1, len(hosts)))
+    return int(max((node.get("CPU", 0) for node in hosts), default=0) // max(1, a_node))
 
 
 def _gpus(number: float) -> str:

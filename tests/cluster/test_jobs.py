@@ -182,6 +182,14 @@ def test_with_gpus_there_is_one_worker_for_each_or_for_so_many():
         workers_of(nodes, None, 16, None)
 
 
+def test_a_node_without_gpus_leaves_no_gpu_of_the_others_idle():
+    nodes = [{"CPU": 64.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 8.0}, {"CPU": 4.0}]
+    assert workers_of(nodes, None, None, None) == Workers(16, 8, 1)
+    assert workers_of(nodes, 8, None, None) == Workers(8, 16, 1)
+    unequal = [{"CPU": 64.0, "GPU": 8.0}, {"CPU": 32.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 4.0}]
+    assert workers_of(unequal, None, None, None) == Workers(20, 4, 1)
+
+
 def test_workers_that_no_node_has_room_for_are_refused(two_nodes):
     with pytest.raises(EngineError, match="no node has room for a worker with 1 core and 1 GPU"):
         Cluster(workers=1, gpus_per_worker=1)
