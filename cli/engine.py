@@ -65,8 +65,10 @@ def cluster_of(options: Mapping[str, Any]) -> "Iterator[Cluster | None]":
     ) as cluster:
         made = cluster.workers
         gpus = f" and {made.gpus:g} GPU" if made.gpus else ""
-        cores = count(made.cpus, "core")
-        say(f"{count(made.number, 'worker')} of a Ray cluster, with {cores}{gpus} each")
+        size = f"{count(made.cpus, 'core')}{gpus}" + (" each" if made.number > 1 else "")
+        now = cluster.fitting
+        wait = f"; there is room for {now} of them now" if now < made.number else ""
+        say(f"{count(made.number, 'worker')} of a Ray cluster, with {size}{wait}")
         yield cluster
 
 

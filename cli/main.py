@@ -112,7 +112,9 @@ class Commands(click.Group):
         except KeyboardInterrupt as error:
             from cli.output import interrupted
 
-            interrupted(error, "; nothing is left half-written. Start again with: ")
+            interrupted(
+                error, "; nothing is left half-written, and a study goes on where it was. Again: "
+            )
 
 
 @click.command(

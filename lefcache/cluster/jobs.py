@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from lefcache.cluster.nodes import connect, has_room, one_line, the_ray, workers_of
+from lefcache.cluster.nodes import connect, has_room, one_line, room, the_ray, workers_of
+from lefcache.cluster.token import MODE, forget
 from lefcache.errors import EngineError, LefError, StorageError
 from lefcache.version import __version__
 from lefcache.wording import count, install_extra
@@ -55,7 +56,7 @@ class Cluster:
         cpus_per_worker: int | None = None,
     ) -> None:
         self._ray = the_ray()
-        self._began = not self._ray.is_initialized()
+        self._began, self._mode = not self._ray.is_initialized(), os.environ.get(MODE)
         if self._began:
             connect(self._ray, address or os.environ.get("RAY_ADDRESS") or "local")
         try:
@@ -74,6 +75,12 @@ class Cluster:
         """Leave the cluster, and end it if it was begun here."""
         if self._began:
             self._ray.shutdown()
+            forget(self._mode)
+
+    @property
+    def fitting(self) -> int:
+        """How many of the workers the nodes have room for, as they are now."""
+        return min(self.workers.number, room(self.nodes(), self.workers.cpus, self.workers.gpus))
 
     def nodes(self) -> list[dict[str, float]]:
         """What each living node has: CPU, GPU, memory."""
@@ -226,8 +233,8 @@ def _after(
     on_note: Callable[[str], None],
 ) -> _Running[Job] | None:
     """What to hand out again after a loss or an error that may pass; raises what may not."""
-    failed = isinstance(error, ray.exceptions.RayTaskError)
-    cause = error.cause if failed else error  # type: ignore[attr-defined]
+    raised = ray.exceptions
+    cause = error.cause if isinstance(error, raised.RayTaskError) else error
     if isinstance(cause, LefError) and not isinstance(cause, StorageError):
         raise cause
     job = left(was.job)
@@ -235,12 +242,7 @@ def _after(
         return None
     headway = job != was.job
     again = _Running(job, *((0, 0) if headway else (was.tries, was.crashes)))
-    if failed:
-        again.tries += 1
-        if again.tries >= TRIES:
-            raise _final(cause, again.tries) from cause
-        on_note(f"a worker failed ({one_line(cause)}); its work is tried again")
-    elif isinstance(error, ray.exceptions.WorkerCrashedError | ray.exceptions.OutOfMemoryError):
+    if isinstance(error, raised.WorkerCrashedError | raised.OutOfMemoryError):
         again.crashes += 1
         if again.crashes >= CRASHES:
             raise EngineError(
@@ -249,8 +251,13 @@ def _after(
                 "model's code ends its process; what is finished is kept"
             ) from error
         on_note("a worker was lost; its work is handed out again")
-    else:
+    elif isinstance(error, raised.NodeDiedError | raised.ObjectLostError):
         on_note("a node was lost; its work is handed out again")
+    else:
+        again.tries += 1
+        if again.tries >= TRIES:
+            raise _final(cause, again.tries) from cause
+        on_note(f"a worker failed ({one_line(cause)}); its work is tried again")
     return again
 
 

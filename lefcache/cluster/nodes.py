@@ -93,13 +93,16 @@ def workers_of(
     """How many workers of which size, by what the nodes have."""
     graphics = sum(node.get("GPU", 0) for node in nodes)
     gpus = gpus_per_worker if gpus_per_worker is not None else float(graphics > 0)
-    most = sum(node.get("GPU", 0) // gpus for node in nodes) if gpus else len(nodes)
-    number = workers or int(most)
     cores = max((node.get("CPU", 0) for node in nodes), default=0)
     cpus = cpus_per_worker or max(1, _cores(nodes, workers, gpus))
+    if gpus:
+        most = sum(int(node.get("GPU", 0) // gpus) for node in nodes)
+    else:
+        most = sum(has_room(node, cpus, gpus) for node in nodes)
+    number = workers or most
     if not any(has_room(node, cpus, gpus) for node in nodes):
-        most = max((node.get("GPU", 0) for node in nodes), default=0)
-        largest = f"{count(int(cores), 'core')} and {_gpus(most)}"
+        cards = max((node.get("GPU", 0) for node in nodes), default=0)
+        largest = f"{count(int(cores), 'core')} and {_gpus(cards)}"
         raise EngineError(
             f"no node has room for a worker with {count(cpus, 'core')} and {_gpus(gpus)}: the "
             f"largest has {largest} (--workers, --gpus-per-worker)"
@@ -119,6 +122,15 @@ def _cores(nodes: Sequence[dict[str, float]], workers: int | None, gpus: float) 
 
 def _gpus(number: float) -> str:
     return f"{number:g} GPU{'' if number == 1 else 's'}"
+
+
+def room(nodes: Sequence[dict[str, float]], cpus: int, gpus: float) -> int:
+    """How many such workers the nodes have room for."""
+    on_each = [
+        min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else float("inf"))
+        for node in nodes
+    ]
+    return int(sum(on_each))
 
 
 def has_room(node: dict[str, float], cpus: int, gpus: float) -> bool:

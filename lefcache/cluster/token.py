@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lefcache.errors import EngineError
 
@@ -27,6 +27,22 @@ def as_asked(address: str) -> Iterator[None]:
         yield
     finally:
         del os.environ[MODE]
+
+
+def forget(mode: str | None) -> None:
+    """Go back to a mode from before Ray began a cluster here: the next one may ask for no token."""
+    if mode is None:
+        os.environ.pop(MODE, None)
+    else:
+        os.environ[MODE] = mode
+    with suppress(ImportError, AttributeError):  # of another version
+        from ray._raylet import (  # type: ignore[attr-defined]
+            AuthenticationTokenLoader,
+            Config,
+        )
+
+        Config.initialize("")  # which remembers the mode, as the other does the token
+        AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _asks(address: str) -> bool | None:

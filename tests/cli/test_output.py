@@ -296,7 +296,8 @@ def test_ctrl_c_ends_a_command_with_one_line(extracted, monkeypatch, target, wor
     ran = extracted(*words)
     assert ran.code == 130
     assert ran.err.strip() == (
-        f"Interrupted; nothing is left half-written. Start again with: lef {' '.join(words)}"
+        "Interrupted; nothing is left half-written, and a study goes on where it was. "
+        f"Again: lef {' '.join(words)}"
     )
     assert not ran.out
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray
 import torch
 
 from lefcache.cluster import Cluster, Workers
-from lefcache.cluster.jobs import _checked
-from lefcache.cluster.nodes import connect, hush, workers_of
+from lefcache.cluster.jobs import _after, _checked, _Running
+from lefcache.cluster.nodes import connect, hush, room, workers_of
 from lefcache.errors import EngineError, FeatureError
 from lefcache.version import __version__
 from tests.jobs import cluster_jobs
@@ -114,8 +115,6 @@ def test_a_job_that_ends_its_worker_ends_the_run(two_nodes, monkeypatch):
 
 
 def test_ray_writes_nothing_where_a_document_may_go(two_nodes, monkeypatch, capfd):
-    import ray
-
     monkeypatch.setattr(ray._private.worker, "_worker_logs_enabled", True)
     hush(ray)
     with Cluster(workers=1) as cluster:
@@ -188,6 +187,25 @@ def test_a_node_without_gpus_leaves_no_gpu_of_the_others_idle():
     assert workers_of(nodes, 8, None, None) == Workers(8, 16, 1)
     unequal = [{"CPU": 64.0, "GPU": 8.0}, {"CPU": 32.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 4.0}]
     assert workers_of(unequal, None, None, None) == Workers(20, 4, 1)
+
+
+def test_a_node_without_room_is_not_counted():
+    nodes = [{"CPU": 64.0}, {"CPU": 8.0}]
+    assert workers_of(nodes, None, None, None) == Workers(1, 64, 0)
+    assert room(nodes, 16, 0) == 4
+    assert room([{"CPU": 64.0, "GPU": 8.0}, {"CPU": 64.0}], 8, 0.5) == 8
+    assert room([{"CPU": 64.0, "GPU": 1.0}], 8, 0.25) == 4
+
+
+def test_an_error_of_the_cluster_itself_is_not_tried_for_ever(notes):
+    was = _Running("rows 1 to 9")
+    for _ in range(2):
+        was = _after(ray, was, ray.exceptions.TaskUnschedulableError("no"), all_of, notes.append)
+    with pytest.raises(EngineError, match="failed 3 times at the same work: TaskUnschedulable"):
+        _after(ray, was, ray.exceptions.TaskUnschedulableError("no"), all_of, notes.append)
+    for _ in range(9):
+        was = _after(ray, was, ray.exceptions.ObjectLostError("a", "b", "c"), all_of, notes.append)
+    assert notes[-1] == "a node was lost; its work is handed out again"
 
 
 def test_workers_that_no_node_has_room_for_are_refused(two_nodes):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 
-from lefcache.cluster.token import MODE, as_asked
+from lefcache.cluster.token import MODE, as_asked, forget
 from lefcache.errors import EngineError
 
 HAS_A_TOKEN = """
@@ -84,3 +84,18 @@ def test_what_is_no_cluster_of_ray_is_none(monkeypatch):
     monkeypatch.setattr("ray._raylet.GcsClient", silent)
     with pytest.raises(ConnectionError, match="Timed out"), as_asked("127.0.0.1:6379"):
         pass
+
+
+@pytest.mark.parametrize("before", [None, "disabled"])
+def test_what_ray_sets_for_a_cluster_of_its_own_is_forgotten(monkeypatch, before):
+    monkeypatch.setenv(MODE, "token")
+    seen = []
+    config = SimpleNamespace(initialize=lambda _: seen.append(os.environ.get(MODE)))
+    loader = SimpleNamespace(reset_cache=lambda: seen.append("no token"))
+    monkeypatch.setattr("ray._raylet.Config", config)
+    monkeypatch.setattr(
+        "ray._raylet.AuthenticationTokenLoader", SimpleNamespace(instance=lambda: loader)
+    )
+    forget(before)
+    assert os.environ.get(MODE) == before
+    assert seen == [before, "no token"]
