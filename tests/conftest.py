@@ -421,6 +421,8 @@ def two_nodes(nodes_s3, tmp_path_factory):
     from tests import s3
 
     room = {"num_cpus": 1, "object_store_memory": 80 << 20}
+    # By default a node is missed after a quarter of a minute.
+    looks = {"_system_config": {"health_check_period_ms": 500}}
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", str(ROOT))
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -432,7 +434,9 @@ def two_nodes(nodes_s3, tmp_path_factory):
             # On a machine that has much else to do, it may not begin.
             for left in reversed(range(3)):
                 try:
-                    cluster = Cluster(initialize_head=True, head_node_args=room)
+                    cluster = Cluster(
+                        initialize_head=True, head_node_args=room | {"_system_config": looks}
+                    )
                     cluster.add_node(**room)
                     break
                 except Exception:
