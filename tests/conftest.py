@@ -434,9 +434,7 @@ def two_nodes(nodes_s3, tmp_path_factory):
             # On a machine that has much else to do, it may not begin.
             for left in reversed(range(3)):
                 try:
-                    cluster = Cluster(
-                        initialize_head=True, head_node_args=room | {"_system_config": looks}
-                    )
+                    cluster = Cluster(initialize_head=True, head_node_args=room | looks)
                     cluster.add_node(**room)
                     break
                 except Exception:

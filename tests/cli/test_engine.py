@@ -1,6 +1,7 @@
 """The flags of a cluster, which mean nothing without one."""
 
 import json
+from contextlib import nullcontext
 
 import click
 import pytest
@@ -87,3 +88,21 @@ def test_who_interrupts_an_extraction_is_told_once_how_to_go_on(
     assert result.exit_code == 130
     assert said in result.output
     assert ("Interrupted" in result.output) is bool(said)
+
+
+@pytest.mark.parametrize(("gpus", "device_map"), [("4", "auto"), ("1", "none"), ("0.5", "none")])
+def test_a_worker_with_several_gpus_spreads_its_model_over_them(
+    monkeypatch, tmp_path, gpus, device_map
+):
+    loads = []
+
+    def engine(load, cluster):
+        loads.append(load)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.extract._engine", engine)
+    monkeypatch.setattr("cli.extract.cluster_of", nullcontext)
+    words = ["extract", "--model", "minilm", "--cache", str(tmp_path / "cache")]
+    CliRunner().invoke(main, [*words, "--engine", "ray", "--gpus-per-worker", gpus])
+    (load,) = loads
+    assert load.keywords["device_map"] == device_map
