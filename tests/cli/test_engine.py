@@ -1,6 +1,7 @@
 """The flags of a cluster, which mean nothing without one."""
 
 import json
+import sys
 from contextlib import nullcontext
 
 import click
@@ -70,9 +71,17 @@ def test_one_file_for_several_writers_is_refused_before_a_model_is_loaded(
 @pytest.mark.parametrize(
     ("environment", "flags", "said"),
     [
-        ({}, (), "\nInterrupted. Every finished block is safe in the cache. Go on with:\n  lef "),
-        ({}, ("--dry-run",), "\nInterrupted. Go on with:\n  lef "),
-        ({"WORLD_SIZE": "2", "RANK": "0"}, (), " Go on with, in each rank:\n  lef "),
+        (
+            {},
+            (),
+            "\nInterrupted. Every finished block is safe in the cache. Go on with:\n  lef extract --model ",
+        ),
+        ({}, ("--dry-run",), "\nInterrupted. Go on with:\n  lef extract --model "),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0"},
+            (),
+            " Go on with, in each rank:\n  lef extract --model ",
+        ),
         ({"WORLD_SIZE": "2", "RANK": "1"}, (), ""),
     ],
 )
@@ -84,6 +93,7 @@ def test_who_interrupts_an_extraction_is_told_once_how_to_go_on(
 
     monkeypatch.setattr("lefcache.extract.load_backbone", interrupt)
     words = ["extract", "--model", "minilm", "--cache", str(tmp_path / "cache"), *flags]
+    monkeypatch.setattr(sys, "argv", ["lef", *words])
     result = CliRunner().invoke(main, words, env=environment)
     assert result.exit_code == 130
     assert said in result.output
