@@ -68,20 +68,15 @@ def test_one_file_for_several_writers_is_refused_before_a_model_is_loaded(
     assert "--to hdf5" in result.output
 
 
+SAFE = "Every finished block is safe in the cache."
+
+
 @pytest.mark.parametrize(
     ("environment", "flags", "said"),
     [
-        (
-            {},
-            (),
-            "\nInterrupted. Every finished block is safe in the cache. Go on with:\n  lef extract --model ",
-        ),
-        ({}, ("--dry-run",), "\nInterrupted. Go on with:\n  lef extract --model "),
-        (
-            {"WORLD_SIZE": "2", "RANK": "0"},
-            (),
-            " Go on with, in each rank:\n  lef extract --model ",
-        ),
+        ({}, (), f"\nInterrupted. {SAFE} Go on with:\n  lef extract "),
+        ({}, ("--dry-run",), "\nInterrupted. Go on with:\n  lef extract "),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, (), f"{SAFE} Go on with, in each rank:\n  lef extract "),
         ({"WORLD_SIZE": "2", "RANK": "1"}, (), ""),
     ],
 )
